@@ -1,0 +1,80 @@
+"""Penstock runs LLM agents in production: every model call and every tool call passes a gate, metered, recorded and
+stoppable.
+
+    from penstock import Agent, Budget, tool
+
+The public names are loaded when they are first used, so that ``import penstock`` stays quick.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from penstock.agents.agent import Agent
+    from penstock.agents.budget import Budget
+    from penstock.agents.function import agent
+    from penstock.agents.run import Run, escalate
+    from penstock.agents.tool import Tool, tool
+    from penstock.events import Fact
+    from penstock.kernel.errors import PenstockError
+    from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, ToolContext, TransientToolError
+    from penstock.runs.client import Penstock
+    from penstock.runs.result import Result
+    from penstock.settings import Settings
+    from penstock.wiring import open_penstock as open  # noqa: A004
+
+_PLACES = {
+    "Agent": ("penstock.agents.agent", "Agent"),
+    "Budget": ("penstock.agents.budget", "Budget"),
+    "Fact": ("penstock.events", "Fact"),
+    "IdempotencyKey": ("penstock.ports.tools", "IdempotencyKey"),
+    "OutcomeUnknown": ("penstock.ports.tools", "OutcomeUnknown"),
+    "Penstock": ("penstock.runs.client", "Penstock"),
+    "PenstockError": ("penstock.kernel.errors", "PenstockError"),
+    "Result": ("penstock.runs.result", "Result"),
+    "Run": ("penstock.agents.run", "Run"),
+    "Settings": ("penstock.settings", "Settings"),
+    "Tool": ("penstock.agents.tool", "Tool"),
+    "ToolContext": ("penstock.ports.tools", "ToolContext"),
+    "TransientToolError": ("penstock.ports.tools", "TransientToolError"),
+    "agent": ("penstock.agents.function", "agent"),
+    "escalate": ("penstock.agents.run", "escalate"),
+    "open": ("penstock.wiring", "open_penstock"),
+    "tool": ("penstock.agents.tool", "tool"),
+}
+
+__all__ = [
+    "Agent",
+    "Budget",
+    "Fact",
+    "IdempotencyKey",
+    "OutcomeUnknown",
+    "Penstock",
+    "PenstockError",
+    "Result",
+    "Run",
+    "Settings",
+    "Tool",
+    "ToolContext",
+    "TransientToolError",
+    "agent",
+    "escalate",
+    "open",
+    "tool",
+]
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(place[0]), place[1])
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

@@ -1,0 +1,1 @@
+"""Layer 2: the outside world: PostgreSQL, model providers, embeddings, sandboxes."""

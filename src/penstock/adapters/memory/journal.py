@@ -1,0 +1,321 @@
+"""`MemoryJournal`: every method is one step of the event loop, so it needs no locks."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from uuid import UUID
+
+from penstock.adapters.memory.appending import append
+from penstock.adapters.memory.intents import intents_of
+from penstock.adapters.memory.records import Control, Run, Store, Worker
+from penstock.events import FORMAT
+from penstock.kernel.clock import Clock, SystemClock
+from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
+from penstock.kernel.ids import new_id
+from penstock.ports.journal import (
+    Applied,
+    Batch,
+    Claim,
+    Flags,
+    Letter,
+    NewRun,
+    OpenIntent,
+    Payload,
+    Post,
+    Row,
+    RunFilter,
+    RunKey,
+    RunRow,
+    Sealed,
+    Status,
+    Stop,
+    Submitted,
+)
+
+MAX_LIST = 1000
+_STRENGTH = {None: 0, Stop.PAUSE: 1, Stop.CANCEL: 2, Stop.KILL: 3}
+
+
+class MemoryJournal:
+    """Implements `penstock.ports.journal.Journal` for one process; see there.
+
+    Args:
+        clock: what leases, due times and stamps are read from; the machine's by default.
+        ids: makes the ids of controls; time-ordered random ones by default.
+    """
+
+    def __init__(self, clock: Clock | None = None, ids: Callable[[Clock], UUID] = new_id) -> None:
+        self._clock = clock or SystemClock()
+        self._ids = ids
+        self._store = Store()
+        self._news = asyncio.Event()
+
+    async def now(self) -> int:
+        return self._clock.now_us()
+
+    async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        submitted = []
+        for new in runs:
+            self._store.create(new, self._clock.now_us())
+            holder = new.id if new.key is None else self._store.keys.get((new.tenant, new.key))
+            if holder is None:
+                raise InputInvalid(f"run id {new.id} is in use with another idempotency key")
+            digest = self._store.runs[new.tenant, holder].new.request_digest
+            conflict = holder != new.id and digest != new.request_digest
+            submitted.append(Submitted(holder, created=holder == new.id, conflict=conflict))
+        self._news.set()
+        return submitted
+
+    async def enlist(self, worker: UUID, name: str, lease_seconds: float) -> None:
+        now = self._clock.now_us()
+        for known, other in self._store.workers.items():
+            if other.name == name and known != worker and other.lease_until > now:
+                raise WorkerNameTaken(f"a live worker is named {name!r}")
+        self._store.workers[worker] = Worker(name, now + int(lease_seconds * 1e6))
+
+    async def renew(self, worker: UUID, lease_seconds: float) -> bool:
+        known = self._store.workers.get(worker)
+        now = self._clock.now_us()
+        if known is None or known.lease_until <= now:
+            return False
+        known.lease_until = now + int(lease_seconds * 1e6)
+        return True
+
+    async def retire(self, worker: UUID) -> None:
+        if worker in self._store.workers:
+            self._store.workers[worker].lease_until = min(
+                self._store.workers[worker].lease_until, self._clock.now_us() - 1
+            )
+        self._news.set()
+
+    async def claim(self, worker: UUID, releases: Sequence[str], limit: int) -> list[Claim]:
+        now = self._clock.now_us()
+        store = self._store
+        if not self._live(worker, now):
+            return []
+        allowed = [
+            run
+            for run in store.runs.values()
+            if run.release in releases
+            and run.new.format <= FORMAT
+            and run.stop is not Stop.PAUSE
+            and not store.covered(run.new.tenant)
+        ]
+        lost = [
+            run
+            for run in allowed
+            if run.status is Status.RUNNING and (run.worker is None or not self._live(run.worker, now))
+        ]
+        due = [
+            run
+            for run in allowed
+            if run.status in (Status.QUEUED, Status.PARKED) and run.wake_at is not None and run.wake_at <= now
+        ]
+        due.sort(key=lambda run: (-run.new.priority, run.wake_at, run.new.id))
+        return [self._take(run, worker, now) for run in (lost + due)[:limit]]
+
+    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+        del blocking  # nothing is ever locked
+        answers = [append(self._store, batch, self._clock.now_us()) for batch in batches]
+        if any(batch.children or batch.move is not None for batch in batches):
+            self._news.set()
+        return answers
+
+    async def tapes(self, runs: Sequence[RunKey]) -> dict[RunKey, list[Row]]:
+        return {key: list(self._store.runs[key].tape) if key in self._store.runs else [] for key in runs}
+
+    async def tape(self, tenant: str, run: UUID, after: int = 0, limit: int = 10_000) -> list[Row]:
+        known = self._store.runs.get((tenant, run))
+        return [] if known is None else known.tape[after : after + limit]
+
+    async def put_payloads(self, payloads: Sequence[Payload]) -> None:
+        for payload in payloads:
+            subject = payload.tenant, payload.subject
+            if self._store.subjects.get(subject, b"") is not None:
+                self._store.payloads.setdefault(subject, {}).setdefault(payload.address, payload)
+
+    async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
+        known = self._store.payloads.get((tenant, subject), {})
+        return {address: known[address] for address in addresses if address in known}
+
+    async def ensure_subject(self, tenant: str, subject: str, key: bytes) -> bytes:
+        stored = await self.subject_key(tenant, subject)
+        if stored is None:
+            stored = self._store.subjects[tenant, subject] = key
+        return stored
+
+    async def subject_key(self, tenant: str, subject: str) -> bytes | None:
+        if (tenant, subject) in self._store.subjects:
+            return self._store.subjects[tenant, subject]
+        run = self._own_subject(tenant, subject)
+        return None if run is None else run.subject_key
+
+    async def erase_subject(self, tenant: str, subject: str) -> int:
+        self._store.subjects[tenant, subject] = None
+        run = self._own_subject(tenant, subject)
+        if run is not None:
+            run.subject_key = None
+        return len(self._store.payloads.pop((tenant, subject), {}))
+
+    async def letters(self, runs: Sequence[RunKey]) -> dict[RunKey, list[Letter]]:
+        return {key: self._store.runs[key].letters() if key in self._store.runs else [] for key in runs}
+
+    async def deliver(self, post: Post) -> bool:
+        run = self._store.runs.get((post.tenant, post.run))
+        if run is None or (run.status is Status.ENDED and post.kind != "settle"):
+            raise RunUnknown(f"there is no run {post.run} for tenant {post.tenant!r}, or it has ended")
+        delivered = run.receive(Letter(post.dedup, post.kind, post.body, self._clock.now_us()))
+        self._news.set()
+        return delivered
+
+    async def flags(self, worker: UUID, held: Sequence[RunKey]) -> list[Flags]:
+        flags = []
+        for key in held:
+            run = self._store.runs.get(key)
+            if run is None:
+                continue
+            stop, letters = self._store.stop_of(run), len(run.letters())
+            if letters or stop is not None or run.worker != worker:
+                flags.append(Flags(*key, run.epoch, letters, stop))
+        return flags
+
+    async def stop_run(self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str) -> Sealed:
+        del actor, reason  # the engine journals them; only the database keeps a list of stops besides
+        known = self._run(tenant, run)
+        scope = [known]
+        if stop is not Stop.PAUSE:
+            scope += self._store.descendants(tenant, run)
+        now = self._clock.now_us()
+        for item in scope:
+            if item.status is Status.ENDED:
+                continue
+            if _STRENGTH[stop] > _STRENGTH[item.stop]:
+                item.stop = stop
+            if stop is not Stop.PAUSE:
+                item.wake(now, only=Status.PARKED)
+                item.wake(now, only=Status.QUARANTINED)
+        self._news.set()
+        return Sealed(self._ids(self._clock), sealed=True, at=now, open_intents=_open_intents(scope))
+
+    async def resume_run(self, tenant: str, run: UUID, actor: str) -> bool:
+        del actor
+        known = self._store.runs.get((tenant, run))
+        if known is None or known.stop is not Stop.PAUSE:
+            return False
+        known.stop = None
+        self._news.set()
+        return True
+
+    async def stop_all(self, tenant: str | None, actor: str, reason: str) -> Sealed:
+        del actor, reason
+        control = Control(self._ids(self._clock), tenant)
+        self._store.controls.append(control)
+        still_open = await self.open_intents(tenant)
+        return Sealed(control.id, sealed=True, at=self._clock.now_us(), open_intents=still_open)
+
+    async def resume_all(self, tenant: str | None, actor: str) -> int:
+        del actor
+        before = len(self._store.controls)
+        self._store.controls = [control for control in self._store.controls if control.tenant != tenant]
+        self._news.set()
+        return before - len(self._store.controls)
+
+    async def stopped(self, tenant: str | None) -> list[UUID]:
+        return [control.id for control in self._store.controls if control.tenant is None or control.tenant == tenant]
+
+    async def open_intents(self, tenant: str | None, run: UUID | None = None) -> list[OpenIntent]:
+        if run is not None:
+            if tenant is None:
+                raise ValueError("a run is looked up with its tenant")
+            known = self._store.runs.get((tenant, run))
+            return _open_intents([*([known] if known else []), *self._store.descendants(tenant, run)])
+        return _open_intents(item for item in self._store.runs.values() if tenant in (None, item.new.tenant))
+
+    async def get_run(self, tenant: str, run: UUID) -> RunRow | None:
+        known = self._store.runs.get((tenant, run))
+        return None if known is None else known.row()
+
+    async def find_runs(self, tenant: str, prefix: str) -> list[UUID]:
+        digits = prefix.replace("-", "").lower()
+        if not 4 <= len(digits) <= 32 or any(digit not in "0123456789abcdef" for digit in digits):
+            raise InputInvalid(f"{prefix!r} is not the beginning of a run id: at least 4 hexadecimal digits")
+        return sorted(run for owner, run in self._store.runs if owner == tenant and run.hex.startswith(digits))[:10]
+
+    async def list_runs(self, tenant: str, where: RunFilter, limit: int) -> list[RunRow]:
+        found = [run for run in self._store.runs.values() if run.new.tenant == tenant and run.matches(where)]
+        found.sort(key=lambda run: run.new.id, reverse=True)
+        return [run.row() for run in found[: min(limit, MAX_LIST)]]
+
+    async def release_quarantine(self, tenant: str, run: UUID, release: str | None, actor: str) -> bool:
+        del actor
+        known = self._store.runs.get((tenant, run))
+        if known is None or known.status is not Status.QUARANTINED:
+            return False
+        known.release = known.release if release is None else release
+        known.claims = 0
+        known.wake(self._clock.now_us(), only=Status.QUARANTINED)
+        self._news.set()
+        return True
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        heard = asyncio.ensure_future(self._news.wait())
+        over = asyncio.ensure_future(self._clock.sleep(timeout_seconds))
+        try:
+            await asyncio.wait((heard, over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            heard.cancel()
+            over.cancel()
+        self._news.clear()
+
+    async def close(self) -> None:
+        """Nothing to give back; what is stored stays readable."""
+
+    def _live(self, worker: UUID, now: int) -> bool:
+        known = self._store.workers.get(worker)
+        return known is not None and known.lease_until > now
+
+    def _take(self, run: Run, worker: UUID, now: int) -> Claim:
+        run.status, run.worker = Status.RUNNING, worker
+        run.epoch += 1
+        run.claims += 1
+        new = run.new
+        named = self._store.subjects.get((new.tenant, new.subject))
+        return Claim(
+            tenant=new.tenant,
+            run=new.id,
+            epoch=run.epoch,
+            last_seq=run.last_seq,
+            head=run.head,
+            agent=new.agent,
+            release=run.release,
+            subject=new.subject,
+            subject_key=run.subject_key or named or b"",
+            parent=new.parent,
+            parent_path=new.parent_path,
+            root=run.root,
+            claims=run.claims,
+            stop=run.stop,
+            now=now,
+            deadline=new.deadline,
+        )
+
+    def _run(self, tenant: str, run: UUID) -> Run:
+        known = self._store.runs.get((tenant, run))
+        if known is None:
+            raise RunUnknown(f"there is no run {run} for tenant {tenant!r}")
+        return known
+
+    def _own_subject(self, tenant: str, subject: str) -> Run | None:
+        try:
+            run = self._store.runs.get((tenant, UUID(subject)))
+        except ValueError:
+            return None
+        return run if run is not None and run.new.subject == subject else None
+
+
+def _open_intents(runs: Iterable[Run]) -> list[OpenIntent]:
+    return [
+        intent
+        for run in runs
+        if run.status is not Status.ENDED and run.summary.open_intents > 0
+        for intent in intents_of(*run.key, run.tape)
+    ]

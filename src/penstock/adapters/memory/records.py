@@ -1,0 +1,177 @@
+"""What the journal in memory holds, and how it looks from outside."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+
+from penstock.ports.journal import Letter, NewRun, Payload, Row, RunFilter, RunKey, RunRow, Status, Stop, Summary
+
+
+@dataclass(slots=True)
+class Run:
+    """A run's row, its tape and its inbox."""
+
+    new: NewRun
+    release: str
+    created_at: int
+    subject_key: bytes | None  # of a run that is its own subject
+    tape: list[Row]
+    status: Status = Status.QUEUED
+    stop: Stop | None = None
+    outcome: str | None = None
+    code: str = ""
+    epoch: int = 0
+    worker: UUID | None = None
+    claims: int = 0
+    wake_at: int | None = None
+    ended_at: int | None = None
+    summary: Summary = field(default_factory=Summary)
+    waiting: bytes = b"[]"
+    inbox: dict[str, Letter] = field(default_factory=dict)
+    consumed: set[str] = field(default_factory=set)
+
+    @property
+    def key(self) -> RunKey:
+        return self.new.tenant, self.new.id
+
+    @property
+    def root(self) -> UUID:
+        return self.new.root or self.new.id
+
+    @property
+    def last_seq(self) -> int:
+        return len(self.tape)
+
+    @property
+    def head(self) -> bytes:
+        return self.tape[-1].hash
+
+    def letters(self) -> list[Letter]:
+        """Those not yet consumed, oldest first."""
+        return [letter for dedup, letter in self.inbox.items() if dedup not in self.consumed]
+
+    def receive(self, letter: Letter) -> bool:
+        """Take a letter in and wake up; False when it was there already."""
+        if letter.dedup in self.inbox:
+            return False
+        self.inbox[letter.dedup] = letter
+        self.wake(letter.at, only=Status.PARKED)
+        return True
+
+    def wake(self, now: int, only: Status) -> None:
+        """Become due now when the status is ``only``."""
+        if self.status is only:
+            self.status, self.wake_at = Status.QUEUED, now
+
+    def row(self) -> RunRow:
+        """As `Journal.get_run` shows it."""
+        new = self.new
+        return RunRow(
+            tenant=new.tenant,
+            id=new.id,
+            agent=new.agent,
+            release=self.release,
+            env=new.env,
+            status=self.status,
+            outcome=self.outcome,
+            code=self.code,
+            stop=self.stop,
+            epoch=self.epoch,
+            last_seq=self.last_seq,
+            head=self.head,
+            subject=new.subject,
+            key=new.key,
+            session=new.session,
+            priority=new.priority,
+            parent=new.parent,
+            parent_path=new.parent_path,
+            root=self.root,
+            worker=self.worker,
+            claims=self.claims,
+            wake_at=self.wake_at,
+            created_at=self.created_at,
+            ended_at=self.ended_at,
+            deadline=new.deadline,
+            summary=self.summary,
+            waiting=self.waiting,
+            tags=dict(new.tags),
+        )
+
+    def matches(self, where: RunFilter) -> bool:
+        """Whether the filter lets it through."""
+        return (
+            (where.status is None or self.status is where.status)
+            and (where.outcome is None or self.outcome == where.outcome)
+            and (where.agent is None or self.new.agent == where.agent)
+            and (where.root is None or self.root == where.root)
+            and (where.parent is None or self.new.parent == where.parent)
+            and (where.before is None or self.new.id < where.before)
+            and (where.waiting_for is None or self._waits_for(where.waiting_for))
+        )
+
+    def _waits_for(self, kind: str) -> bool:
+        if self.status is Status.ENDED:
+            return False
+        return any(item.get("kind") == kind for item in msgspec.json.decode(self.waiting))
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker and the end of its lease, microseconds."""
+
+    name: str
+    lease_until: int
+
+
+@dataclass(slots=True)
+class Control:
+    """A kill of a tenant, or (None) of everything."""
+
+    id: UUID
+    tenant: str | None
+
+
+@dataclass(slots=True)
+class Store:
+    """All of it. Every key begins with the tenant."""
+
+    runs: dict[RunKey, Run] = field(default_factory=dict)
+    keys: dict[tuple[str, str], UUID] = field(default_factory=dict)
+    payloads: dict[tuple[str, str], dict[bytes, Payload]] = field(default_factory=dict)
+    subjects: dict[tuple[str, str], bytes | None] = field(default_factory=dict)  # None: erased
+    workers: dict[UUID, Worker] = field(default_factory=dict)
+    controls: list[Control] = field(default_factory=list)
+
+    def covered(self, tenant: str) -> bool:
+        """Whether a control is in force for the tenant."""
+        return any(control.tenant is None or control.tenant == tenant for control in self.controls)
+
+    def stop_of(self, run: Run) -> Stop | None:
+        """The run's own stop, or a kill of all."""
+        return Stop.KILL if self.covered(run.new.tenant) else run.stop
+
+    def create(self, new: NewRun, now: int) -> None:
+        """Make a run, unless its id or key is taken."""
+        if (new.tenant, new.id) in self.runs or (new.key is not None and (new.tenant, new.key) in self.keys):
+            return
+        own = new.subject == str(new.id)
+        if not own and self.subjects.get((new.tenant, new.subject)) is None:
+            self.subjects[new.tenant, new.subject] = new.subject_key
+        first = Row(1, new.event.body, new.event.hash, now)
+        self.runs[new.tenant, new.id] = Run(
+            new, new.release, now, new.subject_key if own else None, [first], wake_at=now
+        )
+        if new.key is not None:
+            self.keys[new.tenant, new.key] = new.id
+
+    def descendants(self, tenant: str, run: UUID) -> list[Run]:
+        """The run's children, theirs, and so on; without the run itself."""
+        family = [item for item in self.runs.values() if item.new.tenant == tenant]
+        found: list[Run] = []
+        generation = {run}
+        while generation:
+            children = [item for item in family if item.new.parent in generation]
+            found += children
+            generation = {item.new.id for item in children}
+        return found

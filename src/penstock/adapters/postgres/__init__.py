@@ -1,0 +1,1 @@
+"""PostgreSQL: the journal, the queue, the payload store, and the embedded server."""

@@ -1,0 +1,166 @@
+"""Connections to PostgreSQL: a bounded pool, and one tree of errors whatever the driver raises."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from penstock.kernel.clock import wall_seconds
+from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable, PenstockError
+
+_UNREACHABLE = (
+    OSError,
+    EOFError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,  # "connection is closed", "connection was closed in the middle of operation"
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated by an administrator
+    asyncpg.TransactionRollbackError,  # deadlock: the same call again goes through
+    asyncpg.LockNotAvailableError,
+    asyncpg.InsufficientResourcesError,  # too many connections, out of memory; a full disk is told apart before
+    asyncpg.PostgresSystemError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """How to connect. Nothing that Penstock does depends on the state of a session, except `Signals` on its own."""
+
+    dsn: str
+    pool_size: int = 8
+    statement_cache_size: int = 100
+    """Prepared statements kept per connection. A transaction pooler that does not track them (PgBouncer before 1.21,
+    or with ``max_prepared_statements = 0``) needs 0 here; each call is then wrapped in an explicit transaction, so that
+    its parse and its execution reach the same server session."""
+    listen_dsn: str | None = None
+    """Direct connection for wake-ups, for when ``dsn`` is a pooler. Without one, waking falls back to polling there."""
+    connect_seconds: float = 10.0
+    """How long to keep trying to reach the server when the journal is opened."""
+    command_seconds: float = 60.0
+    """After this long without an answer a call counts as lost."""
+    application_name: str = "penstock"
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """asyncpg resets a session's state when it goes back to the pool, one round trip each time; ours has none."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Database:
+    """A pool of connections that raises only `JournalError`."""
+
+    def __init__(self, pool: asyncpg.Pool, settings: ConnectionSettings) -> None:
+        self._pool = pool
+        self.settings = settings
+
+    @classmethod
+    async def connect(cls, settings: ConnectionSettings) -> "Database":
+        """Open the pool. A server that is just starting is waited for, up to ``connect_seconds``.
+
+        Raises:
+            JournalUnavailable: it could not be reached in that time.
+        """
+        give_up_at = wall_seconds() + settings.connect_seconds
+        pause = 0.02
+        while True:
+            try:
+                pool = await asyncpg.create_pool(
+                    settings.dsn,
+                    min_size=1,
+                    max_size=settings.pool_size,
+                    max_queries=2**31,
+                    max_inactive_connection_lifetime=0,
+                    connection_class=_Connection,
+                    statement_cache_size=settings.statement_cache_size,
+                    max_cached_statement_lifetime=0,
+                    command_timeout=settings.command_seconds,
+                    timeout=settings.connect_seconds,
+                    server_settings={"application_name": settings.application_name},
+                )
+                return cls(pool, settings)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                mapped = as_journal_error(error)
+                if not isinstance(mapped, JournalUnavailable) or wall_seconds() + pause > give_up_at:
+                    raise mapped from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.5)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the pool; waits when all are in use.
+
+        Raises:
+            JournalUnavailable: the server cannot be reached. Retryable, like JournalFull.
+            JournalFull: its disk is full.
+            JournalError: it refused.
+        """
+        try:
+            async with self._pool.acquire(timeout=self.settings.command_seconds) as connection:
+                yield connection
+        except PenstockError:
+            raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            raise as_journal_error(error) from error
+        except (OSError, EOFError, TimeoutError) as error:
+            raise as_journal_error(error) from error
+
+    async def fetch(self, query: str, *args: object) -> list[Any]:
+        """Rows of one statement."""
+        async with self.connection() as connection:
+            if self.settings.statement_cache_size:
+                rows: list[Any] = await connection.fetch(query, *args)
+                return rows
+            async with connection.transaction():
+                within: list[Any] = await connection.fetch(query, *args)
+                return within
+
+    async def row(self, query: str, *args: object) -> Any | None:
+        """First row of one statement, or None."""
+        rows = await self.fetch(query, *args)
+        return rows[0] if rows else None
+
+    async def value(self, query: str, *args: object) -> Any:
+        """First column of the first row, or None."""
+        row = await self.row(query, *args)
+        return None if row is None else row[0]
+
+    async def close(self) -> None:
+        """Close all connections; waits briefly for calls under way."""
+        try:
+            await asyncio.wait_for(self._pool.close(), 5)
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self._pool.terminate()
+
+
+def as_journal_error(error: BaseException) -> JournalError:
+    """The error of our tree for what the driver raised."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, asyncpg.DiskFullError):
+        return JournalFull(f"the database cannot write: {words}")
+    if isinstance(error, (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)):
+        return JournalError(f"the database refused what was to be stored: {words}")
+    if isinstance(error, _UNREACHABLE):
+        return JournalUnavailable(f"the database cannot be reached: {words}")
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return JournalError(f"the database refused the log-in: {words}", hint="check PENSTOCK_DATABASE_URL")
+    return JournalError(f"the database refused a call: {words}")
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the database refused the values of a call, rather than the call: others may go through."""
+    return isinstance(
+        error, (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+    )
+
+
+def columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows turned into columns: what ``unnest`` wants. ``width`` columns also when there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

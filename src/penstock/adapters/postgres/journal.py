@@ -1,0 +1,320 @@
+"""The journal in PostgreSQL 15 or newer."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from penstock.adapters.postgres import queries, rows, stops
+from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
+from penstock.adapters.postgres.migrate import add_partitions, check_server, migrate
+from penstock.adapters.postgres.signals import Signals
+from penstock.events import FORMAT
+from penstock.kernel.clock import Clock, SystemClock
+from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
+from penstock.kernel.ids import new_id
+from penstock.ports.journal import (
+    Answer,
+    Applied,
+    Batch,
+    Claim,
+    Flags,
+    Letter,
+    NewRun,
+    OpenIntent,
+    Payload,
+    Post,
+    Row,
+    RunFilter,
+    RunKey,
+    RunRow,
+    Sealed,
+    Status,
+    Stop,
+    Submitted,
+)
+
+MAX_LIST = 1000
+SUBMIT_CHUNK = 1000
+ERASE_TRIES = 20
+
+
+class PostgresJournal:
+    """Implements `penstock.ports.journal.Journal`; see there. Made by `open_journal`."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        settings = database.settings
+        self._signals = Signals(settings.listen_dsn or settings.dsn, database.fetch)
+
+    async def now(self) -> int:
+        at: int = await self._database.value(queries.NOW)
+        return at
+
+    async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        submitted: list[Submitted] = []
+        for start in range(0, len(runs), SUBMIT_CHUNK):
+            submitted += await self._submit(runs[start : start + SUBMIT_CHUNK])
+        if submitted:
+            self._signals.tell()
+        return submitted
+
+    async def _submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+        created = await self._database.value(queries.CREATE_RUNS, *rows.new_run_columns(runs))
+        if created == len(runs):
+            return [Submitted(run.id, created=True) for run in runs]
+        found = await self._database.fetch(
+            queries.SUBMITTED, [run.tenant for run in runs], [run.id for run in runs], [run.key for run in runs]
+        )
+        by_number = {number: (run_id, digest) for number, run_id, digest in found}
+        answers = []
+        for number, run in enumerate(runs, 1):
+            if number not in by_number:
+                raise InputInvalid(f"run id {run.id} is in use with another idempotency key")
+            run_id, digest = by_number[number]
+            answers.append(
+                Submitted(run_id, created=run_id == run.id, conflict=run_id != run.id and digest != run.request_digest)
+            )
+        return answers
+
+    async def enlist(self, worker: UUID, name: str, lease_seconds: float) -> None:
+        if not await self._database.value(queries.ENLIST, worker, name, lease_seconds):
+            raise WorkerNameTaken(f"a live worker is named {name!r}")
+
+    async def renew(self, worker: UUID, lease_seconds: float) -> bool:
+        return bool(await self._database.value(queries.RENEW, worker, lease_seconds))
+
+    async def retire(self, worker: UUID) -> None:
+        await self._database.fetch(queries.RETIRE, worker)
+        self._signals.tell()
+
+    async def claim(self, worker: UUID, releases: Sequence[str], limit: int) -> list[Claim]:
+        found = await self._database.fetch(queries.CLAIM, worker, list(releases), limit, FORMAT)
+        return [rows.claim(record) for record in found]
+
+    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+        if not batches:
+            return []
+        try:
+            record = await self._database.row(queries.APPEND, *rows.append_arguments(batches, blocking=blocking))
+        except JournalError as error:
+            if not is_refusal(error.__cause__):
+                raise
+            if len(batches) == 1:
+                return [Applied(Answer.REFUSED, error=error)]
+            middle = len(batches) // 2
+            return [
+                *await self.append(batches[:middle], blocking=blocking),
+                *await self.append(batches[middle:], blocking=blocking),
+            ]
+        assert record is not None
+        answers = rows.applied(record)
+        if any(_makes_work(batch, answer) for batch, answer in zip(batches, answers, strict=True)):
+            self._signals.tell()
+        return answers
+
+    async def tapes(self, runs: Sequence[RunKey]) -> dict[RunKey, list[Row]]:
+        keys = list(dict.fromkeys(runs))
+        tapes: dict[RunKey, list[Row]] = {key: [] for key in keys}
+        found = await self._database.fetch(queries.TAPES, [key[0] for key in keys], [key[1] for key in keys])
+        for number, seq, body, digest, at in found:
+            tapes[keys[number - 1]].append(Row(seq, body, digest, at))
+        return tapes
+
+    async def tape(self, tenant: str, run: UUID, after: int = 0, limit: int = 10_000) -> list[Row]:
+        return [Row(*record) for record in await self._database.fetch(queries.TAPE, tenant, run, after, limit)]
+
+    async def put_payloads(self, payloads: Sequence[Payload]) -> None:
+        if not payloads:
+            return
+        # One order for all writers, so that two with the same addresses cannot wait for each other in a circle.
+        ordered = sorted(payloads, key=lambda payload: (payload.tenant, payload.subject, payload.address))
+        await self._database.fetch(
+            queries.PUT_PAYLOADS,
+            [payload.tenant for payload in ordered],
+            [payload.subject for payload in ordered],
+            [payload.address for payload in ordered],
+            [payload.codec for payload in ordered],
+            [payload.size for payload in ordered],
+            [payload.data for payload in ordered],
+        )
+
+    async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
+        found = await self._database.fetch(queries.GET_PAYLOADS, tenant, subject, list(addresses))
+        return {address: Payload(tenant, subject, address, data, codec, size) for address, data, codec, size in found}
+
+    async def ensure_subject(self, tenant: str, subject: str, key: bytes) -> bytes:
+        stored = await self.subject_key(tenant, subject)
+        if stored is not None:
+            return stored
+        await self._database.fetch(queries.ENSURE_SUBJECT, [tenant], [subject], [key])
+        stored = await self.subject_key(tenant, subject)
+        if stored is None:
+            raise JournalError(f"subject {subject!r} was erased while its key was being made", hint="try again")
+        return stored
+
+    async def subject_key(self, tenant: str, subject: str) -> bytes | None:
+        key: bytes | None = await self._database.value(queries.SUBJECT_KEY, tenant, subject, _as_run(subject))
+        return key
+
+    async def erase_subject(self, tenant: str, subject: str) -> int:
+        for attempt in range(ERASE_TRIES):
+            try:
+                erased: int = await self._database.value(queries.ERASE_SUBJECT, tenant, subject, _as_run(subject))
+            except JournalError as error:
+                if not isinstance(error.__cause__, asyncpg.LockNotAvailableError) or attempt == ERASE_TRIES - 1:
+                    raise
+                await asyncio.sleep(0.05 * (attempt + 1))
+            else:
+                return erased
+        raise AssertionError("unreachable")
+
+    async def letters(self, runs: Sequence[RunKey]) -> dict[RunKey, list[Letter]]:
+        keys = list(dict.fromkeys(runs))
+        letters: dict[RunKey, list[Letter]] = {key: [] for key in keys}
+        found = await self._database.fetch(queries.LETTERS, [key[0] for key in keys], [key[1] for key in keys])
+        for number, dedup, kind, body, at in found:
+            letters[keys[number - 1]].append(Letter(dedup, kind, body, at))
+        return letters
+
+    async def deliver(self, post: Post) -> bool:
+        answer = await self._database.value(queries.DELIVER, post.tenant, post.run, post.dedup, post.kind, post.body)
+        if answer < 0:
+            raise RunUnknown(f"there is no run {post.run} for tenant {post.tenant!r}, or it has ended")
+        self._signals.tell()
+        return bool(answer)
+
+    async def flags(self, worker: UUID, held: Sequence[RunKey]) -> list[Flags]:
+        found = await self._database.fetch(queries.FLAGS, worker, [key[0] for key in held], [key[1] for key in held])
+        return [rows.flags(record) for record in found]
+
+    async def stop_run(self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str) -> Sealed:
+        sealed = await stops.stop_run(self._database, self._clock, tenant, run, stop, actor=actor, reason=reason)
+        self._signals.tell()
+        return sealed
+
+    async def resume_run(self, tenant: str, run: UUID, actor: str) -> bool:
+        resumed = bool(await self._database.value(queries.RESUME_RUN, tenant, run, actor))
+        self._signals.tell()
+        return resumed
+
+    async def stop_all(self, tenant: str | None, actor: str, reason: str) -> Sealed:
+        return await stops.stop_all(self._database, self._clock, tenant, actor, reason)
+
+    async def resume_all(self, tenant: str | None, actor: str) -> int:
+        lifted = await self._database.fetch(queries.RESUME_ALL, tenant, actor)
+        self._signals.tell()
+        return len(lifted)
+
+    async def stopped(self, tenant: str | None) -> list[UUID]:
+        return [record[0] for record in await self._database.fetch(queries.STOPPED, tenant)]
+
+    async def open_intents(self, tenant: str | None, run: UUID | None = None) -> list[OpenIntent]:
+        return await stops.open_intents(self._database, tenant, run)
+
+    async def get_run(self, tenant: str, run: UUID) -> RunRow | None:
+        record = await self._database.row(queries.GET_RUN, tenant, run)
+        return None if record is None else rows.run_row(record)
+
+    async def find_runs(self, tenant: str, prefix: str) -> list[UUID]:
+        digits = prefix.replace("-", "").lower()
+        if not 4 <= len(digits) <= 32 or any(digit not in "0123456789abcdef" for digit in digits):
+            raise InputInvalid(f"{prefix!r} is not the beginning of a run id: at least 4 hexadecimal digits")
+        low, high = UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+        return [record[0] for record in await self._database.fetch(queries.FIND_RUNS, tenant, low, high)]
+
+    async def list_runs(self, tenant: str, where: RunFilter, limit: int) -> list[RunRow]:
+        query, args = _list_query(tenant, where, min(limit, MAX_LIST))
+        return [rows.run_row(record) for record in await self._database.fetch(query, *args)]
+
+    async def release_quarantine(self, tenant: str, run: UUID, release: str | None, actor: str) -> bool:
+        released = bool(await self._database.value(queries.RELEASE_QUARANTINE, tenant, run, release))
+        if released:
+            await self._database.fetch(
+                queries.ADD_CONTROL, new_id(self._clock), tenant, run, "release", actor, release or "", actor
+            )
+            self._signals.tell()
+        return released
+
+    async def wait_for_work(self, timeout_seconds: float) -> None:
+        await self._signals.wait(timeout_seconds)
+
+    async def close(self) -> None:
+        await self._signals.close()
+        await self._database.close()
+
+
+async def open_journal(
+    settings: ConnectionSettings | str, *, clock: Clock | None = None, prepare: bool = True
+) -> PostgresJournal:
+    """Connect, bring the schema up to date (unless ``prepare`` is False) and give the journal.
+
+    Raises:
+        JournalUnavailable: the server cannot be reached.
+        ServerTooOld: it is older than PostgreSQL 15.
+        SchemaTooNew: its schema was made by a newer Penstock.
+    """
+    if isinstance(settings, str):
+        settings = ConnectionSettings(settings)
+    database = await Database.connect(settings)
+    try:
+        async with database.connection() as connection:
+            if prepare:
+                await migrate(connection)
+                await add_partitions(connection, int(await connection.fetchval(queries.NOW)))
+            else:
+                await check_server(connection)
+    except BaseException:
+        await database.close()
+        raise
+    return PostgresJournal(database, clock or SystemClock())
+
+
+def _makes_work(batch: Batch, answer: Applied) -> bool:
+    if answer.answer is not Answer.APPLIED:
+        return False
+    move = batch.move
+    return bool(batch.children) or (
+        move is not None
+        and (
+            move.post is not None
+            or move.status is Status.QUEUED
+            or (move.status is Status.PARKED and answer.letters > 0)
+        )
+    )
+
+
+def _as_run(subject: str) -> UUID | None:
+    try:
+        return UUID(subject)
+    except ValueError:
+        return None
+
+
+def _list_query(tenant: str, where: RunFilter, limit: int) -> tuple[str, list[object]]:
+    args: list[object] = [tenant]
+    query = queries.LIST_RUNS
+
+    def only(condition: str, value: object) -> None:
+        nonlocal query
+        if value is not None:
+            args.append(value)
+            query += f" AND {condition.format(f'${len(args)}')}"
+
+    only("status = {0}", where.status and where.status.value)
+    only("outcome = {0}", where.outcome)
+    only("agent = {0}", where.agent)
+    only("(root = {0} AND (parent IS NOT NULL OR id = {0}))", where.root)
+    only(
+        "parent = {0} AND root = (SELECT p.root FROM penstock.runs p WHERE p.tenant = $1 AND p.id = {0})", where.parent
+    )
+    only(
+        "status <> 'ended' AND waiting <> '[]'"
+        " AND convert_from(waiting, 'UTF8')::jsonb @> jsonb_build_array(jsonb_build_object('kind', {0}::text))",
+        where.waiting_for,
+    )
+    only("id < {0}", where.before)
+    args.append(limit)
+    return f"{query} ORDER BY id DESC LIMIT ${len(args)}", args

@@ -1,0 +1,147 @@
+"""Brings a database's schema up to this installation's: forward only, one process at a time."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from uuid import UUID
+
+import asyncpg
+
+from penstock.kernel.errors import JournalError, SchemaTooNew, ServerTooOld
+
+OLDEST_SERVER = 150_000
+"""PostgreSQL 15, in the form of ``server_version_num``."""
+
+MONTHS_AHEAD = 3
+"""Event partitions that are made ahead of time, counted from the current month, which is included."""
+
+_LOCK = 7_955_997_830_308
+_TABLE = """
+CREATE SCHEMA IF NOT EXISTS penstock;
+CREATE TABLE IF NOT EXISTS penstock.migrations (
+    number     integer PRIMARY KEY,
+    name       text NOT NULL,
+    sha256     text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``migrations/``, such as ``0001_spine.sql``."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def known_migrations() -> list[Migration]:
+    """The migrations of this installation, in order."""
+    folder = resources.files("penstock.adapters.postgres") / "migrations"
+    files = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    return [Migration(int(item.name[:4]), item.name, item.read_text(encoding="utf-8")) for item in files]
+
+
+async def migrate(connection: asyncpg.Connection) -> list[str]:
+    """Apply what is missing, each migration in a transaction of its own; names of those applied.
+
+    Raises:
+        ServerTooOld: PostgreSQL older than 15.
+        SchemaTooNew: the database holds a migration that this installation does not know.
+        JournalError: a migration that was applied reads differently here.
+    """
+    await check_server(connection)
+    known = known_migrations()
+    applied = []
+    pending = _pending(known, await _applied(connection))
+    for migration in pending:
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            await connection.execute(_TABLE)
+            # Another process may have applied it while this one waited for the lock.
+            if migration not in _pending(known, await _applied(connection)):
+                continue
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO penstock.migrations (number, name, sha256) VALUES ($1, $2, $3)",
+                migration.number,
+                migration.name,
+                migration.sha256,
+            )
+        applied.append(migration.name)
+    return applied
+
+
+async def check_server(connection: asyncpg.Connection) -> None:
+    """Refuse a server that is too old.
+
+    Raises:
+        ServerTooOld: it is.
+    """
+    number = int(await connection.fetchval("SHOW server_version_num"))
+    if number < OLDEST_SERVER:
+        raise ServerTooOld(f"the server is PostgreSQL {number // 10_000}; Penstock needs 15 or newer")
+
+
+async def add_partitions(connection: asyncpg.Connection, now_us: int, months: int = MONTHS_AHEAD) -> list[str]:
+    """Make the event partitions of this month and the following ones where they are missing; names of those made.
+
+    A month whose events have already gone to the default partition stays there: moving them would lock the table.
+    """
+    moment = datetime.fromtimestamp(now_us / 1e6, UTC)
+    first = moment.year * 12 + moment.month - 1
+    wanted = {_partition_name(month): month for month in range(first, first + months)}
+    present = await connection.fetch(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = 'penstock.events'::regclass"
+    )
+    made = []
+    for name in sorted(wanted.keys() - {row[0] for row in present}):
+        low, high = _month_start(wanted[name]), _month_start(wanted[name] + 1)
+        try:
+            async with connection.transaction():
+                await connection.execute("SET LOCAL lock_timeout = '500ms'")
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+                await connection.execute(
+                    f"CREATE TABLE IF NOT EXISTS penstock.{name} PARTITION OF penstock.events"
+                    f" FOR VALUES FROM ('{low}') TO ('{high}')"
+                )
+        except (asyncpg.LockNotAvailableError, asyncpg.CheckViolationError):
+            continue  # busy, or the default partition holds events of that month: it serves as well
+        made.append(name)
+    return made
+
+
+async def _applied(connection: asyncpg.Connection) -> dict[int, str]:
+    if await connection.fetchval("SELECT to_regclass('penstock.migrations')") is None:
+        return {}
+    rows = await connection.fetch("SELECT number, sha256 FROM penstock.migrations")
+    return {row[0]: row[1] for row in rows}
+
+
+def _pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
+    unknown = applied.keys() - {migration.number for migration in known}
+    if unknown:
+        raise SchemaTooNew(f"the database has migration {max(unknown):04}, which this installation does not know")
+    for migration in known:
+        if applied.get(migration.number, migration.sha256) != migration.sha256:
+            raise JournalError(
+                f"migration {migration.name} was applied in another form than this installation has",
+                hint="install the release that made the database, or restore the database from a backup",
+            )
+    return [migration for migration in known if migration.number not in applied]
+
+
+def _partition_name(month: int) -> str:
+    return f"events_{month // 12:04}_{month % 12 + 1:02}"
+
+
+def _month_start(month: int) -> UUID:
+    """The lowest time-ordered id of a month, which is counted from year 0."""
+    start = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+    return UUID(int=int(start.timestamp() * 1000) << 80)

@@ -1,0 +1,170 @@
+"""Every statement that is not a function of a migration, by name."""
+
+NOW = "SELECT penstock.to_us(clock_timestamp())"
+
+CREATE_RUNS = """
+SELECT penstock.create_runs(
+    $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::bytea[], $9::text[],
+    $10::text[], $11::text[], $12::int[], $13::uuid[], $14::text[], $15::uuid[], $16::bigint[], $17::text[],
+    $18::bytea[], $19::bytea[]
+)"""
+
+SUBMITTED = """
+SELECT n.i, r.id, r.request_digest
+FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS n(tenant, id, key, i)
+CROSS JOIN LATERAL (
+    SELECT id, request_digest FROM penstock.runs k WHERE n.key IS NOT NULL AND k.tenant = n.tenant AND k.key = n.key
+    UNION ALL
+    SELECT id, request_digest FROM penstock.runs k WHERE n.key IS NULL AND k.tenant = n.tenant AND k.id = n.id
+) AS r
+ORDER BY n.i"""
+
+ENSURE_SUBJECT = "SELECT penstock.ensure_subjects($1::text[], $2::text[], $3::bytea[])"
+
+SUBJECT_KEY = """
+SELECT key FROM penstock.subjects WHERE tenant = $1 AND subject = $2
+UNION ALL
+SELECT subject_key FROM penstock.runs WHERE tenant = $1 AND id = $3 AND subject = $2
+LIMIT 1"""
+
+ERASE_SUBJECT = "SELECT penstock.erase_subject($1, $2, $3)"
+
+ENLIST = "SELECT penstock.enlist($1, $2, $3 * interval '1 second')"
+
+RENEW = """
+UPDATE penstock.workers SET lease_until = clock_timestamp() + $2 * interval '1 second'
+WHERE id = $1 AND lease_until > clock_timestamp()
+RETURNING true"""
+
+RETIRE = """
+UPDATE penstock.workers SET lease_until = clock_timestamp() - interval '1 microsecond'
+WHERE id = $1 AND lease_until > clock_timestamp()"""
+
+CLAIM = """
+SELECT tenant, id, epoch, last_seq, head, agent, release, subject, subject_key, parent, parent_path, claims, stop,
+       now_us, deadline, root
+FROM penstock.claim($1, $2::text[], $3, $4)"""
+
+APPEND = """
+SELECT answers, letters, stops, at_us FROM penstock.append(
+    $1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::bytea[], $7::bool[], $8::bigint[],
+    $9::int[], $10::int[], $11::bytea[], $12::bytea[], $13,
+    $14::int[], $15::text[], $16::bigint[], $17::bytea[], $18::text[], $19::text[],
+    $20::int[], $21::text[],
+    $22::int[], $23::text[], $24::uuid[], $25::text[], $26::text[], $27::bytea[],
+    $28::int[], $29::uuid[], $30::text[], $31::text[], $32::text[], $33::int[], $34::text[], $35::bytea[],
+    $36::text[], $37::text[], $38::text[], $39::int[], $40::text[], $41::uuid[], $42::bigint[], $43::text[],
+    $44::bytea[], $45::bytea[]
+)"""
+
+TAPES = """
+SELECT k.i, e.seq, e.body, e.hash, penstock.to_us(e.at)
+FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k(tenant, run_id, i)
+CROSS JOIN LATERAL (
+    SELECT seq, body, hash, at FROM penstock.events e
+    WHERE e.tenant = k.tenant AND e.run_id = k.run_id ORDER BY seq OFFSET 0
+) AS e"""
+
+TAPE = """
+SELECT seq, body, hash, penstock.to_us(at) FROM penstock.events
+WHERE tenant = $1 AND run_id = $2 AND seq > $3 ORDER BY seq LIMIT $4"""
+
+PUT_PAYLOADS = "SELECT penstock.put_payloads($1::text[], $2::text[], $3::bytea[], $4::text[], $5::int[], $6::bytea[])"
+
+GET_PAYLOADS = """
+SELECT address, data, codec, size FROM penstock.payloads
+WHERE tenant = $1 AND subject = $2 AND address = ANY ($3::bytea[])"""
+
+LETTERS = """
+SELECT k.i, x.dedup, x.kind, x.body, penstock.to_us(x.at)
+FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k(tenant, run_id, i)
+CROSS JOIN LATERAL (
+    SELECT dedup, kind, body, at, arrival FROM penstock.inbox x
+    WHERE x.tenant = k.tenant AND x.run_id = k.run_id AND NOT x.consumed OFFSET 0
+) AS x
+ORDER BY k.i, x.arrival"""
+
+DELIVER = "SELECT penstock.deliver($1, $2, $3, $4, $5)"
+
+FLAGS = """
+SELECT r.tenant, r.id, r.epoch, r.letters, CASE WHEN c.id IS NULL THEN r.stop ELSE 'kill' END
+FROM unnest($2::text[], $3::uuid[]) AS k(tenant, run_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM penstock.runs r WHERE r.tenant = k.tenant AND r.id = k.run_id OFFSET 0
+) AS r
+LEFT JOIN LATERAL (
+    SELECT c.id FROM penstock.controls c
+    WHERE c.run_id IS NULL AND c.lifted_at IS NULL AND (c.tenant IS NULL OR c.tenant = r.tenant) LIMIT 1
+) AS c ON true
+WHERE r.letters > 0 OR r.stop IS NOT NULL OR c.id IS NOT NULL OR r.worker IS DISTINCT FROM $1"""
+
+STOP_RUNS = "SELECT id FROM penstock.stop_runs($1, $2::uuid[], $3, $4)"
+
+CHILDREN = """
+SELECT r.id FROM penstock.runs r
+WHERE r.tenant = $1 AND r.parent = ANY ($2::uuid[])
+  AND r.root = (SELECT t.root FROM penstock.runs t WHERE t.tenant = $1 AND t.id = $3)"""
+
+ADD_CONTROL = """
+INSERT INTO penstock.controls (id, tenant, run_id, action, actor, reason, lifted_at, lifted_by)
+VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7::text IS NOT NULL THEN clock_timestamp() END, $7)
+ON CONFLICT DO NOTHING"""
+
+SEAL = "SELECT penstock.seal($1)"
+
+# Sessions that hold what a stop waits for: an append under way, or a lock on rows of runs, since before the stop.
+BLOCKERS = """
+SELECT DISTINCT a.pid, a.application_name, a.state, (extract(epoch FROM clock_timestamp() - a.xact_start))::float8
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.granted AND a.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND a.xact_start <= clock_timestamp() - $2 * interval '1 second'
+  AND (
+      (l.locktype = 'advisory' AND l.objsubid = 1
+          AND ((l.classid::bigint << 32) | l.objid::bigint) = penstock.append_lock())
+      OR ($1 AND l.locktype = 'relation' AND l.relation = 'penstock.runs'::regclass
+          AND l.mode <> 'AccessShareLock')
+  )
+ORDER BY a.pid"""
+
+TERMINATE = "SELECT pg_terminate_backend($1)"
+
+RESUME_RUN = """
+WITH resumed AS (
+    UPDATE penstock.runs SET stop = NULL WHERE tenant = $1 AND id = $2 AND stop = 'pause' RETURNING tenant, id
+), lifted AS (
+    UPDATE penstock.controls c SET lifted_at = clock_timestamp(), lifted_by = $3
+    FROM resumed r WHERE c.tenant = r.tenant AND c.run_id = r.id AND c.action = 'pause' AND c.lifted_at IS NULL
+)
+SELECT true FROM resumed"""
+
+RESUME_ALL = """
+UPDATE penstock.controls SET lifted_at = clock_timestamp(), lifted_by = $2
+WHERE run_id IS NULL AND lifted_at IS NULL AND tenant IS NOT DISTINCT FROM $1
+RETURNING id"""
+
+STOPPED = """
+SELECT id FROM penstock.controls
+WHERE run_id IS NULL AND lifted_at IS NULL AND (tenant IS NULL OR tenant = $1) ORDER BY at, id"""
+
+OPEN_INTENTS = "SELECT tenant, run_id, path, name, attempt, ends_by FROM penstock.open_intents($1, $2::uuid[])"
+
+RUN_COLUMNS = """
+    tenant, id, agent, release, env, status, outcome, code, stop, epoch, last_seq, head, subject, key, session,
+    priority, parent, parent_path, root, worker, claims, penstock.to_us(wake_at), penstock.to_us(created_at),
+    penstock.to_us(ended_at), deadline, steps, model_calls, tool_calls, tokens, nano, reserved_nano, open_intents,
+    waiting, tags::text"""
+
+GET_RUN = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1 AND id = $2"  # noqa: S608 - constants
+
+FIND_RUNS = "SELECT id FROM penstock.runs WHERE tenant = $1 AND id BETWEEN $2 AND $3 ORDER BY id LIMIT 10"
+
+LIST_RUNS = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1"  # noqa: S608 - constants
+
+RELEASE_QUARANTINE = """
+UPDATE penstock.runs
+SET status = 'queued', wake_at = clock_timestamp(), claims = 0, release = coalesce($3, release)
+WHERE tenant = $1 AND id = $2 AND status = 'quarantined'
+RETURNING true"""
+
+NOTIFY = "SELECT pg_notify('penstock_work', '')"

@@ -1,0 +1,145 @@
+"""Kill, cancel and pause in the database, up to the moment from which no intent commits any more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from penstock.adapters.postgres import queries
+from penstock.adapters.postgres.database import Database
+from penstock.kernel.clock import Clock, wall_seconds
+from penstock.kernel.errors import JournalUnavailable, PenstockError, RunUnknown
+from penstock.kernel.ids import new_id
+from penstock.ports.journal import OpenIntent, Sealed, Stop
+
+T = TypeVar("T")
+
+WAIT_MS = 50
+"""Longest time that one try to seal may hold up the writers that queue behind it."""
+TRIES = 6
+"""Tries, with growing pauses, before the sessions in the way are named and terminated; and as many after."""
+PAUSE_SECONDS = 0.02
+TERMINATE_WAIT_SECONDS = 0.2
+
+
+async def stop_run(
+    database: Database, clock: Clock, tenant: str, run: UUID, stop: Stop, *, actor: str, reason: str
+) -> Sealed:
+    """Put a stop upon a run, and unless it is a pause upon its descendants, generation by generation.
+
+    Raises:
+        RunUnknown: no such run for this tenant.
+    """
+    control = new_id(clock)
+    scope: set[UUID] = set()
+    blockers: list[str] = []
+    generation = [run]
+    while generation:
+
+        async def stop_generation(runs: list[UUID] = generation) -> list[UUID]:
+            rows = await database.fetch(queries.STOP_RUNS, tenant, runs, stop.value, WAIT_MS)
+            return [row[0] for row in rows]
+
+        found, blockers = await _insist(database, stop_generation, rows_too=True)
+        if found is None:
+            break
+        if not found and not scope:
+            raise RunUnknown(f"there is no run {run} for tenant {tenant!r}")
+        if not scope:
+            await database.fetch(queries.ADD_CONTROL, control, tenant, run, stop.value, actor, reason, None)
+        scope.update(found)
+        if stop is Stop.PAUSE:
+            break
+        rows = await database.fetch(queries.CHILDREN, tenant, found, run)
+        generation = [row[0] for row in rows if row[0] not in scope]
+    at = await database.value(queries.NOW)
+    still_open = await _open_intents(database, tenant, list(scope or {run}))
+    return Sealed(control, sealed=not blockers, at=at, open_intents=still_open, blockers=blockers)
+
+
+async def stop_all(database: Database, clock: Clock, tenant: str | None, actor: str, reason: str) -> Sealed:
+    """Put a control in force, and wait until no append that missed it is under way.
+
+    The control commits first: it holds for every append that begins from then on, also when sealing does not succeed.
+    """
+    control = new_id(clock)
+    await database.fetch(queries.ADD_CONTROL, control, tenant, None, Stop.KILL.value, actor, reason, None)
+
+    async def seal() -> int:
+        at: int = await database.value(queries.SEAL, WAIT_MS)
+        return at
+
+    at, blockers = await _insist(database, seal, rows_too=False)
+    still_open = await _open_intents(database, tenant, None)
+    if at is None:
+        now = await database.value(queries.NOW)
+        return Sealed(control, sealed=False, at=now, open_intents=still_open, blockers=blockers)
+    return Sealed(control, sealed=True, at=at, open_intents=still_open)
+
+
+async def open_intents(database: Database, tenant: str | None, run: UUID | None) -> list[OpenIntent]:
+    """Intents without an outcome, of a run with its descendants, of a tenant, or of all."""
+    if run is None:
+        return await _open_intents(database, tenant, None)
+    if tenant is None:
+        raise ValueError("a run is looked up with its tenant")
+    scope = {run}
+    generation = [run]
+    while generation:
+        rows = await database.fetch(queries.CHILDREN, tenant, generation, run)
+        generation = [row[0] for row in rows if row[0] not in scope]
+        scope.update(generation)
+    return await _open_intents(database, tenant, list(scope))
+
+
+async def _open_intents(database: Database, tenant: str | None, runs: list[UUID] | None) -> list[OpenIntent]:
+    return [OpenIntent(*row) for row in await database.fetch(queries.OPEN_INTENTS, tenant, runs)]
+
+
+async def _insist(
+    database: Database, action: Callable[[], Awaitable[T]], *, rows_too: bool
+) -> tuple[T | None, list[str]]:
+    """Try until the locks are had; then name and terminate who is in the way and try again.
+
+    None and the blockers when that does not help.
+    """
+    began = wall_seconds()
+    result = await _try(action)
+    if result is not None:
+        return result, []
+    waited = wall_seconds() - began
+    blockers = await _blockers(database, rows_too, waited)
+    named = [words for _, words in blockers]
+    for pid, _ in blockers:
+        try:
+            await database.fetch(queries.TERMINATE, pid)
+        except PenstockError as error:
+            named.append(f"session {pid} could not be terminated: {error.what}")
+    await asyncio.sleep(TERMINATE_WAIT_SECONDS)
+    result = await _try(action)
+    if result is not None:
+        return result, []
+    return None, named or ["no session could be named; look at pg_stat_activity"]
+
+
+async def _try(action: Callable[[], Awaitable[T]]) -> T | None:
+    pause = PAUSE_SECONDS
+    for _ in range(TRIES):
+        try:
+            return await action()
+        except JournalUnavailable as error:
+            if not isinstance(error.__cause__, (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)):
+                raise
+        await asyncio.sleep(pause)
+        pause *= 2
+    return None
+
+
+async def _blockers(database: Database, rows_too: bool, for_seconds: float) -> list[tuple[int, str]]:
+    rows = await database.fetch(queries.BLOCKERS, rows_too, for_seconds)
+    return [
+        (pid, f"session {pid} ({name or 'unnamed'}, {state}) in a transaction for {age:.1f} s")
+        for pid, name, state, age in rows
+    ]

@@ -1,0 +1,201 @@
+"""`Agent`: instructions, a model, tools and a budget, run by the standard loop."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from penstock.agents.budget import Budget
+from penstock.agents.definition import Definition
+from penstock.agents.loop import standard_loop
+from penstock.agents.tool import Tool
+from penstock.gates.model_gate import tools_digest
+from penstock.kernel.canonical import digest
+from penstock.kernel.errors import AgentInvalid, PenstockError
+from penstock.ports.model import Model, ModelSettings, ToolSpec
+
+LOOP_VERSION = "1"  # a change of the loop that changes what it asks of the gates makes new releases
+OUTPUT_TOOL = "final_answer"
+ESCALATE_TOOL = "escalate"
+
+
+class AgentTool:
+    """An agent offered to another agent's model as a tool; each call is a child run."""
+
+    def __init__(self, agent: Definition, name: str, description: str, budget: Budget | None) -> None:
+        self.agent = agent
+        self.budget = budget.record() if budget else agent.budget
+        schema = agent._input.json_schema()
+        self.spec = ToolSpec(
+            name,
+            description,
+            {
+                "type": "object",
+                "properties": {"input": {**schema, "description": "what the agent is to work on"}},
+                "required": ["input"],
+                "additionalProperties": False,
+            },
+        )
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+class Agent(Definition):
+    """An agent that calls a model, runs the tools it asks for, and repeats until it answers.
+
+    Args:
+        name: lower case, unique in the application.
+        model: ``provider:model`` (any pydantic-ai model name) or a model object.
+        instructions: the system prompt, or the path of the file that holds it.
+        tools: `@tool` functions, and other agents as ``agent.as_tool()``.
+        output: the type of the answer, checked and repaired a bounded number of times; None = text.
+        budget: limits of one run.
+        max_tokens: most output tokens of one answer.
+        temperature: None = the provider's default.
+        timeout_seconds: of one model call.
+        attempts: tries of one model call on transient failures.
+        repairs: how often an answer that does not fit ``output`` is sent back.
+        show_budget: tell the model after each step what remains.
+        can_escalate: offer the model a way to say that it is not confident; the run then ends as ``escalated``.
+        fallback: an agent that is run as a child when this one fails or is exhausted; its answer is labelled.
+        extra: settings handed to the provider as they are.
+
+    Raises:
+        AgentInvalid: contradictions, such as two tools of one name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str | Model,
+        instructions: str | Path,
+        tools: Sequence[Tool[..., Any] | AgentTool] = (),
+        output: Any = None,
+        budget: Budget | None = None,
+        max_tokens: int = 1024,
+        temperature: float | None = None,
+        timeout_seconds: float = 120.0,
+        attempts: int = 3,
+        repairs: int = 2,
+        show_budget: bool = True,
+        can_escalate: bool = False,
+        fallback: Definition | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.instructions = _text(name, instructions)
+        self.tools: dict[str, Tool[..., Any] | AgentTool] = _by_name(name, tools)
+        self.settings = ModelSettings(max_tokens, temperature, None, timeout_seconds, extra or {})
+        self.attempts = attempts
+        self.repairs = repairs
+        self.show_budget = show_budget
+        self.can_escalate = can_escalate
+        self.fallback = fallback
+        self.output_adapter: TypeAdapter[Any] | None = None if output in (None, str) else TypeAdapter(output)
+        self.output_tool = _output_tool(name, self.output_adapter)
+        self.specs = [tool.definition.spec if isinstance(tool, Tool) else tool.spec for tool in self.tools.values()]
+        if can_escalate:
+            self.specs.append(_escalate_spec())
+        self.tools_digest = tools_digest(self.specs, self.output_tool)
+        super().__init__(name, budget, str, output or str, self._parts())
+
+    def _parts(self) -> list[str]:
+        model = self.model if isinstance(self.model, str) else self.model.name
+        tools = [
+            tool.definition.digest if isinstance(tool, Tool) else tool.agent.release for tool in self.tools.values()
+        ]
+        settings = [self.settings.max_tokens, self.settings.temperature, self.settings.extra, self.repairs]
+        return [
+            LOOP_VERSION,
+            model,
+            self.instructions,
+            *tools,
+            self.tools_digest,
+            digest([*settings, self.show_budget]),
+        ]
+
+    async def invoke(self, run: Any, value: Any) -> Any:
+        return await standard_loop(run, self, value)
+
+    async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
+        if self.fallback is None:
+            raise failure
+        return await run.call(self.fallback, value)
+
+    def parse_output(self, text: str) -> Any:
+        """The typed answer of JSON text, or the text itself when no type was declared.
+
+        Raises:
+            ValueError: it does not fit; the words are for the model.
+        """
+        if self.output_adapter is None:
+            if not text.strip():
+                raise ValueError("the answer was empty")
+            return text
+        try:
+            return self.output_adapter.validate_json(_bare_json(text))
+        except ValidationError as error:
+            lines = [
+                f"{'.'.join(str(place) for place in item['loc']) or 'answer'}: {item['msg']}"
+                for item in error.errors(include_url=False, include_input=False)[:5]
+            ]
+            raise ValueError("; ".join(lines)) from error
+
+    def as_tool(self, *, name: str | None = None, description: str = "", budget: Budget | None = None) -> AgentTool:
+        """This agent as a tool of another agent's model."""
+        words = description or f"Delegate to the agent {self.name}."
+        return AgentTool(self, name or self.name.replace("-", "_").replace(".", "_"), words, budget)
+
+
+def _text(name: str, instructions: str | Path) -> str:
+    if isinstance(instructions, str):
+        return instructions
+    try:
+        return instructions.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise AgentInvalid(f"the instructions of {name} cannot be read: {error}") from error
+
+
+def _by_name(agent: str, tools: Sequence[Tool[..., Any] | AgentTool]) -> dict[str, Tool[..., Any] | AgentTool]:
+    found: dict[str, Tool[..., Any] | AgentTool] = {}
+    for tool in tools:
+        if not isinstance(tool, Tool | AgentTool):
+            raise AgentInvalid(f"{tool!r} in the tools of {agent} is no tool", hint="decorate the function with @tool")
+        if tool.name in found or tool.name in (OUTPUT_TOOL, ESCALATE_TOOL):
+            raise AgentInvalid(f"{agent} has two tools named {tool.name}, or the name is reserved")
+        found[tool.name] = tool
+    return found
+
+
+def _output_tool(agent: str, adapter: TypeAdapter[Any] | None) -> ToolSpec | None:
+    if adapter is None:
+        return None
+    schema = adapter.json_schema()
+    if schema.get("type") != "object":
+        raise AgentInvalid(f"the output of {agent} is not an object", hint="wrap it in a pydantic model")
+    return ToolSpec(OUTPUT_TOOL, "Give the final answer. Ends the task.", schema)
+
+
+def _escalate_spec() -> ToolSpec:
+    return ToolSpec(
+        ESCALATE_TOOL,
+        "Hand this case to a person because you are not confident, or may not do what it needs. Ends the task.",
+        {
+            "type": "object",
+            "properties": {"reason": {"type": "string", "description": "why, in one sentence"}},
+            "required": ["reason"],
+            "additionalProperties": False,
+        },
+    )
+
+
+def _bare_json(text: str) -> str:
+    """JSON text without the code fence that models like to put around it."""
+    stripped = text.strip()
+    if stripped.startswith("```"):
+        stripped = stripped.removeprefix("```json").removeprefix("```").removesuffix("```")
+    return stripped

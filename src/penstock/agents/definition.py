@@ -1,0 +1,114 @@
+"""What `Agent` and `@agent` functions share: name, release, budget, typed input and output."""
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from penstock.agents import runtime
+from penstock.agents.budget import Budget
+from penstock.events import BudgetRecord
+from penstock.kernel.canonical import check_plain
+from penstock.kernel.errors import AgentInvalid, InputInvalid, OutputInvalid, PenstockError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class Definition:
+    """Base of all agents."""
+
+    def __init__(self, name: str, budget: Budget | None, input_type: Any, output_type: Any, parts: list[str]) -> None:
+        """``parts`` are the texts whose change makes another release.
+
+        Raises:
+            AgentInvalid: a name that is not short, lower-case and plain, or a type that has no JSON form.
+        """
+        if not _NAME.fullmatch(name):
+            raise AgentInvalid(
+                f"{name!r} is not an agent name",
+                hint="use up to 64 lower-case letters, digits, dots, dashes, underscores",
+            )
+        self.name = name
+        self.limits = budget or Budget()
+        self.budget: BudgetRecord = self.limits.record()
+        self.release = hashlib.sha256("\x1f".join([name, *parts]).encode()).hexdigest()[:16]
+        self._input = _adapter(name, input_type)
+        self._output = _adapter(name, output_type)
+
+    def plain_input(self, value: Any) -> Any:
+        """The plain JSON value of an input.
+
+        Raises:
+            InputInvalid: it does not fit the agent's input type, or JSON cannot carry it.
+        """
+        try:
+            plain = self._input.dump_python(self._input.validate_python(value), mode="json")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InputInvalid(
+                f"the input of {self.name} is not valid{f' at {place}' if place else ''}: {first['msg']}"
+            ) from error
+        except (PydanticSerializationError, UnicodeError, RecursionError) as error:
+            raise InputInvalid(f"the input of {self.name} cannot be stored: {error}") from error
+        check_plain(plain, "input")
+        return plain
+
+    def read_input(self, data: bytes) -> Any:
+        """The input as the agent's code takes it."""
+        return self._input.validate_python(msgspec.json.decode(data))
+
+    def plain_output(self, value: Any) -> Any:
+        """The plain JSON value of an output.
+
+        Raises:
+            OutputInvalid: it does not fit the output type, or JSON cannot carry it.
+        """
+        try:
+            plain = self._output.dump_python(self._output.validate_python(value), mode="json")
+            check_plain(plain, "output")
+        except (ValidationError, PydanticSerializationError, UnicodeError, RecursionError, InputInvalid) as error:
+            words = error.what if isinstance(error, InputInvalid) else f"{type(error).__name__}"
+            raise OutputInvalid(f"the output of {self.name} does not fit its type: {words}") from error
+        return plain
+
+    def read_output(self, data: bytes) -> Any:
+        """The output as callers get it."""
+        return self._output.validate_python(msgspec.json.decode(data)) if data else None
+
+    async def run(
+        self,
+        value: Any,
+        *,
+        key: str | None = None,
+        tags: dict[str, str] | None = None,
+        budget: Budget | None = None,
+        tenant: str | None = None,
+    ) -> Any:
+        """Submit a run, wait for its end, and give its `Result`.
+
+        Uses the runtime that is open in this process (`penstock.open()`, `penstock.testing.in_memory()`), else opens
+        one on the configured database for this call.
+        """
+        return await runtime.run_somewhere(self, value, key=key, tags=tags, budget=budget, tenant=tenant)
+
+    async def invoke(self, run: Any, value: Any) -> Any:
+        """Run the agent's code."""
+        raise NotImplementedError
+
+    async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
+        """The fallback; without one the failure stands."""
+        raise failure
+
+    def __repr__(self) -> str:
+        return f"<agent {self.name} release {self.release}>"
+
+
+def _adapter(name: str, kind: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(kind)
+    except PydanticUserError as error:
+        raise AgentInvalid(f"the agent {name} has a type that has no JSON form: {error}") from error

@@ -1,0 +1,55 @@
+"""`@agent`: a plain async function as an agent."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, get_type_hints
+
+from penstock.agents.budget import Budget
+from penstock.agents.definition import Definition
+from penstock.agents.tool import source_of
+from penstock.kernel.errors import AgentInvalid
+
+AgentFunction = Callable[..., Awaitable[Any]]
+
+
+class FunctionAgent(Definition):
+    """An agent whose code is a function ``async def f(run: Run, value) -> output``."""
+
+    def __init__(self, function: AgentFunction, name: str, budget: Budget | None, version: str) -> None:
+        parameters = list(inspect.signature(function).parameters.values())
+        if not inspect.iscoroutinefunction(function) or len(parameters) != 2:
+            raise AgentInvalid(
+                f"{getattr(function, '__name__', function)!s} is not an agent function",
+                hint="write `async def name(run: Run, value: YourInput) -> YourOutput`",
+            )
+        try:
+            hints = get_type_hints(function)
+        except (NameError, TypeError) as error:
+            raise AgentInvalid(f"the agent {name} has an annotation that cannot be read: {error}") from error
+        input_type = hints.get(parameters[1].name, Any)
+        super().__init__(name, budget, input_type, hints.get("return", Any), [version or source_of(function)])
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+
+    async def invoke(self, run: Any, value: Any) -> Any:
+        return await self.function(run, value)
+
+
+def agent(name: str, *, budget: Budget | None = None, version: str = "") -> Callable[[AgentFunction], FunctionAgent]:
+    """Declare a plain async function an agent.
+
+    Args:
+        name: lower case, unique in the application.
+        budget: limits of one run.
+        version: what pins running runs to this code; default: the function's own source text. Set it when the
+            function's behaviour lives in code it calls.
+
+    Raises:
+        AgentInvalid: not an async function of two parameters.
+    """
+
+    def declare(function: AgentFunction) -> FunctionAgent:
+        return FunctionAgent(function, name, budget, version)
+
+    return declare

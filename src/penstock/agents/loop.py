@@ -1,0 +1,155 @@
+"""The standard loop: model → tools → model, until the model answers."""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from penstock.agents.run import Run, escalate
+from penstock.agents.tool import Tool
+from penstock.events.messages import Message, Part, Text, ToolCall, ToolResult, say
+from penstock.gates.child_gate import ChildAsked, call_child
+from penstock.gates.conversation import Conversation
+from penstock.gates.model_gate import ModelCall, Turn, call_model
+from penstock.gates.tool_gate import ToolCallAsked, ToolReturn, call_tool
+from penstock.gates.words import budget_line
+from penstock.kernel.canonical import stable_json
+from penstock.kernel.errors import CallDenied, ChildFailed, InputInvalid, OutputInvalid
+from penstock.kernel.money import show_usd
+
+if TYPE_CHECKING:
+    from penstock.agents.agent import Agent
+
+MAX_CALLS_A_TURN = 32  # tool calls taken from one answer; the rest are refused in words
+
+
+async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
+    """Run an agent on one input.
+
+    Raises:
+        OutputInvalid: the answer did not fit after the allowed repairs.
+        Escalation: the model handed the case to a person.
+    """
+    model = run.model(agent.model)
+    conversation = Conversation([say("system", agent.instructions), say("user", text)])
+    repairs = 0
+    while True:
+        turn = await call_model(
+            run._ctx,
+            ModelCall(
+                model,
+                conversation,
+                agent.specs,
+                agent.tools_digest,
+                agent.output_tool,
+                agent.settings,
+                "repair" if repairs else "step",
+                agent.attempts,
+            ),
+        )
+        conversation.add(turn.message)
+        calls = turn.message.tool_calls
+        if turn.message.text:
+            run.keep_partial(turn.message.text)
+        _escalate_if_asked(agent, calls)
+        answer = _answer(agent, turn)
+        if answer is None:
+            results = await _use_tools(run, agent, calls)
+            conversation.add(Message("tool", results))
+        else:
+            try:
+                return agent.parse_output(answer)
+            except ValueError as error:
+                if turn.last or repairs >= agent.repairs:
+                    raise OutputInvalid(f"the answer did not fit after {repairs} repairs: {error}") from error
+                repairs += 1
+                conversation.add(*_send_back(agent, calls, str(error)))
+        _tell_budget(run, agent, conversation)
+
+
+def _answer(agent: "Agent", turn: Turn) -> str | None:
+    """The text of the final answer; None when the model wants tools first."""
+    calls = turn.message.tool_calls
+    if agent.output_tool is not None:
+        for call in calls:
+            if call.name == agent.output_tool.name:
+                return call.args
+    if calls and not turn.last:
+        return None
+    return turn.message.text
+
+
+def _escalate_if_asked(agent: "Agent", calls: list[ToolCall]) -> None:
+    if not agent.can_escalate:
+        return
+    for call in calls:
+        if call.name == "escalate":
+            try:
+                reason = str(msgspec.json.decode(call.args).get("reason", ""))
+            except (msgspec.DecodeError, AttributeError):
+                reason = ""
+            escalate(reason or "the agent is not confident")
+
+
+async def _use_tools(run: Run, agent: "Agent", calls: list[ToolCall]) -> list[Part]:
+    """Every call gets exactly one result; several run side by side."""
+    taken, rest = calls[:MAX_CALLS_A_TURN], calls[MAX_CALLS_A_TURN:]
+    if len(taken) == 1:
+        results: list[Part] = [await _use_tool(run, agent, taken[0])]
+    else:
+        results = await run.gather(*(_use_tool(run, agent, call) for call in taken))
+    for call in rest:
+        results.append(ToolResult(call.id, call.name, f"not done: more than {MAX_CALLS_A_TURN} calls at once", "error"))
+    return results
+
+
+async def _use_tool(run: Run, agent: "Agent", call: ToolCall) -> ToolResult:
+    tool = agent.tools.get(call.name)
+    if tool is not None and not isinstance(tool, Tool):
+        return await _delegate(run, tool, call)
+    definition = tool.definition if tool is not None else None
+    returned = await call_tool(run._ctx, ToolCallAsked(call.name, definition, call.args, call.id))
+    return ToolResult(call.id, call.name, _words(returned), returned.status)
+
+
+async def _delegate(run: Run, tool: Any, call: ToolCall) -> ToolResult:
+    """A tool that is an agent: a child run."""
+    try:
+        value = tool.agent.plain_input(msgspec.json.decode(call.args)["input"])
+    except (msgspec.DecodeError, KeyError, TypeError, InputInvalid) as error:
+        words = error.what if isinstance(error, InputInvalid) else 'write {"input": …}'
+        return ToolResult(call.id, call.name, f"arguments not accepted: {words}", "error")
+    try:
+        data = await call_child(run._ctx, ChildAsked(tool.agent, value, tool.budget, call.id))
+    except CallDenied as error:
+        return ToolResult(call.id, call.name, f"denied: {error.what}", "denied")
+    except ChildFailed as error:
+        return ToolResult(call.id, call.name, error.what, "error")
+    answer = msgspec.json.decode(data) if data else None
+    return ToolResult(call.id, call.name, _as_text(answer))
+
+
+def _words(returned: ToolReturn) -> str:
+    return returned.words or _as_text(returned.value)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else stable_json(value).decode()
+
+
+def _send_back(agent: "Agent", calls: list[ToolCall], words: str) -> list[Message]:
+    """Tell the model what was wrong with its answer; every call of its gets a result."""
+    advice = f"Your answer was not accepted: {words}. Answer again."
+    if not calls:
+        return [say("user", advice)]
+    results: list[Part] = [ToolResult(call.id, call.name, advice, "error") for call in calls]
+    return [Message("tool", results)]
+
+
+def _tell_budget(run: Run, agent: "Agent", conversation: Conversation) -> None:
+    """What remains, from figures that replay."""
+    if not agent.show_budget:
+        return
+    budget, seen = run._ctx.facts.budget, run._ctx.seen
+    line = budget_line((seen.tokens, budget.tokens), (seen.nano, budget.nano), (seen.steps, budget.steps), show_usd)
+    if line:
+        conversation.add(Message("note", [Text(line)]))

@@ -1,0 +1,209 @@
+"""`Run`: what an agent's code holds. Every way out of it is a gate."""
+
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
+from uuid import UUID
+
+import msgspec
+from pydantic_core import to_json
+
+from penstock.agents.budget import Budget
+from penstock.agents.tool import Tool
+from penstock.events import Fact
+from penstock.events.messages import Message, say
+from penstock.gates import primitives
+from penstock.gates.child_gate import ChildAsked, call_child
+from penstock.gates.context import RunContext
+from penstock.gates.conversation import Conversation
+from penstock.gates.model_gate import ModelCall, call_model
+from penstock.gates.tool_gate import ToolCallAsked, call_tool
+from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMisused, ToolFailed
+from penstock.kernel.randomness import seeded
+from penstock.ports.agents import AgentDef
+from penstock.ports.model import Model, ModelSettings
+
+T = TypeVar("T")
+
+
+class Run:
+    """One run, as its agent sees it. All its methods replay."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._ctx = context
+        self._draws = 0
+
+    @property
+    def id(self) -> UUID:
+        return self._ctx.run_id
+
+    @property
+    def tenant(self) -> str:
+        return self._ctx.claim.tenant
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return dict(self._ctx.tape.submitted.tags)
+
+    def now(self) -> datetime:
+        """The time of the latest outcome this run has seen (UTC): the same live and in replay."""
+        return datetime.fromtimestamp(self._ctx.seen.at / 1e6, UTC)
+
+    def random(self) -> random.Random:
+        """A generator seeded by this run and by how often it was asked for: the same live and in replay.
+
+        Ask for it outside `gather` branches, or hand each branch its own.
+        """
+        self._draws += 1
+        return seeded("run", str(self.id), self._draws)
+
+    @property
+    def spent_tokens(self) -> int:
+        """Tokens used by the outcomes this run has seen."""
+        return self._ctx.seen.tokens
+
+    @property
+    def spent_nano_usd(self) -> int:
+        """Nano-dollars spent on the outcomes this run has seen."""
+        return self._ctx.seen.nano
+
+    async def call(
+        self, what: "Tool[..., Any] | AgentDef", *args: Any, budget: Budget | None = None, **kwargs: Any
+    ) -> Any:
+        """Call a tool, or another agent as a child run, through the gate.
+
+        Raises:
+            CallDenied: a rule or a person said no; nothing was done.
+            ToolFailed: the tool was called and failed.
+            ChildFailed: the child run ended without success.
+        """
+        if isinstance(what, Tool):
+            return await self._call_tool(what, args, kwargs)
+        if not hasattr(what, "invoke"):
+            raise GateMisused(f"run.call takes a tool or an agent, not {what!r}", hint="use run.record for functions")
+        if len(args) != 1 or kwargs:
+            raise AgentInvalid(f"the agent {what.name} takes one input; it was given {len(args) + len(kwargs)}")
+        self._ctx.services.agents.add(what)
+        limits = budget.record() if budget else what.budget
+        asked = ChildAsked(what, what.plain_input(args[0]), limits)
+        return what.read_output(await call_child(self._ctx, asked))
+
+    async def _call_tool(self, what: "Tool[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        tool = what.definition
+        names = list(tool.spec.schema.get("properties", {}))
+        if len(args) > len(names):
+            raise ToolFailed(f"{tool.name} takes {len(names)} arguments; it was given {len(args)}")
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        plain = msgspec.json.decode(to_json(given, inf_nan_mode="strings"))
+        returned = await call_tool(self._ctx, ToolCallAsked(tool.name, tool, plain))
+        if returned.status == "ok":
+            return tool.read_result(returned.value)
+        if returned.status == "denied":
+            raise CallDenied(f"{tool.name}: {returned.words}", tool=tool.name, rule=returned.code)
+        raise ToolFailed(f"{tool.name}: {returned.words}", tool=tool.name, failure=returned.code)
+
+    async def ask(
+        self,
+        model: "Model | str",
+        prompt: str | Sequence[Message],
+        *,
+        instructions: str = "",
+        max_tokens: int = 1024,
+        temperature: float | None = None,
+        purpose: str = "step",
+    ) -> str:
+        """One model call without tools; the words of the answer.
+
+        Raises:
+            CallDenied: a rule said no.
+            ModelFailed: all attempts failed.
+        """
+        opening = [say("system", instructions)] if instructions else []
+        messages = [say("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        turn = await call_model(
+            self._ctx,
+            ModelCall(
+                self.model(model),
+                Conversation([*opening, *messages]),
+                settings=ModelSettings(max_tokens, temperature),
+                purpose=purpose,
+                can_answer_last=False,
+            ),
+        )
+        return turn.message.text
+
+    def model(self, model: "Model | str") -> Model:
+        """The model of that name."""
+        return self._ctx.services.models.find(model) if isinstance(model, str) else model
+
+    async def gather(self, *calls: Coroutine[Any, Any, Any], limit: int | None = None) -> list[Any]:
+        """Run coroutines side by side as branches of this run; their results in order.
+
+        All are awaited, also when one fails; then the first failure, in their order, is raised.
+        """
+        return await self._join(calls, limit or len(calls) or 1)
+
+    async def map(
+        self, function: Callable[[T], Coroutine[Any, Any, Any]], items: Iterable[T], *, limit: int = 10
+    ) -> list[Any]:
+        """``function(item)`` for every item, at most ``limit`` at a time; results in order. Fails like `gather`."""
+        return await self._join([function(item) for item in items], limit)
+
+    async def _join(self, coros: Sequence[Coroutine[Any, Any, Any]], limit: int) -> list[Any]:
+        schedule = self._ctx.schedule
+        fanout = self._ctx.services.settings.fanout_max
+        if len(coros) > fanout or limit < 1:
+            for coro in coros:
+                coro.close()
+            raise GateMisused(
+                f"{len(coros)} branches, {limit} at a time; at most {fanout} are allowed", hint="use smaller groups"
+            )
+        branch = schedule.bind()
+        results = await schedule.join(branch, coros, branch.next_path(), limit)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep without holding a worker: the run parks when nothing else goes on."""
+        await primitives.sleep(self._ctx, seconds)
+
+    async def record(self, name: str, function: Callable[[], Any | Awaitable[Any]]) -> Any:
+        """Take a value from outside once (I/O that is neither model nor tool); replay gives it back, as plain JSON.
+
+        Raises:
+            ToolFailed: the function raised.
+        """
+        return await primitives.record(self._ctx, name, function)
+
+    async def patched(self, patch: str) -> bool:
+        """Whether this run takes the new branch of changed code; False for runs that were past this point before."""
+        return await primitives.patched(self._ctx, patch)
+
+    async def decide(
+        self,
+        name: str,
+        options: Sequence[str],
+        chosen: int,
+        *,
+        why: str,
+        confidence: float | None = None,
+        facts: Sequence[Fact] = (),
+    ) -> None:
+        """Put a decision on the record: what there was to choose from, what was chosen, and why."""
+        await primitives.decide(self._ctx, name, options, chosen, why, confidence, facts)
+
+    def keep_partial(self, value: Any) -> None:
+        """What to hand over, labelled partial, if the run is stopped before its end."""
+        self._ctx.partial = value
+
+
+def escalate(reason: str, **fields: Any) -> NoReturn:
+    """Hand the case to a person: the run ends as ``escalated``.
+
+    Raises:
+        Escalation: always.
+    """
+    raise Escalation(reason, **fields)

@@ -1,0 +1,274 @@
+"""`@tool`: a function with a declared effect, risk and way of settling doubt."""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic.errors import PydanticSchemaGenerationError
+
+from penstock.kernel.canonical import stable_json
+from penstock.kernel.errors import ToolInvalid
+from penstock.ports.model import ToolSpec
+from penstock.ports.tools import (
+    Confirm,
+    Effect,
+    IdempotencyKey,
+    InDoubt,
+    Permission,
+    Risk,
+    ToolArgsInvalid,
+    ToolContext,
+    ToolDef,
+    Validator,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Tool(Generic[P, R]):
+    """A tool. Calling it calls the plain function, for tests; agents reach it through the gate alone."""
+
+    def __init__(self, function: Callable[P, R], definition: ToolDef) -> None:
+        self.function = function
+        self.definition = definition
+        self.__name__ = definition.name
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    @property
+    def name(self) -> str:
+        return self.definition.name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<tool {self.name}: {self.definition.effect}, {self.definition.risk}>"
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    *,
+    name: str | None = ...,
+    effect: Effect = ...,
+    risk: Risk | None = ...,
+    permission: Permission | None = ...,
+    in_doubt: InDoubt | None = ...,
+    timeout_seconds: float = ...,
+    validate: Sequence[Validator] = ...,
+    confirm: Confirm | None = ...,
+    attempts: int = ...,
+    repeatable: bool = ...,
+    key_seconds: float | None = ...,
+    approval_seconds: float | None = ...,
+    labels: dict[str, str] | None = ...,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    effect: Effect = "write",
+    risk: Risk | None = None,
+    permission: Permission | None = None,
+    in_doubt: InDoubt | None = None,
+    timeout_seconds: float = 30.0,
+    validate: Sequence[Validator] = (),
+    confirm: Confirm | None = None,
+    attempts: int = 1,
+    repeatable: bool = False,
+    key_seconds: float | None = None,
+    approval_seconds: float | None = None,
+    labels: dict[str, str] | None = None,
+) -> Any:
+    """Declare a tool.
+
+    Args:
+        name: what models call it; default the function's name.
+        effect: ``read`` or ``write``. What is not declared is taken for a write.
+        risk: ``low``, ``medium``, ``high`` (a person approves each call) or ``prohibited`` (never called). Default:
+            low for reads, medium for writes.
+        permission: ``auto`` or ``confirm`` (a person approves). Default: auto for reads, confirm for writes.
+        in_doubt: how to settle a call that may or may not have happened: ``idempotent`` (repeat it), ``keyed`` (repeat
+            it with the same `IdempotencyKey`), ``confirm`` (ask the ``confirm`` look-up), ``escalate`` (ask a person).
+            Default: idempotent for reads, escalate for writes.
+        timeout_seconds: how long one call may take.
+        validate: business rules, each a pure function of the plain arguments: None, or why they are not acceptable.
+        confirm: the look-up for ``in_doubt="confirm"``; takes the tool's own arguments.
+        attempts: tries when the tool raises `TransientToolError`, or a read loses its connection.
+        repeatable: the same arguments again are meaningful (polling), not a loop.
+        key_seconds: how long the receiver remembers an idempotency key; None = for ever.
+        approval_seconds: how long a person has to decide; None = the setting approval_expiry_seconds.
+        labels: owner, review date, why this risk: for the record.
+
+    Raises:
+        ToolInvalid: the declaration is incomplete or contradicts itself.
+    """
+
+    def declare(inner: Callable[..., Any]) -> Tool[..., Any]:
+        label = name or inner.__name__
+        reads = effect == "read"
+        hints = _hints(label, inner)
+        schema_model, key_param, context_param = _arguments(label, inner, hints)
+        settle = in_doubt or ("idempotent" if reads else "escalate")
+        _check(label, effect, settle, key_param, confirm, timeout_seconds, attempts)
+        spec = ToolSpec(label, inspect.getdoc(inner) or "", _schema(schema_model))
+        returns = _returns(hints.get("return", Any))
+        definition = ToolDef(
+            name=label,
+            spec=spec,
+            call=inner,
+            is_async=inspect.iscoroutinefunction(inner),
+            effect=effect,
+            risk=risk or ("low" if reads else "medium"),
+            permission=permission or ("auto" if reads else "confirm"),
+            in_doubt=settle,
+            timeout_seconds=timeout_seconds,
+            digest=_digest(spec, inner, [effect, risk, permission, settle]),
+            read_args=_reader(schema_model),
+            bind=_binder(schema_model),
+            read_result=returns,
+            validators=tuple(validate),
+            confirm=confirm,
+            key_param=key_param,
+            context_param=context_param,
+            repeatable=repeatable,
+            attempts=attempts,
+            key_seconds=key_seconds,
+            approval_seconds=approval_seconds,
+            labels=labels or {},
+        )
+        return Tool(inner, definition)
+
+    return declare if function is None else declare(function)
+
+
+def _hints(label: str, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ToolInvalid(f"the tool {label} has an annotation that cannot be read: {error}") from error
+
+
+def _arguments(
+    label: str, function: Callable[..., Any], hints: dict[str, Any]
+) -> tuple[type[BaseModel], str | None, str | None]:
+    """A pydantic model of the parameters that a model may set; the names of the key and context parameters."""
+    fields: dict[str, Any] = {}
+    key_param = context_param = None
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints.get(parameter.name, Any)
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ToolInvalid(f"the tool {label} has the parameter {parameter}", hint="use plain named parameters")
+        if hint is IdempotencyKey:
+            key_param = parameter.name
+        elif hint is ToolContext:
+            context_param = parameter.name
+        else:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hint, default)
+    try:
+        model = create_model(f"{label}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+    except (PydanticSchemaGenerationError, NameError) as error:
+        raise ToolInvalid(f"the tool {label} has a parameter that has no JSON form: {error}") from error
+    return model, key_param, context_param
+
+
+def _check(
+    label: str,
+    effect: Effect,
+    in_doubt: InDoubt,
+    key_param: str | None,
+    confirm: Confirm | None,
+    timeout_seconds: float,
+    attempts: int,
+) -> None:
+    if effect not in ("read", "write"):
+        raise ToolInvalid(f"the tool {label} has the effect {effect!r}; there are 'read' and 'write'")
+    if in_doubt == "keyed" and key_param is None:
+        raise ToolInvalid(
+            f"the tool {label} is in_doubt='keyed' but takes no key", hint="add a parameter `key: IdempotencyKey`"
+        )
+    if in_doubt == "confirm" and confirm is None:
+        raise ToolInvalid(f"the tool {label} is in_doubt='confirm' but has no look-up", hint="pass confirm=…")
+    if not 0 < timeout_seconds <= 86_400:
+        raise ToolInvalid(f"the tool {label} has a time-out of {timeout_seconds!r} s; 0 < time-out <= 86400")
+    if not 1 <= attempts <= 10:
+        raise ToolInvalid(f"the tool {label} has {attempts} attempts; there can be 1 to 10")
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    schema.pop("title", None)
+    return schema
+
+
+def _reader(model: type[BaseModel]) -> Callable[[str | bytes], dict[str, Any]]:
+    validate = model.__pydantic_validator__.validate_json
+    dump = model.__pydantic_serializer__.to_python
+
+    def read(raw: str | bytes) -> dict[str, Any]:
+        try:
+            plain: dict[str, Any] = dump(validate(raw or "{}"), mode="json")
+        except ValidationError as error:
+            raise ToolArgsInvalid(_explain(error)) from error
+        return plain
+
+    return read
+
+
+def _explain(error: ValidationError) -> str:
+    """What is wrong, for the model: places and reasons, without repeating the input."""
+    lines = [
+        f"{'.'.join(str(place) for place in item['loc']) or 'arguments'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False)[:5]
+    ]
+    return "; ".join(lines)
+
+
+def _binder(model: type[BaseModel]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    validate = model.__pydantic_validator__.validate_python
+    names = list(model.model_fields)
+
+    def bind(plain: dict[str, Any]) -> dict[str, Any]:
+        values = validate(plain)
+        return {name: getattr(values, name) for name in names}
+
+    return bind
+
+
+def _returns(hint: Any) -> Callable[[Any], Any]:
+    if hint in (Any, str, int, float, bool, None, type(None)) or hint is inspect.Signature.empty:
+        return _same
+    try:
+        return TypeAdapter(hint).validate_python
+    except (PydanticSchemaGenerationError, NameError):
+        return _same
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _digest(spec: ToolSpec, function: Callable[..., Any], declared: list[Any]) -> str:
+    return hashlib.sha256(
+        stable_json([spec.name, spec.description, spec.schema, declared, source_of(function)])
+    ).hexdigest()
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """The text of a function's code, or a digest of its bytecode where there is no text: what a release pins."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        return hashlib.sha256(code.co_code).hexdigest() if code else repr(type(function))

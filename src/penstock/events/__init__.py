@@ -1,0 +1,160 @@
+"""Everything that can happen to a run: one family a file, and their union.
+
+The stored form is sorted-key JSON with ``kind`` as the tag. Fields are only ever added, with defaults; a change of
+meaning raises ``v``. Golden files in ``tests/contract/golden`` hold every kind as it was first written.
+"""
+
+import hashlib
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import msgspec
+
+from penstock.events.approval import ApprovalDecided, ApprovalRequested
+from penstock.events.child import ChildIntent, ChildOutcome
+from penstock.events.control import ControlApplied
+from penstock.events.decision import DecisionRecorded, Fact
+from penstock.events.envelope import (
+    Amount,
+    BudgetRecord,
+    Event,
+    Failure,
+    RuleVerdict,
+    Totals,
+    Waiting,
+)
+from penstock.events.limit import LimitReached
+from penstock.events.message import MessageReceived, MessageSent
+from penstock.events.model import ModelIntent, ModelOutcome
+from penstock.events.note import NoteRecorded
+from penstock.events.run import (
+    RunAdopted,
+    RunClaimed,
+    RunContinued,
+    RunEnded,
+    RunHandedBack,
+    RunParked,
+    RunPatched,
+    RunSubmitted,
+)
+from penstock.events.timer import TimerFired, TimerSet
+from penstock.events.tool import ToolDoubted, ToolIntent, ToolOutcome
+from penstock.events.verdict import VerdictRecorded
+from penstock.kernel.canonical import stable_json
+from penstock.kernel.errors import EventUnreadable
+
+KINDS: tuple[type[Event], ...] = (
+    RunSubmitted,
+    RunClaimed,
+    RunParked,
+    RunHandedBack,
+    RunAdopted,
+    RunPatched,
+    RunContinued,
+    RunEnded,
+    ModelIntent,
+    ModelOutcome,
+    ToolIntent,
+    ToolDoubted,
+    ToolOutcome,
+    DecisionRecorded,
+    VerdictRecorded,
+    ApprovalRequested,
+    ApprovalDecided,
+    ChildIntent,
+    ChildOutcome,
+    MessageSent,
+    MessageReceived,
+    TimerSet,
+    TimerFired,
+    LimitReached,
+    ControlApplied,
+    NoteRecorded,
+)
+"""Every kind of event, in the order the documentation lists them."""
+
+FORMAT = 1
+"""Version of the stored form as a whole; a worker claims only runs whose format it reads."""
+
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(or_, KINDS))
+
+
+def kind_of(event: Event) -> str:
+    """The event's tag, such as ``"tool.intent"``."""
+    tag = event.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def encode(event: Event) -> bytes:
+    """The stored form."""
+    return stable_json(event)
+
+
+def decode(body: bytes) -> Event:
+    """The event of a stored form.
+
+    Raises:
+        EventUnreadable: unknown kind or version, or damaged.
+    """
+    try:
+        event: Event = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EventUnreadable(f"a stored event cannot be read: {error}") from error
+    if event.v > 1:
+        raise EventUnreadable(f"a stored {kind_of(event)} has version {event.v}; this installation reads 1")
+    return event
+
+
+def schema_digest() -> str:
+    """Digest of all kinds and their fields: changes when, and only when, the format does."""
+    described = {
+        kind.__struct_config__.tag: [(name, str(kind.__annotations__.get(name, ""))) for name in kind.__struct_fields__]
+        for kind in KINDS
+    }
+    return hashlib.sha256(stable_json(described)).hexdigest()
+
+
+__all__ = [
+    "FORMAT",
+    "KINDS",
+    "Amount",
+    "ApprovalDecided",
+    "ApprovalRequested",
+    "BudgetRecord",
+    "ChildIntent",
+    "ChildOutcome",
+    "ControlApplied",
+    "DecisionRecorded",
+    "Event",
+    "Fact",
+    "Failure",
+    "LimitReached",
+    "MessageReceived",
+    "MessageSent",
+    "ModelIntent",
+    "ModelOutcome",
+    "NoteRecorded",
+    "RuleVerdict",
+    "RunAdopted",
+    "RunClaimed",
+    "RunContinued",
+    "RunEnded",
+    "RunHandedBack",
+    "RunParked",
+    "RunPatched",
+    "RunSubmitted",
+    "TimerFired",
+    "TimerSet",
+    "ToolDoubted",
+    "ToolIntent",
+    "ToolOutcome",
+    "Totals",
+    "VerdictRecorded",
+    "Waiting",
+    "decode",
+    "encode",
+    "kind_of",
+    "schema_digest",
+]

@@ -1,0 +1,43 @@
+"""Model calls: every attempt is an intent and an outcome of its own."""
+
+from penstock.events.envelope import Amount, Event, Failure, RuleVerdict
+
+
+class ModelIntent(Event, tag="model.intent"):
+    """A call to a model is about to be made.
+
+    ``payloads.messages`` are the messages that follow the first ``prefix_count`` ones of the prompt of the call at
+    ``prefix_path``: a conversation is never stored twice.
+    """
+
+    model: str
+    digest: str  # of messages, tools and settings: what replay compares
+    attempt: int = 1
+    purpose: str = "step"  # step | final | repair | and what an agent names
+    reserved: Amount = Amount()
+    max_tokens: int = 0
+    timeout: int = 0  # microseconds
+    prefix_path: str = ""
+    prefix_count: int = 0
+    tool_choice: str = ""
+    offered: str = ""  # digest of the tool definitions offered
+    passed: list[str] = []  # rules that allowed without a remark, "name@version"
+    verdicts: list[RuleVerdict] = []
+    because: str = ""  # the cause of a repeat
+    shortened: bool = False  # the last answer's prompt had to leave out the middle of the conversation
+    level: int = 0  # 70: a wrap-up message was added; 90: tools were forbidden, this call must answer
+
+
+class ModelOutcome(Event, tag="model.outcome"):
+    """What came of it. ``payloads.response`` is the answer as one neutral message."""
+
+    attempt: int = 1
+    status: str = "ok"  # ok | error | lost | not_started | cached
+    used: Amount = Amount()
+    at_maximum: bool = False  # charged at the reservation: the real figure is not known
+    latency: int = 0  # microseconds
+    finish: str = ""  # stop | length | tool_calls | content_filter
+    provider_id: str = ""
+    failure: Failure | None = None
+    simulated: bool = False
+    again: bool = False  # another attempt follows; the agent has not seen this one

@@ -1,0 +1,45 @@
+"""Tool calls. An effect starts when its intent commits."""
+
+from penstock.events.envelope import Amount, Event, Failure, RuleVerdict
+
+
+class ToolIntent(Event, tag="tool.intent"):
+    """A tool is about to be called with ``payloads.args``."""
+
+    tool: str
+    digest: str  # of the arguments: what replay compares
+    effect: str = "write"  # read | write
+    risk: str = "medium"  # low | medium | high
+    in_doubt: str = "escalate"  # idempotent | keyed | confirm | escalate
+    call_id: str = ""  # the model's own id of the call
+    attempt: int = 1
+    key: str = ""  # idempotency key handed to the tool
+    allowance: int = 0  # microseconds within which the call may start, from this intent's commit
+    timeout: int = 0  # microseconds
+    reserved: Amount = Amount()
+    approval: str = ""
+    passed: list[str] = []
+    verdicts: list[RuleVerdict] = []
+    because: str = ""
+
+
+class ToolDoubted(Event, tag="tool.doubted"):
+    """An intent has no outcome and may or may not have had its effect."""
+
+    tool: str
+    attempt: int = 1
+    cause: str = ""  # crash | timeout | cancelled | connection
+    way: str = ""  # idempotent | keyed | confirm | escalate
+    settle_at: int = 0  # microseconds since the epoch, database clock: not settled before
+
+
+class ToolOutcome(Event, tag="tool.outcome"):
+    """What came of it. ``payloads.result`` is what the tool returned, ``payloads.error`` what it said when it failed."""
+
+    attempt: int = 1
+    status: str = "ok"  # ok | error | not_started | happened | did_not_happen
+    used: Amount = Amount()
+    latency: int = 0  # microseconds
+    again: bool = False  # another attempt follows; the agent has not seen this one
+    settled_by: str = ""  # for an effect that was in doubt: repeat | confirm | person | late
+    failure: Failure | None = None

@@ -1,0 +1,240 @@
+"""The child gate: delegating to another agent is a tool call whose tool is a run of its own."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from penstock.journal.chain import genesis, link
+from penstock.journal.payloads import address, make_payload, ref_address, ref_text
+
+from penstock.events import (
+    Amount,
+    BudgetRecord,
+    ChildIntent,
+    ChildOutcome,
+    RunSubmitted,
+    Totals,
+    VerdictRecorded,
+    Waiting,
+    encode,
+)
+from penstock.gates.context import Call, RunContext
+from penstock.gates.ledger import child_used, first_ref
+from penstock.kernel.canonical import canonical_digest, digest, stable_json
+from penstock.kernel.errors import CallDenied, ChildFailed
+from penstock.kernel.ids import derived_id
+from penstock.kernel.randomness import token_bytes
+from penstock.ports.agents import AgentDef
+from penstock.ports.journal import NewRun, Row
+from penstock.rules.default import CHILD_RULES
+from penstock.rules.verdict import CallFacts, Ruling, Verdict
+
+
+class ChildEnd(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Body of the letter that a child's last transaction posts to its parent."""
+
+    child: UUID
+    outcome: str
+    subject: str
+    code: str = ""
+    reason: str = ""
+    totals: Totals = Totals()
+    output: str = ""  # commitment under the child's subject
+    simulated: bool = False
+
+
+@dataclass(slots=True, frozen=True)
+class ChildAsked:
+    """What an agent asks of the child gate. ``value`` is the plain input."""
+
+    agent: AgentDef
+    value: Any
+    budget: BudgetRecord
+    call_id: str = ""
+
+
+async def call_child(ctx: RunContext, asked: ChildAsked) -> bytes:
+    """Run another agent as a child and wait for its end; the stored JSON of its output.
+
+    Raises:
+        CallDenied: a rule denied it.
+        ChildFailed: it ended without success; ``fields`` hold its outcome and code.
+    """
+    plain = digest(asked.value)
+    call = ctx.enter("child", asked.agent.name, plain, shown=asked.value)
+    last = call.last
+    if isinstance(last, VerdictRecorded):
+        await ctx.replay(call)
+        raise CallDenied(last.verdicts[-1].reason, gate="child")
+    if isinstance(last, ChildOutcome):
+        data = await _output(ctx, last)
+        await ctx.replay(call)
+        return _give(asked, last, data)
+    await ctx.schedule.live(call.path)
+    ended: tuple[ChildOutcome, bytes] = await ctx.perform(call, _live(ctx, call, asked))
+    return _give(asked, *ended)
+
+
+async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOutcome, bytes]:
+    if not call.recorded:
+        await _start(ctx, call, asked)
+    intent = call.recorded[0]
+    assert isinstance(intent, ChildIntent)
+    waiting = Waiting("child", call.path, asked.agent.name, str(intent.child))
+    ctx.wait_on(waiting)
+    letter = await ctx.letter(f"child:{intent.child}", 0)
+    ctx.wait_off(waiting)
+    assert letter is not None
+    ctx.log.consume(letter.dedup)
+    end = msgspec.json.decode(letter.body, type=ChildEnd)
+    data = b""
+    if end.output:
+        data = await ctx.services.reader.read(ctx.claim.tenant, end.subject, ref_address(end.output))
+    outcome = ctx.event(
+        ChildOutcome,
+        call.path,
+        child=end.child,
+        outcome=end.outcome,
+        code=end.code,
+        reason=end.reason,
+        totals=end.totals,
+        payloads={"output": [ctx.log.payload(data)]} if data else {},
+    )
+    ctx.simulated |= end.simulated
+    used = child_used(outcome)
+    ctx.ledger.settle(intent.reserved, used)
+    ctx.record(call, outcome)
+    return outcome, data
+
+
+async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
+    """Ask the rules, then create the child in the transaction that commits the intent."""
+    budget = carve(ctx, asked.budget)
+    reserved = Amount(tokens_in=budget.tokens, nano=budget.nano)
+    depth = ctx.facts.depth + 1
+    ctx.facts.seconds = ctx.active_seconds()
+    facts = CallFacts("child", asked.agent.name, call.identity.digest, asked.value, reserved=reserved, depth=depth)
+    ruling = CHILD_RULES.decide(facts, ctx.facts)
+    if ruling.verdict is not Verdict.ALLOW and ruling.verdict is not Verdict.FLAG:
+        await _denied(ctx, call, asked, ruling)
+    child = derived_id(ctx.run_id, f"child:{call.path}")
+    data = stable_json(asked.value)
+    intent = ctx.event(
+        ChildIntent,
+        call.path,
+        child=child,
+        child_agent=asked.agent.name,
+        digest=call.identity.digest,
+        call_id=asked.call_id,
+        budget=budget,
+        reserved=reserved,
+        passed=ruling.passed,
+        verdicts=ruling.verdicts,
+        payloads={"input": [ctx.log.payload(data)]},
+    )
+    ctx.ledger.reserve(reserved)
+    ctx.facts.children += 1
+    ctx.facts.tool_calls += 1
+    ctx.log.child(_new_run(ctx, call, asked, child, budget, data, depth))
+    await ctx.intend(call, intent)
+
+
+async def _denied(ctx: RunContext, call: Call, asked: ChildAsked, ruling: Ruling) -> None:
+    event = ctx.event(
+        VerdictRecorded,
+        call.path,
+        gate="child",
+        name=asked.agent.name,
+        verdict="deny",
+        digest=call.identity.digest,
+        call_id=asked.call_id,
+        passed=ruling.passed,
+        verdicts=ruling.verdicts,
+        payloads={"args": [ctx.args_ref(asked.value)]},
+    )
+    ctx.record(call, event)
+    ctx.deny(ruling)
+    if ctx.fault is not None:
+        await ctx.halt()
+    raise CallDenied(ruling.reason, gate="child", rule=ruling.code)
+
+
+def carve(ctx: RunContext, asked: BudgetRecord) -> BudgetRecord:
+    """The child's budget: what it asks for, never more than the parent has free; no limit becomes what is free."""
+    facts = ctx.facts
+    tokens, nano, seconds = asked.tokens, asked.nano, asked.seconds
+    if facts.budget.tokens:
+        free = max(0, facts.budget.tokens - facts.tokens - facts.held_tokens - facts.aside_tokens)
+        tokens = min(tokens, free) if tokens else free
+    if facts.budget.nano:
+        free = max(0, facts.budget.nano - facts.nano - facts.held_nano - facts.aside_nano)
+        nano = min(nano, free) if nano else free
+    if facts.budget.seconds:
+        left = max(0.001, facts.budget.seconds - ctx.active_seconds())
+        seconds = min(seconds, left) if seconds else left
+    return msgspec.structs.replace(asked, tokens=tokens, nano=nano, seconds=seconds)
+
+
+def _new_run(
+    ctx: RunContext, call: Call, asked: ChildAsked, child: UUID, budget: BudgetRecord, data: bytes, depth: int
+) -> NewRun:
+    parent = ctx.tape.submitted
+    subject, key = (parent.subject, ctx.claim.subject_key) if parent.subject else (str(child), token_bytes(32))
+    where = address(key, data)
+    ctx.log.foreign_payload(make_payload(parent.tenant, subject, where, data))
+    event = RunSubmitted(
+        tenant=parent.tenant,
+        run=child,
+        agent=asked.agent.name,
+        at=ctx.services.clock.now_us(),
+        seq=1,
+        env=parent.env,
+        path="",
+        parent=parent.run,
+        release=asked.agent.release,
+        actor=parent.agent,
+        behalf=parent.behalf,
+        tags=parent.tags,
+        payloads={"input": [ref_text(where)]},
+        budget=budget,
+        session="",
+        priority=parent.priority,
+        deadline=parent.deadline,
+        depth=depth,
+        subject=parent.subject,
+    )
+    body = encode(event)
+    return NewRun(
+        tenant=parent.tenant,
+        id=child,
+        agent=asked.agent.name,
+        release=asked.agent.release,
+        event=Row(1, body, link(genesis(parent.tenant, child), body)),
+        subject=subject,
+        subject_key=key,
+        env=parent.env,
+        request_digest=canonical_digest({"agent": asked.agent.name, "input": asked.value}),
+        priority=parent.priority,
+        parent=parent.run,
+        parent_path=call.path,
+        root=ctx.root,
+        deadline=parent.deadline,
+        tags=parent.tags,
+    )
+
+
+async def _output(ctx: RunContext, outcome: ChildOutcome) -> bytes:
+    ref = first_ref(outcome, "output")
+    return await ctx.load(ref) if ref else b""
+
+
+def _give(asked: ChildAsked, outcome: ChildOutcome, data: bytes) -> bytes:
+    if outcome.outcome == "succeeded":
+        return data
+    raise ChildFailed(
+        f"the child run {outcome.child} of {asked.agent.name} ended as {outcome.outcome}: {outcome.reason or outcome.code}",
+        child=str(outcome.child),
+        outcome=outcome.outcome,
+        child_code=outcome.code,
+    )

@@ -1,0 +1,348 @@
+"""One run in one worker's hands: its claim, tape, log, counters, letters and the way it ends."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID
+
+from penstock.journal.log import IntentRefused, RunLog
+from penstock.journal.payloads import PayloadReader, ref_address
+
+from penstock.events import Event, LimitReached, MessageReceived, Waiting
+from penstock.gates.branches import Branch
+from penstock.gates.ledger import Ledger, Seen
+from penstock.gates.schedule import Schedule
+from penstock.gates.tape import Identity, Tape, identity_of
+from penstock.gates.words import divergence
+from penstock.kernel.canonical import stable_json
+from penstock.kernel.clock import Clock
+from penstock.kernel.errors import ClaimLost, GateCancelled, JournalError, PenstockError
+from penstock.ports.agents import AgentDirectory, ModelDirectory
+from penstock.ports.journal import Claim, Journal, Letter, Post, Stop
+from penstock.ports.tools import Isolation
+from penstock.rules.budget import dominant_limit
+from penstock.rules.verdict import Ruling, RunFacts
+from penstock.settings import Settings
+
+E = TypeVar("E", bound=Event)
+
+
+class RunFault(PenstockError):
+    """Why the engine ends a run by itself; becomes the run's outcome whatever the agent's code does."""
+
+    code = "run_fault"
+
+    def __init__(self, outcome: str, code: str, what: str, *, needed: list[str] | None = None) -> None:
+        super().__init__(what)
+        self.outcome = outcome
+        self.fault_code = code
+        self.needed = needed or []
+
+
+@dataclass(slots=True)
+class Services:
+    """What all runs of a worker share."""
+
+    journal: Journal
+    reader: PayloadReader
+    clock: Clock
+    settings: Settings
+    agents: AgentDirectory
+    isolation: Isolation
+    models: ModelDirectory
+
+
+@dataclass(slots=True)
+class Call:
+    """One gate call in progress."""
+
+    branch: Branch
+    path: str
+    identity: Identity
+    recorded: list[Event]
+
+    @property
+    def last(self) -> Event | None:
+        return self.recorded[-1] if self.recorded else None
+
+
+class RunContext:
+    """Everything the gates need to know of the run they serve."""
+
+    def __init__(self, claim: Claim, tape: Tape, log: RunLog, facts: RunFacts, services: Services) -> None:
+        self.claim = claim
+        self.tape = tape
+        self.log = log
+        self.facts = facts
+        self.services = services
+        self.schedule = Schedule(tape)
+        self.ledger = Ledger(facts, tape)
+        self.seen = Seen(at=tape.submitted.at)
+        """What was used, as the agent may see them: they change only when an outcome is released, so they replay."""
+        self.fault: PenstockError | None = None
+        self.letters: dict[str, Letter] = {}
+        self.letter_waits: dict[str, asyncio.Future[Letter | None]] = {}
+        self.on_fault: Callable[[], None] = lambda: None
+        self.partial: Any = None
+        self.simulated = False
+        self.made: set[str] = set()
+        """Paths of the tape that the code has come to."""
+        self.recorded_paths = frozenset(tape.calls)
+        self.clock_offset = claim.now - services.clock.now_us()
+        self.waiting: dict[str, Waiting] = {}
+        self._interruptible: set[Branch] = set()
+        self._active_us = tape.active_us()
+        self._began_us = services.clock.now_us()
+        submitted = tape.submitted
+        self._envelope: dict[str, Any] = {
+            "tenant": submitted.tenant,
+            "run": submitted.run,
+            "agent": submitted.agent,
+            "env": submitted.env,
+            "release": submitted.release,
+            "parent": submitted.parent,
+            "actor": submitted.agent,
+            "behalf": submitted.behalf,
+            "tags": submitted.tags,
+        }
+
+    @property
+    def root(self) -> UUID:
+        """The top of the family this run belongs to."""
+        return self.claim.root
+
+    @property
+    def run_id(self) -> UUID:
+        return self.claim.run
+
+    def now(self) -> int:
+        """The store's time as far as this process knows it, microseconds."""
+        return self.services.clock.now_us() + self.clock_offset
+
+    def event(self, kind: type[E], path: str = "", **fields: Any) -> E:
+        """An event of this run, its envelope filled in."""
+        return kind(**{**self._envelope, **fields}, path=path, at=self.services.clock.now_us())
+
+    def enter(self, kind: str, name: str, digest: str, shown: Any = None, place: str | None = None) -> Call:
+        """The calling branch makes its next call; ``shown`` are the arguments for the words of a divergence.
+
+        ``place`` names a call that is known by a name of its own and not by its position.
+
+        Raises:
+            GateMisused: not from a branch of this run.
+            Divergence: the tape holds another call here; the run is stopped with it.
+        """
+        branch = self.schedule.bind()
+        path = branch.next_path() if place is None else place
+        recorded = self.tape.calls.get(path, [])
+        identity = Identity(kind, name, digest)
+        call = Call(branch, path, identity, recorded)
+        if recorded:
+            self.made.add(path)
+            known = identity_of(recorded[0])
+            if known is not None and known != identity:
+                error = divergence(path, recorded[0], known, identity, shown)
+                self.stop(error)
+        return call
+
+    async def perform(self, call: Call, body: Coroutine[Any, Any, Any]) -> Any:
+        """Run the live part of a call, then hand its result, or its error, to the agent in its turn."""
+        try:
+            result = await body
+        except ClaimLost as lost:
+            self.stop(lost)
+            result = lost
+        except asyncio.CancelledError:
+            self.cancelled(call)
+            await self.halt()
+        except Exception as error:
+            result = error
+        await self.schedule.turn(call.branch)
+        self.seen.release(call.recorded)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def replay(self, call: Call) -> Event:
+        """The last event of a call that the tape holds whole, when its turn comes."""
+        await self.schedule.recorded_turn(call.branch, call.path)
+        self.seen.release(call.recorded)
+        return call.recorded[-1]
+
+    def record(self, call: Call, event: Event) -> None:
+        """Journal an event of a live call."""
+        call.recorded.append(event)
+        self.log.add(event)
+
+    async def intend(self, call: Call, event: Event) -> None:
+        """Journal an intent and wait until it is durable.
+
+        When a stop covers the run the intent is refused: then this does not return.
+        """
+        try:
+            await self.log.intent(event)
+        except IntentRefused as refused:
+            self.refused(refused.stop)
+            await self.halt()
+        except ClaimLost as lost:
+            self.stop(lost)
+            await self.halt()
+        call.recorded.append(event)
+
+    def refused(self, stop: Stop) -> None:
+        """A stop was met: a kill and a cancel end the run, a pause hands it back."""
+        outcome = {Stop.KILL: "killed", Stop.CANCEL: "cancelled", Stop.PAUSE: "paused"}[stop]
+        self.facts.stop = stop.value
+        self.end(outcome, outcome, f"the run was {outcome}")
+
+    def stop(self, fault: PenstockError) -> None:
+        """End the run for this reason. Sticky: the first reason stays. Interrupts what may be interrupted."""
+        if self.fault is not None:
+            return
+        self.fault = fault
+        self.schedule.stopping = True
+        for branch in list(self._interruptible):
+            if branch.task is not None:
+                branch.task.cancel()
+        for wait in self.letter_waits.values():
+            if not wait.done():
+                wait.cancel()
+        self.schedule.loop.call_soon(self.on_fault)
+
+    async def halt(self) -> None:
+        """Wait for ever: the run is being stopped and this call will not return."""
+        self.schedule.busy -= 1
+        self.schedule.step()
+        await self.schedule.loop.create_future()
+
+    def end(self, outcome: str, code: str, what: str, *, needed: list[str] | None = None) -> None:
+        """Stop the run with an outcome of the engine's own."""
+        self.stop(RunFault(outcome, code, what, needed=needed))
+
+    async def interruptible(self, branch: Branch, body: Coroutine[Any, Any, Any]) -> Any:
+        """Await something that may be cut short when the run is stopped.
+
+        Raises:
+            GateCancelled: something other than the engine cancelled it; the run is stopped with that error.
+        """
+        self._interruptible.add(branch)
+        try:
+            return await body
+        finally:
+            self._interruptible.discard(branch)
+
+    def cancelled(self, call: Call) -> None:
+        """A gate was cancelled: when it was not the engine's doing, the run is stopped with that error."""
+        if self.fault is None:
+            name = call.identity.name
+            self.stop(GateCancelled(f"the call of {name} at {call.path} was cancelled from outside the engine"))
+
+    def misused(self) -> None:
+        """A branch was cancelled inside a gate by something other than the engine."""
+        self.stop(GateCancelled("a gate call was cancelled from outside the engine"))
+
+    async def letter(self, key: str, until: int) -> Letter | None:
+        """The letter with that key, from the inbox or when it comes; None when the time has come first."""
+        while True:
+            letter = self.letters.pop(key, None)
+            if letter is not None:
+                return letter
+            left = (until - self.now()) / 1e6 if until else None
+            if left is not None and left <= 0:
+                return None
+            wait = self.letter_waits[key] = self.schedule.loop.create_future()
+            timer = self.schedule.loop.call_later(left, _wake, wait) if left is not None else None
+            self.schedule.rest()
+            try:
+                await wait
+            except asyncio.CancelledError:
+                if self.fault is None:
+                    raise
+                await self.schedule.loop.create_future()
+            finally:
+                self.letter_waits.pop(key, None)
+                if timer is not None:
+                    timer.cancel()
+            self.schedule.wake()
+
+    def post(self, letter: Letter) -> None:
+        """A letter has come."""
+        self.letters[letter.dedup] = letter
+        wait = self.letter_waits.get(letter.dedup)
+        if wait is not None and not wait.done():
+            wait.set_result(None)
+
+    def unclaimed(self) -> list[Letter]:
+        """Letters that no call waits for; they are journalled when the run parks, so that they do not wake it again."""
+        letters, self.letters = list(self.letters.values()), {}
+        return letters
+
+    def unclaimed_event(self, letter: Letter) -> MessageReceived:
+        """The record of such a letter."""
+        return self.event(
+            MessageReceived,
+            topic=f"unclaimed {letter.kind}",
+            dedup=letter.dedup,
+            payloads={"body": [self.log.payload(letter.body)]},
+        )
+
+    def deny(self, ruling: Ruling) -> None:
+        """Stop the run when a denial is final for it, naming what it would take to go on."""
+        if not ruling.ends_run:
+            return
+        strictest = ruling.strictest
+        code = strictest.code if strictest else "denied"
+        outcome = "failed" if code == "price_unknown" else "exhausted"
+        self.end(outcome, code, ruling.reason, needed=[f"more room: {ruling.reason}"])
+
+    async def load(self, ref: str) -> bytes:
+        """The payload that an event of this run refers to."""
+        return await self.services.reader.read(self.claim.tenant, self.claim.subject, ref_address(ref))
+
+    async def settle_elsewhere(self, path: str, attempt: int, body: bytes) -> None:
+        """The claim is lost but a call has ended: leave its outcome for the run's next holder."""
+        post = Post(self.claim.tenant, self.claim.run, f"settle:{path}:{attempt}", "settle", body)
+        with contextlib.suppress(JournalError):
+            await self.services.journal.deliver(post)
+
+    def args_ref(self, args: Any) -> str:
+        """Store arguments; their commitment."""
+        return self.log.payload(stable_json(args))
+
+    def wait_on(self, waiting: Waiting) -> None:
+        """The run waits for this from now on; shown in its row."""
+        self.waiting[waiting.path] = waiting
+        self.log.set_waiting(stable_json(list(self.waiting.values())))
+
+    def wait_off(self, waiting: Waiting) -> None:
+        """It came, or its time is over."""
+        self.waiting.pop(waiting.path, None)
+        self.log.set_waiting(stable_json(list(self.waiting.values())))
+
+    def intend_later(self, call: Call, event: Event) -> None:
+        """Journal the intent of a free read without waiting for it."""
+        call.recorded.append(event)
+        self.log.intent(event).add_done_callback(self._read_refused)
+
+    def _read_refused(self, done: "asyncio.Future[None]") -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, IntentRefused):
+            self.refused(error.stop)
+        elif isinstance(error, PenstockError):
+            self.stop(error)
+
+    def active_seconds(self) -> float:
+        """Seconds in which some worker was busy with the run; time spent parked does not count."""
+        return (self._active_us + self.services.clock.now_us() - self._began_us) / 1e6
+
+    def record_limit(self, path: str, level: int) -> None:
+        """A threshold was reached: say by which limit."""
+        name, used, of = dominant_limit(self.facts)
+        self.log.add(self.event(LimitReached, path, limit=name, level=level, used=used, of=of))
+
+
+def _wake(wait: "asyncio.Future[Letter | None]") -> None:
+    if not wait.done():
+        wait.set_result(None)

@@ -1,0 +1,108 @@
+"""Settling an effect that may or may not have happened. Never a blind repeat.
+
+A write in doubt is settled only after its start allowance, its time-out and a margin have passed on the store's clock,
+for until then the call may still be on its way. Then by the tool's declared way: ``idempotent`` and ``keyed`` are
+repeated (keyed with the recorded key and arguments, while the receiver remembers keys), ``confirm`` asks a look-up,
+and ``escalate`` asks a person. A worker that was overtaken leaves its late outcome as a letter: that settles it too.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from penstock.events import Failure, ToolDoubted, ToolIntent, ToolOutcome
+from penstock.gates.approval import ask
+from penstock.gates.context import Call, RunContext
+from penstock.ports.tools import IdempotencyKey, ToolDef
+
+
+class LateOutcome(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Body of a settle letter: how a call ended on a worker that had lost its claim meanwhile."""
+
+    status: str
+    result: bytes = b""
+    failure: Failure | None = None
+
+
+async def settle(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], cause: str) -> ToolOutcome:
+    """Find out what became of the last intent and journal it. ``again`` is set when the call is to be repeated."""
+    intent = next(event for event in reversed(call.recorded) if isinstance(event, ToolIntent))
+    if intent.effect == "read":
+        return _conclude(ctx, call, intent, "error", again=True, words="the answer was lost")
+    committed = ctx.tape.committed.get(intent.seq, 0) or ctx.now()
+    settle_at = committed + intent.allowance + intent.timeout + int(ctx.services.settings.doubt_margin_seconds * 1e6)
+    if not isinstance(call.last, ToolDoubted):
+        doubted = ctx.event(
+            ToolDoubted,
+            call.path,
+            tool=tool.name,
+            attempt=intent.attempt,
+            cause=cause,
+            way=intent.in_doubt,
+            settle_at=settle_at,
+        )
+        ctx.record(call, doubted)
+    letter = await ctx.letter(f"settle:{call.path}:{intent.attempt}", settle_at)
+    if letter is not None:
+        ctx.log.consume(letter.dedup)
+        late = msgspec.json.decode(letter.body, type=LateOutcome)
+        return _conclude(ctx, call, intent, late.status, settled_by="late", data=late.result, failure=late.failure)
+    way = intent.in_doubt
+    if way == "keyed" and tool.key_seconds is not None and ctx.now() > committed + int(tool.key_seconds * 1e6):
+        way = "escalate"
+    if way in ("idempotent", "keyed"):
+        return _conclude(ctx, call, intent, "error", again=True, settled_by="repeat", words="repeated")
+    if way == "confirm":
+        happened = await _confirm(tool, args, intent.key)
+        if happened is not None:
+            status = "happened" if happened else "did_not_happen"
+            return _conclude(ctx, call, intent, status, again=not happened, settled_by="confirm")
+    decision = await ask(ctx, call, tool, args, question="did_it_happen", verdicts=[], seconds=0)
+    happened = decision.decision in ("happened", "approve")
+    status = "happened" if happened else "did_not_happen"
+    return _conclude(ctx, call, intent, status, again=not happened, settled_by="person")
+
+
+async def _confirm(tool: ToolDef, args: dict[str, Any], key: str) -> bool | None:
+    """What the look-up says; None when it cannot tell."""
+    if tool.confirm is None:
+        return None
+    kwargs = tool.bind(args)
+    if tool.key_param:
+        kwargs[tool.key_param] = IdempotencyKey(key)
+    try:
+        async with asyncio.timeout(tool.timeout_seconds):
+            answer = await tool.confirm(**kwargs)
+    except Exception:
+        return None
+    return answer if isinstance(answer, bool) else None
+
+
+def _conclude(
+    ctx: RunContext,
+    call: Call,
+    intent: ToolIntent,
+    status: str,
+    *,
+    again: bool = False,
+    settled_by: str = "",
+    words: str = "",
+    data: bytes = b"",
+    failure: Failure | None = None,
+) -> ToolOutcome:
+    if words:
+        failure = Failure("in_doubt", "unknown", words)
+    outcome = ctx.event(
+        ToolOutcome,
+        call.path,
+        attempt=intent.attempt,
+        status=status,
+        again=again,
+        settled_by=settled_by,
+        failure=failure,
+        payloads={"result": [ctx.log.payload(data)]} if data else {},
+    )
+    ctx.ledger.settle(intent.reserved, outcome.used)
+    ctx.record(call, outcome)
+    return outcome

@@ -1,0 +1,261 @@
+"""Who moves next in a run: one outcome released at a time, the tape before anything live, doubts before the rest."""
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from penstock.gates.branches import CURRENT, UNWOUND, Branch
+from penstock.gates.tape import Tape
+from penstock.kernel.errors import Divergence, GateMisused
+
+Turn = asyncio.Future[None]
+
+
+class Schedule:
+    """The branches of one run and the order of its outcomes.
+
+    The owner sets the hooks: ``on_idle`` (every branch is bound, nothing is in flight, nothing to release: the
+    run can park), ``on_diverged`` (the tape holds an outcome whose call the code does not make), ``on_quiet`` (a stop
+    was asked for, and nothing is in flight any more), ``on_cancelled`` (something other than the engine cancelled a
+    branch inside a gate).
+    """
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.loop = asyncio.get_running_loop()
+        self.branches: list[Branch] = []
+        self.loose = 0
+        self.busy = 0  # live calls in flight
+        self.stopping = False
+        self.replaying = bool(tape.order)
+        self.doubts = set(tape.doubts)
+        self._foreign: set[Branch] = set()
+        self._ready: deque[Turn] = deque()
+        self._recorded: dict[str, Turn] = {}
+        self._live: list[tuple[str, Turn]] = []
+        self.on_idle: Callable[[], None] = lambda: None
+        self.on_quiet: Callable[[], None] = lambda: None
+        self.on_cancelled: Callable[[], None] = lambda: None
+        self.on_diverged: Callable[[Divergence], None] = lambda error: None
+
+    def begin(self, prefix: str, context: contextvars.Context) -> Branch:
+        """A new loose branch."""
+        branch = Branch(self, prefix, context)
+        self.branches.append(branch)
+        self.loose += 1
+        return branch
+
+    def finish(self, branch: Branch) -> None:
+        """The branch has returned."""
+        self.branches.remove(branch)
+        self.loose -= 1
+        self.step()
+
+    def bind(self) -> Branch:
+        """The calling branch enters a gate.
+
+        Raises:
+            GateMisused: the caller is no branch of this run.
+        """
+        branch = CURRENT.get()
+        if branch is None or branch.run is not self or branch.task is not asyncio.current_task():
+            raise GateMisused("a gate was called from a task that is no branch of the run")
+        if branch.closed:
+            raise GateMisused("a gate was called while the run was being put away", hint="`finally` blocks cannot act")
+        branch.bound = True
+        self.loose -= 1
+        return branch
+
+    def unbind(self, branch: Branch) -> None:
+        """The branch leaves a gate at once, without an outcome."""
+        branch.bound = False
+        self.loose += 1
+
+    async def turn(self, branch: Branch) -> None:
+        """A live call is done: wait until its outcome is the one to be released, then let agent code go on."""
+        self.busy -= 1
+        if self.loose or self._ready or self.stopping:
+            turn = self.loop.create_future()
+            self._ready.append(turn)
+            self.step()
+            await self._wait(turn)
+        else:
+            self.loose += 1
+        branch.bound = False
+
+    async def recorded_turn(self, branch: Branch, path: str) -> None:
+        """The same for an outcome on the tape."""
+        turn = self._recorded[path] = self.loop.create_future()
+        self.step()
+        await self._wait(turn)
+        branch.bound = False
+
+    async def live(self, path: str) -> None:
+        """Wait until the tape is consumed and, for calls that are not in doubt themselves, all doubts are settled."""
+        if self.replaying or self.stopping or (self.doubts and path not in self.doubts):
+            turn = self.loop.create_future()
+            self._live.append((path, turn))
+            self.step()
+            await self._wait(turn)
+        else:
+            self.busy += 1
+
+    async def _wait(self, turn: Turn) -> None:
+        """Await a turn. A cancellation that is not the engine's is misuse: it is reported, and the branch stays here."""
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self.on_cancelled()
+            await self.loop.create_future()
+
+    def settled(self, path: str) -> None:
+        """The call at ``path`` is no longer in doubt."""
+        self.doubts.discard(path)
+        if not self.doubts:
+            self._open_live()
+
+    def rest(self) -> None:
+        """A live call stops being in flight without being done: it waits for something outside."""
+        self.busy -= 1
+        self.step()
+
+    def wake(self) -> None:
+        """It is in flight again."""
+        self.busy += 1
+
+    async def join(self, branch: Branch, coros: Sequence[Coroutine[Any, Any, Any]], path: str, limit: int) -> list[Any]:
+        """Run coroutines as branches, at most ``limit`` at a time; results or exceptions in their order."""
+        results: list[Any] = [None] * len(coros)
+        if not coros:
+            self.loose += 1
+            branch.bound = False
+            return results
+        done = self.loop.create_future()
+        waiting = deque(enumerate(coros))
+        left = len(coros)
+
+        async def one(child: Branch, index: int, coro: Coroutine[Any, Any, Any]) -> None:
+            nonlocal left
+            try:
+                results[index] = await child.drive(coro)
+            except (Exception, asyncio.CancelledError) as error:
+                results[index] = error
+            if results[index] is UNWOUND:
+                return
+            left -= 1
+            if waiting:
+                start()
+            if left == 0:
+                self.loose += 1
+                done.set_result(None)
+            self.finish(child)
+
+        def start() -> None:
+            index, coro = waiting.popleft()
+            context = contextvars.copy_context()
+            child = self.begin(f"{path}.{index}.", context)
+            child.coro = coro
+            child.task = self.loop.create_task(one(child, index, coro), context=context)
+
+        for _ in range(min(limit, len(coros))):
+            start()
+        try:
+            await done
+        finally:
+            for _, coro in waiting:
+                coro.close()
+        branch.bound = False
+        return results
+
+    def suspended(self, branch: Branch, on: "asyncio.Future[Any]") -> None:
+        self._foreign.add(branch)
+        self.step()
+
+    def resumed(self, branch: Branch) -> None:
+        self._foreign.discard(branch)
+
+    def step(self) -> None:
+        """Release the next outcome if nobody is loose; else leave it to whoever is."""
+        if self.loose and not self._all_suspended():
+            return
+        if self.stopping:
+            if self.busy == 0:
+                self.loop.call_soon(self.on_quiet)
+            return
+        if self.replaying:
+            self._step_tape()
+        elif self._ready:
+            self.loose += 1
+            self._ready.popleft().set_result(None)
+        elif self.busy == 0 and not self._foreign:
+            self.loop.call_soon(self.on_idle)
+
+    def stop(self) -> None:
+        """Release nothing more; call ``on_quiet`` once nothing is in flight."""
+        self.stopping = True
+        self.step()
+
+    def quiet(self) -> bool:
+        """Whether nothing moves: agent code stands still and no call is in flight."""
+        return self.busy == 0 and (self.loose == 0 or self._all_suspended())
+
+    def idle(self) -> bool:
+        """Whether nothing will move without something from outside."""
+        return self.quiet() and not (self._ready or self._foreign or self.replaying or self.stopping)
+
+    def close(self) -> list[BaseException]:
+        """Close all branches, leaves first; the objections of those that refused."""
+        objections = [branch.close() for branch in reversed(self.branches)]
+        return [objection for objection in objections if objection is not None]
+
+    def _step_tape(self) -> None:
+        order = self.tape.order
+        if order:
+            turn = self._recorded.pop(order[0], None)
+            if turn is not None:
+                order.popleft()
+                self.loose += 1
+                turn.set_result(None)
+            elif not self._foreign:
+                self.on_diverged(self.leftover(order[0]))
+            return
+        self.replaying = False
+        for path in self.doubts:
+            if all(path != waiting for waiting, _ in self._live) and not self._foreign:
+                self.on_diverged(self.leftover(path))
+                return
+        self._open_live()
+        self.step()
+
+    def _open_live(self) -> None:
+        if self.replaying:
+            return
+        held: list[tuple[str, Turn]] = []
+        for path, turn in self._live:
+            if self.doubts and path not in self.doubts:
+                held.append((path, turn))
+            else:
+                self.busy += 1
+                turn.set_result(None)
+        self._live = held
+
+    def _all_suspended(self) -> bool:
+        """Whether every loose branch waits for an unfinished future of its own."""
+        if len(self._foreign) < self.loose:
+            return False
+        return all(branch.suspended_on is None or not branch.suspended_on.done() for branch in self._foreign)
+
+    def leftover(self, path: str) -> Divergence:
+        """The error for a call on the tape that the code did not make."""
+        event = self.tape.calls[path][0]
+        name = getattr(event, "tool", None) or getattr(event, "model", None) or getattr(event, "name", "")
+        made = [waiting for waiting, _ in self._live] + list(self._recorded)
+        return Divergence(
+            f"the tape has a call at {path} ({type(event).__name__} {name}, seq {event.seq}) that the agent's code did "
+            f"not make; it is waiting at {', '.join(sorted(made)) or 'nothing'}",
+            path=path,
+            recorded=name,
+            attempted="",
+        )

@@ -1,0 +1,136 @@
+"""Calling a tool's function: start allowance, time-out, and what its answer is worth."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from penstock.events import Failure
+from penstock.gates.context import Call, RunContext
+from penstock.kernel.canonical import check_plain, stable_json
+from penstock.kernel.errors import InputInvalid
+from penstock.ports.tools import (
+    IdempotencyKey,
+    OutcomeUnknown,
+    StartedTooLate,
+    ToolContext,
+    ToolDef,
+    TransientToolError,
+)
+
+SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
+_CONNECTION_LOST = (ConnectionError, TimeoutError, EOFError, OutcomeUnknown)
+
+
+@dataclass(slots=True, frozen=True)
+class Result:
+    """What calling the function came to. ``doubt``: whether it had its effect is not known, and why."""
+
+    value: Any = None
+    data: bytes = b""
+    failure: Failure | None = None
+    doubt: str = ""
+    started: bool = True
+
+
+async def run_tool(
+    ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], attempt: int, key: str, start_by: int
+) -> Result:
+    """Call the function once, unless the start allowance (``start_by``, nanoseconds since boot) is over."""
+    kwargs = tool.bind(args)
+    if tool.key_param:
+        kwargs[tool.key_param] = IdempotencyKey(key)
+    if tool.context_param:
+        kwargs[tool.context_param] = ToolContext(
+            ctx.claim.tenant,
+            ctx.run_id,
+            call.path,
+            attempt,
+            ctx.claim.epoch,
+            key,
+            tool.timeout_seconds,
+            ctx.facts.environment,
+            ctx.tape.submitted.tags,
+        )
+    if ctx.services.clock.boot_ns() > start_by:
+        return Result(failure=_late(), started=False)
+    try:
+        if tool.is_async:
+            value = await _bounded(ctx, call, tool, tool.call(**kwargs))
+        else:
+            run = ctx.services.isolation.run(
+                tool, kwargs, timeout_seconds=tool.timeout_seconds, start_by_boot_ns=start_by
+            )
+            value = await _bounded(ctx, call, tool, run)
+    except StartedTooLate:
+        return Result(failure=_late(), started=False)
+    except TransientToolError as error:
+        wait = int(error.retry_after_seconds * 1e6)
+        return Result(failure=Failure("tool_transient", "transient", _words(error), wait))
+    except _TimedOut:
+        words = f"no answer within {tool.timeout_seconds:g} s"
+        return Result(failure=Failure("tool_timeout", "transient", words), doubt="timeout")
+    except _CONNECTION_LOST as error:
+        return Result(failure=Failure("tool_connection", "transient", _words(error)), doubt="connection")
+    except asyncio.CancelledError:
+        ctx.cancelled(call)
+        return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
+    except Exception as error:
+        return Result(failure=Failure("tool_failed", "permanent", _words(error)))
+    return _stored(ctx, value)
+
+
+class _TimedOut(Exception):
+    """The gate's own time-out, told apart from one that the tool raises."""
+
+
+async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[Any, Any, Any]) -> Any:
+    """Await the tool in a task of its own, so that one that swallows cancellation cannot hold the run."""
+    task = ctx.schedule.loop.create_task(body)
+    wait = asyncio.wait({task}, timeout=tool.timeout_seconds)
+    try:
+        # A write is never cut short by a stop: its outcome is worth more than a second's patience.
+        await (wait if tool.effect == "write" else ctx.interruptible(call.branch, wait))
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if task.done():
+        if task.cancelled():
+            raise OutcomeUnknown("the tool cancelled itself")
+        return task.result()
+    task.cancel()
+    await asyncio.wait({task}, timeout=SWALLOW_GRACE_SECONDS)
+    if task.done() and not task.cancelled() and task.exception() is None:
+        return task.result()
+    raise _TimedOut
+
+
+def _stored(ctx: RunContext, value: Any) -> Result:
+    """The plain value and stored form of what the tool returned."""
+    limit = ctx.services.settings.payload_max_bytes
+    try:
+        if isinstance(value, str | bytes) and len(value) > limit:
+            raise InputInvalid(f"the result has {len(value):,} characters; the bound is {limit:,} bytes")
+        plain = (
+            value
+            if value is None or type(value) in (str, int, bool)
+            else to_jsonable_python(value, inf_nan_mode="constants")
+        )
+        check_plain(plain, "result")
+        data = stable_json(plain)
+        if len(data) > limit:
+            raise InputInvalid(f"the result has {len(data):,} bytes; the bound is {limit:,}")
+    except (InputInvalid, PydanticSerializationError, ValueError, RecursionError, UnicodeError) as error:
+        words = error.what if isinstance(error, InputInvalid) else f"{type(error).__name__}"
+        return Result(failure=Failure("tool_result_invalid", "permanent", f"the tool ran; {words}"))
+    return Result(plain, data)
+
+
+def _late() -> Failure:
+    return Failure("start_too_late", "transient", "the start allowance was over before the call")
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

@@ -1,0 +1,395 @@
+"""The log of one run in its holder's hands: what it adds becomes events, in order, through the process's writer."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from penstock.events import Event, ModelIntent, ModelOutcome, ToolIntent, ToolOutcome, encode, kind_of
+from penstock.journal.chain import link
+from penstock.journal.payloads import address, make_payload, ref_address, ref_text
+from penstock.kernel.canonical import check_size
+from penstock.kernel.errors import ClaimLost, EventTooLarge, InputInvalid, JournalError, PenstockError
+from penstock.ports.journal import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
+
+if TYPE_CHECKING:
+    from penstock.journal.writer import GroupWriter
+
+KNOWN_ADDRESSES = 20_000
+"""Addresses that a log remembers so as not to send a payload twice; then it forgets them all and goes on."""
+
+
+class IntentRefused(JournalError):
+    """A kill, cancel or pause covers the run: the intent was not written, and its call must not be made."""
+
+    code = "intent_refused"
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(f"a {stop} covers the run")
+        self.stop = stop
+
+
+class _Entry:
+    """Something added and not yet durable. ``event`` is None for a change of the row alone."""
+
+    __slots__ = ("children", "consumed", "event", "future", "intent", "lazy", "move")
+
+    def __init__(self, event: Event | None, future: asyncio.Future[None] | None, *, intent: bool, lazy: bool) -> None:
+        self.event = event
+        self.future = future
+        self.intent = intent
+        self.lazy = lazy
+        self.move: Move | None = None
+        self.children: list[NewRun] = []
+        self.consumed: list[str] = []
+
+
+class RunLog:
+    """Adds to one claimed run. An event gets its place in the run (``seq``, ``epoch``, hash) when its batch is formed,
+    not before, so that a refused intent can be taken out and a bad event costs nobody else anything.
+
+    Attributes:
+        summary: the columns of the run's row, or a function that gives them; read when a batch is formed.
+        on_flags: called with (letters in the inbox, stop) when the row said so.
+        on_lost: called once when the claim is lost; every future has failed with that error by then.
+        on_bad: called with an event that cannot be stored and why, when nobody waits for it.
+    """
+
+    def __init__(self, claim: Claim, writer: "GroupWriter") -> None:
+        self.claim = claim
+        self.summary: Summary | Callable[[], Summary] = Summary()
+        self.on_flags: Callable[[int, Stop | None], None] = lambda _letters, _stop: None
+        self.on_lost: Callable[[PenstockError], None] = lambda _error: None
+        self.on_bad: Callable[[Event, PenstockError], None] = lambda _event, _error: None
+        self.last_seq = claim.last_seq
+        self.head = claim.head
+        self.lost: PenstockError | None = None
+        self.batch: Batch | None = None
+        self.skips = 0
+        self.payloads: list[Payload] = []
+        self.queued_bytes = 0
+        self.scheduled = False
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Entry] = deque()
+        self._sent: list[_Entry] = []
+        self._urgent = 0  # entries of the queue that are not lazy
+        self._known: set[bytes] = set()
+        self._children: list[NewRun] = []
+        self._consumed: list[str] = []
+        self._waiting: bytes | None = None
+        self._open: set[tuple[str, str, int]] = set()
+        self._one_by_one = 0
+        self._closing = False
+
+    @property
+    def queued(self) -> int:
+        """Events added and not yet durable."""
+        return len(self._queue) + len(self._sent)
+
+    def add(self, event: Event, waiter: bool = False, *, lazy: bool = False) -> asyncio.Future[None] | None:
+        """Add an event; with ``waiter`` a future that is done when it is durable.
+
+        A ``lazy`` event is written with the next one that is not.
+        """
+        future = self._loop.create_future() if waiter else None
+        self._enqueue(_Entry(event, future, intent=False, lazy=lazy))
+        return future
+
+    def intent(self, event: Event) -> asyncio.Future[None]:
+        """Add an intent. The call may be made when the future is done.
+
+        The future raises:
+            IntentRefused: a stop covers the run; nothing of the intent was written.
+            ClaimLost: another worker holds the run.
+        """
+        future = self._loop.create_future()
+        self._enqueue(_Entry(event, future, intent=True, lazy=False))
+        return future
+
+    def end(self, move: Move, event: Event | None) -> asyncio.Future[None]:
+        """Add the last event of this claim and the move that gives the claim up; nothing may be added after it."""
+        future = self._loop.create_future()
+        entry = _Entry(event, future, intent=False, lazy=False)
+        entry.move = move
+        self._enqueue(entry)
+        self._closing = True
+        return future
+
+    def payload(self, data: bytes) -> str:
+        """Store a payload under the run's subject, before any event that is added from now on; its reference.
+
+        Raises:
+            InputTooLarge: over the bound of one payload.
+        """
+        check_size(data, self._writer.settings.payload_max_bytes, "a payload", "payload_max_bytes")
+        claim = self.claim
+        where = address(claim.subject_key, data)
+        if where not in self._known:
+            if len(self._known) >= KNOWN_ADDRESSES:
+                self._known.clear()
+            self._known.add(where)
+            self.foreign_payload(make_payload(claim.tenant, claim.subject, where, data))
+        return ref_text(where)
+
+    def remember(self, refs: Iterable[str]) -> None:
+        """These are stored already: they need not be sent again."""
+        self._known.update(map(ref_address, refs))
+
+    def foreign_payload(self, payload: Payload) -> None:
+        """Store a payload of another subject, for example the input of a child."""
+        if self.lost is None:
+            self.payloads.append(payload)
+            self._count(0, len(payload.data))
+
+    def child(self, run: NewRun) -> None:
+        """Create a run in the transaction that writes the next event."""
+        self._children.append(run)
+
+    def consume(self, dedup: str) -> None:
+        """A letter of the inbox is journalled by the next event."""
+        self._consumed.append(dedup)
+
+    def set_waiting(self, waiting: bytes) -> None:
+        """The row's list of what the run waits for (JSON of ``events.Waiting``) changes without a move."""
+        self._waiting = waiting
+        self._writer.schedule(self)
+
+    async def room(self) -> None:
+        """Wait until the queues of this log and of the writer are below their bounds."""
+        await self._writer.room(self)
+
+    async def flush(self) -> None:
+        """Wait until all that was added is durable, lazy events included.
+
+        Raises:
+            ClaimLost: another worker holds the run.
+        """
+        future = self._loop.create_future()
+        self._enqueue(_Entry(None, future, intent=False, lazy=False))
+        await future
+
+    def has_work(self) -> bool:
+        """Whether a batch could be formed now."""
+        return self.lost is None and (self.batch is not None or self._urgent > 0 or self._waiting is not None)
+
+    def form(self, room_events: int, room_bytes: int) -> Batch | None:
+        """For the writer: the batch to send; the same one until it is answered. None when there is nothing."""
+        if self.batch is not None:
+            return self.batch
+        rows: list[Row] = []
+        taken: list[_Entry] = []
+        claim, head, seq = self.claim, self.head, self.last_seq
+        limit = self._writer.settings.event_max_bytes
+        if self._one_by_one:
+            room_events = 1
+            self._one_by_one -= 1
+        while self._queue and len(rows) < room_events and room_bytes > 0:
+            entry = self._queue.popleft()
+            self._urgent -= not entry.lazy
+            event = entry.event
+            if event is not None:
+                event.seq = seq + 1
+                event.epoch = claim.epoch
+                body = self._encode(entry, event, limit)
+                if body is None:
+                    continue
+                seq += 1
+                head = link(head, body)
+                rows.append(Row(seq, body, head))
+                room_bytes -= len(body)
+                self._track(event)
+            taken.append(entry)
+        waiting, self._waiting = self._waiting, None
+        if not taken and waiting is None:
+            return None
+        self._sent = taken
+        last = taken[-1] if taken else None
+        self.batch = Batch(
+            claim.tenant,
+            claim.run,
+            claim.epoch,
+            self.last_seq,
+            rows,
+            self._summary(),
+            any(entry.intent for entry in taken),
+            [dedup for entry in taken for dedup in entry.consumed],
+            [child for entry in taken for child in entry.children],
+            last.move if last else None,
+            waiting,
+        )
+        return self.batch
+
+    def settle(self, answer: Applied) -> None:
+        """For the writer: the batch's answer."""
+        kind = answer.answer
+        if kind is Answer.APPLIED:
+            self._applied()
+        elif kind is Answer.SKIPPED:
+            self.skips += 1
+            return
+        elif kind is Answer.STOPPED:
+            self._stopped(answer.stop or Stop.KILL)
+        elif kind is Answer.REFUSED:
+            self._refused(answer.error or JournalError("the journal refused the events of a run"))
+        else:
+            self.lose(ClaimLost(f"run {self.claim.run} is held by another worker ({kind})", run=self.claim.run))
+            return
+        if answer.letters or answer.stop is not None:
+            self.on_flags(answer.letters, answer.stop)
+
+    def lose(self, error: PenstockError) -> None:
+        """For the writer: nothing more can be written under this claim."""
+        if self.lost is not None:
+            return
+        self.lost = error
+        for entry in (*self._sent, *self._queue):
+            _fail(entry.future, error)
+        self._count(-self.queued, -self.queued_bytes)
+        self._sent, self.batch, self.payloads = [], None, []
+        self._queue.clear()
+        self._urgent = 0
+        self.on_lost(error)
+
+    def take_payloads(self) -> list[Payload]:
+        """For the writer: the payloads to store before the next append."""
+        payloads, self.payloads = self.payloads, []
+        self._count(0, -self.queued_bytes)
+        return payloads
+
+    def _enqueue(self, entry: _Entry) -> None:
+        if self.lost is not None:
+            _fail(entry.future, self.lost)
+            return
+        if self._closing:
+            raise JournalError(f"run {self.claim.run} was given up by this worker; nothing can be added to it")
+        if self._children:
+            entry.children, self._children = self._children, []
+        if self._consumed:
+            entry.consumed, self._consumed = self._consumed, []
+        self._queue.append(entry)
+        self._count(1, 0)
+        if not entry.lazy:
+            self._urgent += 1
+            self._writer.schedule(self)
+
+    def _encode(self, entry: _Entry, event: Event, limit: int) -> bytes | None:
+        """The stored form; None when there is none, which then fails this event alone."""
+        try:
+            body = encode(event)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            self._drop(entry, InputInvalid(f"a {kind_of(event)} cannot be stored: {error}"))
+            return None
+        if len(body) > limit:
+            self._drop(
+                entry,
+                EventTooLarge(
+                    f"a {kind_of(event)} has {len(body):,} bytes; the bound is {limit:,}",
+                    hint="put what is large into a payload, or raise PENSTOCK_EVENT_MAX_BYTES",
+                ),
+            )
+            return None
+        return body
+
+    def _count(self, events: int, size: int) -> None:
+        self.queued_bytes += size
+        self._writer.queued_bytes += size
+        self._writer.queued_events += events
+
+    def _drop(self, entry: _Entry, error: PenstockError) -> None:
+        event = entry.event
+        self._count(-1, 0)
+        if event is not None:
+            event.seq = 0
+        # Letters stay in the inbox: what would have journalled them does not exist.
+        if entry.future is None and event is not None:
+            self.on_bad(event, error)
+        _fail(entry.future, error)
+        if entry.move is not None:
+            self._closing = False
+
+    def _track(self, event: Event) -> None:
+        kind = type(event)
+        if kind is ToolIntent or kind is ModelIntent:
+            self._open.add((kind_of(event)[:4], event.path, event.attempt))  # type: ignore[attr-defined]
+        elif kind is ToolOutcome or kind is ModelOutcome:
+            self._open.discard((kind_of(event)[:4], event.path, event.attempt))  # type: ignore[attr-defined]
+
+    def _summary(self) -> Summary:
+        """The holder's figures. A kill looks only at rows that say they have open intents, so that column must not lag
+        behind the events of this very batch."""
+        said = self.summary() if callable(self.summary) else self.summary
+        if said.open_intents >= len(self._open):
+            return said
+        return Summary(
+            said.steps,
+            said.model_calls,
+            said.tool_calls,
+            said.tokens,
+            said.nano,
+            said.reserved_nano,
+            len(self._open),
+        )
+
+    def _applied(self) -> None:
+        batch = self.batch
+        assert batch is not None
+        if batch.rows:
+            self.last_seq = batch.rows[-1].seq
+            self.head = batch.rows[-1].hash
+        sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
+        self._count(-len(sent), 0)
+        for entry in sent:
+            future = entry.future
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    def _stopped(self, stop: Stop) -> None:
+        """Take the intents out; the rest goes again, in new places."""
+        rest = []
+        refused: set[str] = set()
+        for entry in self._take_back():
+            event = entry.event
+            if isinstance(event, ToolOutcome) and event.path in refused:
+                continue  # of a free read that was made at once: without its intent it says nothing
+            if entry.intent or entry.children:
+                if event is not None:
+                    refused.add(event.path)
+                    self._untrack(event)
+                if entry.consumed:
+                    self._consumed = entry.consumed + self._consumed
+                self._count(-1, 0)
+                _fail(entry.future, IntentRefused(stop))
+            else:
+                rest.append(entry)
+        self._requeue(rest)
+
+    def _refused(self, error: PenstockError) -> None:
+        """Find the event that the store cannot hold by sending them one at a time, and drop that one."""
+        entries = self._take_back()
+        if len(entries) == 1:
+            self._drop(entries[0], error)
+        else:
+            self._requeue(entries)
+            self._one_by_one = len(entries)
+
+    def _take_back(self) -> list[_Entry]:
+        batch = self.batch
+        assert batch is not None
+        if batch.waiting is not None and self._waiting is None:
+            self._waiting = batch.waiting
+        sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
+        return sent
+
+    def _requeue(self, entries: list[_Entry]) -> None:
+        self._queue.extendleft(reversed(entries))
+        self._urgent += sum(not entry.lazy for entry in entries)
+
+    def _untrack(self, event: Event) -> None:
+        self._open.discard((kind_of(event)[:4], event.path, getattr(event, "attempt", 1)))
+
+
+def _fail(future: asyncio.Future[None] | None, error: PenstockError) -> None:
+    if future is not None and not future.done():
+        future.set_exception(error)
+        future.exception()  # the log's callbacks have told the holder; an unawaited future need not complain

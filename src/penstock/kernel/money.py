@@ -1,0 +1,33 @@
+"""Money is an integer count of nano-dollars: one US dollar is 10**9. Floats never touch an account."""
+
+from decimal import Decimal, InvalidOperation
+
+from penstock.kernel.errors import BudgetInvalid
+
+NANO = 10**9
+
+
+def nano_usd(amount: str | int | float | Decimal) -> int:
+    """Nano-dollars of an amount in dollars. Floats are read by their shortest decimal form.
+
+    Raises:
+        BudgetInvalid: not a finite, non-negative number.
+    """
+    try:
+        value = Decimal(str(amount))
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or value < 0:
+        raise BudgetInvalid(f"{amount!r} is not an amount of money", hint="write dollars as a string, such as '0.10'")
+    return int((value * NANO).to_integral_value())
+
+
+def show_usd(nano: int) -> str:
+    """Dollars for people: two decimals from one dollar up, three significant digits below, never $0.00 for more than 0."""
+    if nano == 0:
+        return "$0.00"
+    sign, value = ("-" if nano < 0 else ""), abs(Decimal(nano)) / NANO
+    if value >= 1:
+        return f"{sign}${value:,.2f}"
+    digits = max(2, 2 - value.adjusted())
+    return f"{sign}${value:.{digits}f}"

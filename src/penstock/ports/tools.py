@@ -1,0 +1,111 @@
+"""A tool as the gates and rules know it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from penstock.ports.model import ToolSpec
+
+Effect = Literal["read", "write"]
+Risk = Literal["low", "medium", "high", "prohibited"]
+InDoubt = Literal["idempotent", "keyed", "confirm", "escalate"]
+Permission = Literal["auto", "confirm"]
+
+
+class IdempotencyKey(str):
+    """A tool parameter of this type is filled in by the gate: the same key for every repeat of the same call.
+
+    Hand it to the receiver so that it can tell a repeat from a second request. A model never sees or sets it.
+    """
+
+    __slots__ = ()
+
+
+@dataclass(slots=True, frozen=True)
+class ToolContext:
+    """A tool parameter of this type is filled in by the gate.
+
+    ``fence`` grows with every claim of the run: a receiver that remembers the highest it has seen can refuse a
+    worker that was overtaken. ``timeout_seconds`` is what the tool has left.
+    """
+
+    tenant: str
+    run: UUID
+    path: str
+    attempt: int
+    fence: int
+    key: str
+    timeout_seconds: float
+    environment: str
+    tags: dict[str, str]
+
+
+Validator = Callable[[dict[str, Any]], str | None]
+"""A business rule: given the plain arguments, None, or the reason why they are not acceptable. Pure; may raise."""
+
+Confirm = Callable[..., Awaitable[bool]]
+"""Given the tool's own arguments and the key: did the effect happen? Must only read."""
+
+
+@dataclass(slots=True, frozen=True)
+class ToolDef:
+    """A tool's declaration. Build it with `penstock.tool`."""
+
+    name: str
+    spec: ToolSpec
+    call: Callable[..., Any]  # the function itself; see ``is_async``
+    is_async: bool
+    effect: Effect
+    risk: Risk
+    permission: Permission
+    in_doubt: InDoubt
+    timeout_seconds: float
+    digest: str  # of name, schema and code: part of the agent's release
+    read_args: Callable[[str | bytes], dict[str, Any]]  # JSON text → validated plain arguments; raises ToolArgsInvalid
+    bind: Callable[[dict[str, Any]], dict[str, Any]]  # plain arguments → keyword arguments of ``call``
+    read_result: Callable[[Any], Any]  # plain result → what a direct caller gets
+    validators: Sequence[Validator] = ()
+    confirm: Confirm | None = None
+    key_param: str | None = None
+    context_param: str | None = None
+    repeatable: bool = False  # asking again with the same arguments is meaningful (polling)
+    attempts: int = 1  # tries on a transient failure that certainly had no effect, or for a read
+    key_seconds: float | None = None  # how long the receiver remembers a key; None = for ever
+    approval_seconds: float | None = None  # how long a person has; None = the setting
+    labels: dict[str, str] = field(default_factory=dict)  # owner, reviewed (date), why this risk
+
+
+class ToolArgsInvalid(ValueError):
+    """The arguments do not match the tool's schema. The words go back to the model."""
+
+
+class TransientToolError(Exception):
+    """A tool raises this to say: it failed, nothing happened, and trying again may help."""
+
+    def __init__(self, words: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(words)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OutcomeUnknown(Exception):
+    """A tool that writes raises this to say: it may or may not have happened. Treated like a lost connection."""
+
+
+class Isolation(Protocol):
+    """Where synchronous tools run."""
+
+    async def run(
+        self, tool: ToolDef, kwargs: dict[str, Any], *, timeout_seconds: float, start_by_boot_ns: int
+    ) -> Any:
+        """Call the tool outside the event loop, no later than ``start_by_boot_ns``.
+
+        Raises:
+            StartedTooLate: the start allowance was over; the tool was not called.
+            TimeoutError: it did not end in time; a process was killed, a thread is left to itself.
+        """
+        ...
+
+
+class StartedTooLate(Exception):
+    """The start allowance was over before the call; nothing was done."""

@@ -1,0 +1,18 @@
+"""The default rules, in the order in which the gates ask them. A new rule is one file and one line here."""
+
+from penstock.rules import budget, control, limits, permission, repeats, schema, validation
+from penstock.rules.verdict import Rule, RuleSet
+
+RULES: tuple[Rule, ...] = (
+    control.RULE,
+    permission.RULE,
+    schema.RULE,
+    validation.RULE,
+    repeats.RULE,
+    limits.RULE,
+    budget.RULE,
+)
+
+MODEL_RULES = RuleSet("model", RULES)
+TOOL_RULES = RuleSet("tool", RULES)
+CHILD_RULES = RuleSet("child", RULES)

@@ -1,0 +1,48 @@
+"""Spirals: the same call again and again, or one failure after another. First a nudge, then the end.
+
+A repeat is a call with the name and arguments of an earlier one. When an earlier one of a read brought the same
+result as the one before it, asking again brings nothing new. The counts are small because honest agents hardly ever
+repeat themselves: in the recorded runs of `tests/data/tau_airline` the 99th percentile is two.
+"""
+
+from penstock.rules.verdict import CallFacts, Decision, Rule, RunFacts, Verdict
+
+WRITE_REPEATS = 1  # a write that was made is not made again with the same arguments
+NUDGE_REPEATS = 2  # earlier calls with the same arguments: the next one is refused with advice
+STOP_REPEATS = 5  # refused or made: the run is looping, and ends
+NUDGE_FAILURES = 3  # failures in a row of one tool
+STOP_FAILURES = 6
+WINDOW = 50  # how many past calls are looked at
+
+
+def decide(call: CallFacts, run: RunFacts) -> Decision | None:
+    """Deny a call that was made twice before with the same arguments; end a run that goes on asking."""
+    if call.approved or (call.tool is not None and call.tool.repeatable):
+        return None
+    repeats = failures = written = 0
+    counting_failures = True
+    for past in reversed(run.past[-WINDOW:]):
+        if past.name != call.name:
+            continue
+        if past.digest == call.digest:
+            repeats += 1
+            written += past.ok
+        if counting_failures:
+            counting_failures = not past.ok
+            failures += counting_failures
+    if repeats >= STOP_REPEATS:
+        return Decision(Verdict.DENY, f"{call.name} was asked {repeats} times with these arguments", "loop", True)
+    if failures >= STOP_FAILURES:
+        return Decision(Verdict.DENY, f"{call.name} failed {failures} times in a row", "repeated_failure", True)
+    if call.tool is not None and call.tool.effect == "write" and written >= WRITE_REPEATS:
+        return Decision(Verdict.DENY, f"{call.name} was done already with these arguments", "repeated_write")
+    if repeats >= NUDGE_REPEATS:
+        words = f"{call.name} was called {repeats} times with these arguments; use the earlier result"
+        return Decision(Verdict.DENY, words, "repeated_call")
+    if failures >= NUDGE_FAILURES:
+        words = f"{call.name} failed {failures} times in a row; do something else"
+        return Decision(Verdict.DENY, words, "repeated_failure")
+    return None
+
+
+RULE = Rule("repeats", 1, frozenset({"tool"}), decide)

@@ -1,0 +1,174 @@
+"""What rules are asked, what they answer, and how answers combine: the strictest wins, and a broken rule denies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Literal
+
+from penstock.events import Amount, BudgetRecord, RuleVerdict
+from penstock.ports.model import Price
+from penstock.ports.tools import ToolDef
+
+Gate = Literal["model", "tool", "child"]
+
+
+class Verdict(IntEnum):
+    """Ordered by strictness."""
+
+    ALLOW = 0
+    FLAG = 1  # goes ahead, marked
+    HOLD = 2  # waits for a person
+    DENY = 3
+
+
+@dataclass(slots=True, frozen=True)
+class Decision:
+    """One rule's answer. ``reason`` is for people and holds no customer data; ``code`` is stable, for programs.
+
+    ``ends_run`` makes a denial final for the whole run, not only for the call: a limit is reached.
+    """
+
+    verdict: Verdict
+    reason: str
+    code: str = ""
+    ends_run: bool = False
+
+
+@dataclass(slots=True)
+class CallFacts:
+    """The call that is asked about."""
+
+    gate: Gate
+    name: str
+    digest: str
+    args: Any = None  # plain JSON value
+    tool: ToolDef | None = None
+    problem: Decision | None = None  # the arguments could not be read, or the tool does not exist
+    reserved: Amount = Amount()  # the most the call can use
+    price: Price | None = None
+    final: bool = False  # the last answer of a budget: may use what was set aside
+    depth: int = 0  # of the child run that would start
+    attempt: int = 1
+    approved: bool = False
+
+
+@dataclass(slots=True)
+class PastCall:
+    """A call that was made before in this run."""
+
+    name: str
+    digest: str
+    ok: bool
+    result: str = ""  # the result payload's address: the same address is the same result
+
+
+@dataclass(slots=True)
+class RunFacts:
+    """The run so far, as the gates count it. Reservations of calls in flight are in ``held``."""
+
+    budget: BudgetRecord
+    depth: int = 0
+    steps: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    children: int = 0
+    attempts: int = 0
+    tokens: int = 0
+    nano: int = 0
+    held_tokens: int = 0
+    held_nano: int = 0
+    aside_tokens: int = 0  # set aside for the final answer
+    aside_nano: int = 0
+    seconds: float = 0.0
+    stop: str = ""  # pause | cancel | kill
+    environment: str = "development"
+    depth_max: int = 5
+    fanout_max: int = 1000
+    past: list[PastCall] = field(default_factory=list)  # the latest tool calls, bounded by the gates
+
+
+@dataclass(slots=True, frozen=True)
+class Rule:
+    """A named, versioned decision. ``decide`` answers None for an allow that needs no remark."""
+
+    name: str
+    version: int
+    gates: frozenset[Gate]
+    decide: Callable[[CallFacts, RunFacts], Decision | None]
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(slots=True, frozen=True)
+class Ruling:
+    """The combined answer for one call: what the journal keeps of it."""
+
+    verdict: Verdict
+    passed: list[str]
+    verdicts: list[RuleVerdict]
+    ends_run: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The reason of the strictest rule, the first of equals."""
+        strictest = self.strictest
+        return strictest.reason if strictest else ""
+
+    @property
+    def code(self) -> str:
+        strictest = self.strictest
+        return strictest.code if strictest else ""
+
+    @property
+    def strictest(self) -> RuleVerdict | None:
+        name = self.verdict.name.lower()
+        return next((verdict for verdict in self.verdicts if verdict.verdict == name), None)
+
+
+class RuleSet:
+    """The rules of one gate, in order."""
+
+    def __init__(self, gate: Gate, rules: Sequence[Rule]) -> None:
+        self.rules = [rule for rule in rules if gate in rule.gates]
+        self.labels = [rule.label for rule in self.rules]
+        self._all_passed = Ruling(Verdict.ALLOW, self.labels, [])
+
+    def decide(self, call: CallFacts, run: RunFacts) -> Ruling:
+        """Ask each rule in order. A denial ends the asking; a hold does not, for a later denial is stricter.
+
+        A rule that raises or answers nonsense counts as a denial.
+        """
+        remarks: list[tuple[Rule, Decision]] = []
+        for rule in self.rules:
+            try:
+                decision = rule.decide(call, run)
+            except Exception as error:
+                decision = Decision(Verdict.DENY, f"the rule failed: {type(error).__name__}", "rule_failed")
+            if decision is None:
+                continue
+            if not isinstance(decision, Decision) or not isinstance(decision.verdict, Verdict):
+                decision = Decision(Verdict.DENY, "the rule gave no verdict", "rule_failed")
+            remarks.append((rule, decision))
+            if decision.verdict is Verdict.DENY:
+                break
+        if not remarks:
+            return self._all_passed
+        return self._combine(remarks)
+
+    def _combine(self, remarks: list[tuple[Rule, Decision]]) -> Ruling:
+        worst = max(decision.verdict for _, decision in remarks)
+        remarked = {rule.name for rule, _ in remarks}
+        asked = self.rules[: self.rules.index(remarks[-1][0]) + 1] if worst is Verdict.DENY else self.rules
+        return Ruling(
+            verdict=worst,
+            passed=[rule.label for rule in asked if rule.name not in remarked],
+            verdicts=[
+                RuleVerdict(
+                    rule.name, rule.version, decision.verdict.name.lower(), decision.reason[:500], decision.code
+                )
+                for rule, decision in remarks
+            ],
+            ends_run=any(decision.ends_run and decision.verdict is Verdict.DENY for _, decision in remarks),
+        )

@@ -1,0 +1,218 @@
+"""`Penstock`: submit runs, wait for them, decide, stop, and work, all on one journal."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+
+from penstock.agents import runtime
+from penstock.agents.budget import Budget
+from penstock.events import RunEnded, decode
+from penstock.gates.context import Services
+from penstock.journal.payloads import ref_address
+from penstock.journal.writer import GroupWriter
+from penstock.kernel.errors import RunQuarantined, RunUnknown
+from penstock.ports.agents import AgentDef
+from penstock.ports.journal import Journal, RunRow, Sealed, Status, Stop
+from penstock.runs import approvals as questions
+from penstock.runs.registry import Registry
+from penstock.runs.result import Result
+from penstock.runs.submit import Request, submit
+from penstock.runs.worker import Worker
+
+
+class Penstock:
+    """One open platform: a journal, the agents this process offers, and (if asked for) a worker.
+
+    Use it as an async context manager. While it is open, ``agent.run(...)`` runs here.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        writer: GroupWriter,
+        registry: Registry,
+        *,
+        open_lease: Callable[[], Awaitable[Journal]] | None = None,
+        closers: list[Callable[[], Awaitable[None]]] | None = None,
+    ) -> None:
+        self.services = services
+        self.writer = writer
+        self.registry = registry
+        self.tenant = services.settings.tenant
+        self.worker: Worker | None = None
+        self._open_lease = open_lease
+        self._closers = closers or []
+        self._working: asyncio.Task[None] | None = None
+        self._ended: dict[UUID, asyncio.Event] = {}
+
+    @property
+    def journal(self) -> Journal:
+        return self.services.journal
+
+    async def __aenter__(self) -> Self:
+        runtime.push(self)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        runtime.remove(self)
+        await self.close()
+
+    async def close(self) -> None:
+        """Drain the worker, write what is queued, give connections back."""
+        if self.worker is not None:
+            self.worker.drain()
+        if self._working is not None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._working
+        await self.writer.close()
+        for closer in self._closers:
+            await closer()
+
+    def start_worker(self, name: str) -> Worker:
+        """Work on runs in this process, in the background; see `Worker`."""
+        worker = Worker(self.services, self.writer, name, lambda: self.registry.releases, self._open_lease)
+        worker.on_ended = self._has_ended
+        self.worker = worker
+        self._working = asyncio.create_task(worker.run())
+        return worker
+
+    async def work(self, name: str) -> None:
+        """Work on runs until the worker drains.
+
+        Raises:
+            WorkerNameTaken: a live worker has this name.
+        """
+        self.start_worker(name)
+        assert self._working is not None
+        await self._working
+
+    async def submit(self, agent: AgentDef, value: Any, **options: Any) -> UUID:
+        """Submit one run; its id. Durable when this returns. Options: the fields of `Request`.
+
+        Raises:
+            UsageError: the input, a tag, the budget or the key is not acceptable; nothing was submitted.
+        """
+        return (await self.submit_many([Request(agent, value, **options)]))[0]
+
+    async def submit_many(self, requests: list[Request]) -> list[UUID]:
+        """Submit several runs in one transaction."""
+        for request in requests:
+            self.registry.add(request.agent)
+        settings = self.services.settings
+        return await submit(self.journal, self.services.clock, settings, requests)
+
+    async def run(
+        self,
+        agent: AgentDef,
+        value: Any,
+        *,
+        key: str | None = None,
+        tags: dict[str, str] | None = None,
+        budget: Budget | None = None,
+        tenant: str | None = None,
+    ) -> Result:
+        """Submit, wait for the end, give the result."""
+        run = await self.submit(agent, value, key=key, tags=tags or {}, budget=budget, tenant=tenant)
+        return await self.result(run, tenant=tenant)
+
+    async def result(self, run: UUID, *, tenant: str | None = None, timeout_seconds: float | None = None) -> Result:
+        """Wait until a run has ended; its result.
+
+        Raises:
+            RunUnknown: no such run for this tenant.
+            RunQuarantined: it was set aside for a person.
+            TimeoutError: it has not ended in time; it goes on.
+        """
+        async with asyncio.timeout(timeout_seconds):
+            row = await self._wait_ended(tenant or self.tenant, run)
+        return await self.read_result(row)
+
+    async def read_result(self, row: RunRow) -> Result:
+        """The result of a run that has ended."""
+        last = await self.journal.tape(row.tenant, row.id, after=row.last_seq - 1)
+        event = decode(last[0].body)
+        assert isinstance(event, RunEnded)
+        agent = self.registry.find(row.agent)
+        data = b""
+        if refs := event.payloads.get("output"):
+            data = await self.services.reader.read(row.tenant, row.subject, ref_address(refs[0]))
+        output: Any = None
+        if data:
+            output = agent.read_output(data) if agent and event.outcome == "succeeded" else msgspec.json.decode(data)
+        return Result(
+            row.id,
+            row.agent,
+            event.outcome,
+            output,
+            event.code,
+            event.reason,
+            event.missing,
+            event.needed,
+            event.totals,
+            event.simulated,
+        )
+
+    async def cancel(self, run: UUID, *, actor: str, reason: str = "", tenant: str | None = None) -> Sealed:
+        """Ask a run and its children to end as ``cancelled``; nothing new starts in them from here on."""
+        return await self.journal.stop_run(tenant or self.tenant, run, Stop.CANCEL, actor, reason)
+
+    async def kill(self, run: UUID, *, actor: str, reason: str = "", tenant: str | None = None) -> Sealed:
+        """Seal a run and its children: no new intent commits in them."""
+        return await self.journal.stop_run(tenant or self.tenant, run, Stop.KILL, actor, reason)
+
+    async def kill_everything(self, *, actor: str, reason: str = "", tenant: str | None = None) -> Sealed:
+        """Seal everything, or everything of a tenant, until `resume_everything`."""
+        return await self.journal.stop_all(tenant, actor, reason)
+
+    async def resume_everything(self, *, actor: str, tenant: str | None = None) -> int:
+        """Lift the kill; what was killed stays killed, what waited goes on."""
+        return await self.journal.resume_all(tenant, actor)
+
+    async def quiesced(
+        self, tenant: str | None, run: UUID | None = None, *, timeout_seconds: float = 600.0
+    ) -> bool:
+        """Wait until every open intent of the scope has ended or passed its allowance and time-out."""
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                now = await self.journal.now()
+                if not any(item.ends_by > now for item in await self.journal.open_intents(tenant, run)):
+                    return True
+                await asyncio.sleep(0.2)
+
+    async def approvals(self, tenant: str | None = None) -> list[questions.Approval]:
+        """Questions that wait for a person."""
+        return await questions.pending(self.journal, self.services.reader, tenant or self.tenant)
+
+    async def decide(self, approval: questions.Approval, answer: str, *, actor: str, reason: str = "") -> None:
+        """Answer a question: approve or deny; happened or did_not_happen.
+
+        Raises:
+            ApprovalDecided: somebody answered before.
+        """
+        await questions.decide(self.journal, approval, answer, actor=actor, reason=reason, digest=approval.digest)
+
+    def _has_ended(self, run: UUID) -> None:
+        event = self._ended.get(run)
+        if event is not None:
+            event.set()
+
+    async def _wait_ended(self, tenant: str, run: UUID) -> RunRow:
+        ended = self._ended.setdefault(run, asyncio.Event())
+        try:
+            while True:
+                row = await self.journal.get_run(tenant, run)
+                if row is None:
+                    raise RunUnknown(f"there is no run {run} for tenant {tenant!r}")
+                if row.status is Status.ENDED:
+                    return row
+                if row.status is Status.QUARANTINED:
+                    raise RunQuarantined(f"the run {run} was set aside: {row.code}", run=run, run_code=row.code)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), self.services.settings.poll_seconds)
+                ended.clear()
+        finally:
+            self._ended.pop(run, None)

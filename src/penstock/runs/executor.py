@@ -1,0 +1,361 @@
+"""Executing one claim: run the agent against its tape, then live, until it ends, parks, or the claim is lost."""
+
+import asyncio
+import contextvars
+import logging
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from penstock.agents.run import Run
+from penstock.events import RunClaimed, RunEnded, RunHandedBack, RunParked, Waiting
+from penstock.gates.branches import UNWOUND
+from penstock.gates.child_gate import ChildEnd
+from penstock.gates.context import RunContext, RunFault, Services
+from penstock.gates.tape import Tape
+from penstock.journal.log import RunLog
+from penstock.journal.writer import GroupWriter
+from penstock.kernel.canonical import stable_json
+from penstock.kernel.errors import (
+    ClaimLost,
+    Divergence,
+    Escalation,
+    EventUnreadable,
+    PayloadMissing,
+    PenstockError,
+)
+from penstock.ports.agents import AgentDef
+from penstock.ports.journal import Claim, Letter, Move, Post, Row, Status, Stop
+from penstock.rules.verdict import RunFacts
+
+_logger = logging.getLogger("penstock.runs")
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How a run ends, before it is written down."""
+
+    outcome: str
+    code: str = ""
+    reason: str = ""
+    output: bytes = b""
+    missing: list[str] | None = None
+    needed: list[str] | None = None
+
+
+class Execution:
+    """One claim being executed."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        rows: list[Row],
+        letters: list[Letter],
+        services: Services,
+        writer: GroupWriter,
+        worker_name: str,
+    ) -> None:
+        self.claim = claim
+        self.rows = rows
+        self.services = services
+        self.writer = writer
+        self.worker_name = worker_name
+        self._letters = letters
+        self.ctx: RunContext | None = None
+        self.parked = False
+        self.tainted: list[BaseException] = []
+        self.lost = False
+
+    async def run(self, worker: Any, context: contextvars.Context) -> str:
+        """Execute; ``context`` must be the one the current task runs in.
+
+        Returns ``"ended"``, ``"parked"``, ``"handed_back"``, ``"quarantined"`` or ``"lost"``.
+        """
+        log = RunLog(self.claim, self.writer)
+        try:
+            return await self._run(log, worker, context)
+        except ClaimLost:
+            return "lost"
+        except Exception as error:
+            _logger.exception("the engine failed on run %s", self.claim.run)
+            words = f"the engine failed: {type(error).__name__}: {error}"[:500]
+            return await self._quarantine(log, PenstockError(words), code="engine_failed")
+
+    async def _run(self, log: RunLog, worker: Any, context: contextvars.Context) -> str:
+        log.on_flags = self.notice
+        log.on_lost = self.lose
+        try:
+            tape = Tape(self.rows)
+        except EventUnreadable as error:
+            return await self._quarantine(log, error)
+        if tape.ended is not None:
+            return "ended"
+        ctx = self.ctx = self._context(tape, log)
+        log.add(
+            ctx.event(
+                RunClaimed, worker=worker, worker_name=self.worker_name, claims=self.claim.claims, actor=self.worker_name
+            ),
+            lazy=True,
+        )
+        if self.claim.claims > self.services.settings.poison_claims:
+            words = f"{self.claim.claims - 1} workers took this run and recorded nothing"
+            return await self._quarantine(log, PenstockError(words), code="poison")
+        if self.claim.stop in (Stop.KILL, Stop.CANCEL):
+            ctx.refused(self.claim.stop)
+        return await self._drive(ctx, context)
+
+    def _context(self, tape: Tape, log: RunLog) -> RunContext:
+        settings = self.services.settings
+        facts = RunFacts(
+            tape.submitted.budget,
+            depth=tape.submitted.depth,
+            environment=tape.submitted.env,
+            depth_max=settings.depth_max,
+            fanout_max=settings.fanout_max,
+        )
+        ctx = RunContext(self.claim, tape, log, facts, self.services)
+        log.summary = ctx.ledger.summary
+        for event in tape.events:
+            for refs in event.payloads.values():
+                log.remember(refs)
+        for letter in self._letters:
+            ctx.post(letter)
+        ctx.on_fault = ctx.schedule.stop
+        ctx.schedule.on_idle = self._idle
+        ctx.schedule.on_quiet = self._quiet
+        ctx.schedule.on_diverged = ctx.stop
+        ctx.schedule.on_cancelled = ctx.misused
+        return ctx
+
+    async def _drive(self, ctx: RunContext, context: contextvars.Context) -> str:
+        """Run the agent's code until it returns or is unwound, then write down how it went."""
+        agent = self.services.agents.find(self.claim.agent, self.claim.release)
+        timer = self._deadline(ctx)
+        result: Any = None
+        failure: Exception | None = None
+        try:
+            if agent is None:
+                raise RunFault("failed", "agent_unknown", f"no agent {self.claim.agent} of this release is offered here")
+            if ctx.fault is None:
+                data = await ctx.load(ctx.tape.submitted.payloads["input"][0])
+                root = ctx.schedule.begin("", context)
+                result = await root.drive(_body(agent, Run(ctx), agent.read_input(data)))
+                if result is UNWOUND:
+                    _forget_cancellation()
+                else:
+                    ctx.schedule.branches.remove(root)
+        except PayloadMissing as error:
+            return await self._quarantine(ctx.log, error)
+        except Exception as error:
+            failure = error
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if self.lost or isinstance(ctx.fault, ClaimLost):
+            return "lost"
+        if isinstance(ctx.fault, Divergence):
+            return await self._quarantine(ctx.log, ctx.fault)
+        if ctx.fault is None and result is not UNWOUND and len(ctx.made) < len(ctx.recorded_paths):
+            unmade = next(path for path in ctx.recorded_paths if path not in ctx.made)
+            return await self._quarantine(ctx.log, ctx.schedule.leftover(unmade))
+        if ctx.fault is None and result is UNWOUND and self.parked:
+            return await self._park(ctx)
+        if isinstance(ctx.fault, RunFault) and ctx.fault.outcome == "paused":
+            return await self._hand_back(ctx, "paused")
+        return await self._end(ctx, self._judge(ctx, agent, result, failure))
+
+    def _deadline(self, ctx: RunContext) -> asyncio.TimerHandle | None:
+        """Stop the run when its seconds or its deadline are over, also while it only computes."""
+        left: list[float] = []
+        seconds = ctx.facts.budget.seconds
+        if seconds:
+            left.append(seconds - ctx.active_seconds())
+        if self.claim.deadline:
+            left.append((self.claim.deadline - ctx.now()) / 1e6)
+        if not left:
+            return None
+        words = f"seconds: {seconds:g} allowed" if seconds and left[0] == min(left) else "the deadline has passed"
+        return ctx.schedule.loop.call_later(
+            max(0.0, min(left)), lambda: ctx.end("exhausted", "over_seconds", words, needed=["more time"])
+        )
+
+    def _judge(self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: Exception | None) -> Verdict:
+        """The one structured outcome. What the engine decided comes before what the code returned."""
+        fault = ctx.fault or failure
+        if fault is None and agent is not None:
+            try:
+                plain = agent.plain_output(result)
+                data = stable_json(plain)
+                limit = self.services.settings.payload_max_bytes
+                if len(data) <= limit:
+                    return Verdict("succeeded", output=data)
+                fault = PenstockError(f"the output has {len(data):,} bytes; the bound is {limit:,}")
+            except Exception as error:
+                fault = error
+        partial = _partial(ctx)
+        missing = ["the final answer"] + [f"whether the call at {path} took effect" for path in sorted(ctx.schedule.doubts)]
+        if isinstance(fault, RunFault):
+            return Verdict(fault.outcome, fault.fault_code, fault.what, partial, missing, fault.needed)
+        if isinstance(fault, Escalation):
+            return Verdict("escalated", "escalated", fault.what, partial, missing, ["a person's decision"])
+        if isinstance(fault, PenstockError):
+            outcome = "refused" if fault.code in ("call_denied", "approval_denied") else "failed"
+            return Verdict(outcome, fault.code, fault.what, partial, missing, [fault.advice] if fault.advice else [])
+        words = f"{type(fault).__name__}: {fault}"[:500]
+        return Verdict("failed", "agent_raised", words, partial, missing, ["a fix of the agent's code"])
+
+    async def _end(self, ctx: RunContext, verdict: Verdict) -> str:
+        """Write the last event; a child's end reaches its parent's inbox in the same transaction."""
+        output = ctx.log.payload(verdict.output) if verdict.output else ""
+        totals = ctx.ledger.totals()
+        event = ctx.event(
+            RunEnded,
+            outcome=verdict.outcome,
+            code=verdict.code,
+            reason=verdict.reason,
+            missing=verdict.missing or [],
+            needed=verdict.needed or [],
+            totals=totals,
+            simulated=ctx.simulated,
+            payloads={"output": [output]} if output else {},
+        )
+        post = None
+        if self.claim.parent is not None:
+            end = ChildEnd(
+                self.claim.run,
+                verdict.outcome,
+                self.claim.subject,
+                verdict.code,
+                verdict.reason,
+                totals,
+                output,
+                ctx.simulated,
+            )
+            dedup = f"child:{self.claim.run}"
+            post = Post(self.claim.tenant, self.claim.parent, dedup, "child", msgspec.json.encode(end))
+        move = Move(Status.ENDED, outcome=verdict.outcome, code=verdict.code, post=post)
+        if not await self._finish(ctx.log, move, event):
+            return "lost"
+        for waiting in ctx.waiting.values():
+            if waiting.kind == "child":
+                await self._cancel_child(waiting)
+        return "ended"
+
+    async def _cancel_child(self, waiting: Waiting) -> None:
+        """Nobody waits for this child any more."""
+        await self.services.journal.stop_run(
+            self.claim.tenant, UUID(waiting.id), Stop.CANCEL, self.claim.agent, "the parent has ended"
+        )
+
+    async def _park(self, ctx: RunContext) -> str:
+        """Let go of the run until a letter or the earliest time comes."""
+        for letter in ctx.unclaimed():
+            ctx.log.consume(letter.dedup)
+            ctx.log.add(ctx.unclaimed_event(letter))
+        waiting = list(ctx.waiting.values())
+        times = [item.until for item in waiting if item.until]
+        event = ctx.event(RunParked, waiting=waiting)
+        move = Move(Status.PARKED, min(times) if times else None, stable_json(waiting))
+        return "parked" if await self._finish(ctx.log, move, event) else "lost"
+
+    async def _hand_back(self, ctx: RunContext, reason: str) -> str:
+        event = ctx.event(RunHandedBack, reason=reason)
+        move = Move(Status.QUEUED, waiting=stable_json(list(ctx.waiting.values())))
+        return "handed_back" if await self._finish(ctx.log, move, event) else "lost"
+
+    async def _quarantine(self, log: RunLog, error: PenstockError, code: str = "") -> str:
+        """Set the run aside for a person: its record cannot be read or repeated here. Nothing is guessed at."""
+        ctx = self.ctx
+        if ctx is None:
+            move = Move(Status.QUARANTINED, code=code or error.code)
+            return "quarantined" if await self._finish(log, move, None) else "lost"
+        ctx.log.add(ctx.event(RunHandedBack, reason=str(error.what)[:2000], payloads=await _side_by_side(ctx, error)))
+        move = Move(Status.QUARANTINED, waiting=b"[]", code=code or error.code)
+        return "quarantined" if await self._finish(log, move, None) else "lost"
+
+    async def _finish(self, log: RunLog, move: Move, event: Any) -> bool:
+        try:
+            await log.end(move, event)
+        except ClaimLost:
+            return False
+        return True
+
+    def notice(self, letters: int, stop: Stop | None) -> None:
+        """The row says that there is something to notice."""
+        ctx = self.ctx
+        if ctx is None:
+            return
+        if stop is not None and ctx.fault is None:
+            ctx.refused(stop)
+        if letters > 0:
+            ctx.schedule.loop.create_task(self.fetch_letters())
+
+    async def fetch_letters(self) -> None:
+        """Take new letters to the calls that wait for them."""
+        ctx = self.ctx
+        if ctx is None:
+            return
+        key = (self.claim.tenant, self.claim.run)
+        for letter in (await self.services.journal.letters([key])).get(key, []):
+            ctx.post(letter)
+
+    def lose(self, error: PenstockError | None = None) -> None:
+        """Another holds the run now: stop at once, append nothing."""
+        self.lost = True
+        if self.ctx is not None:
+            self.ctx.stop(error or ClaimLost(f"run {self.claim.run} has another holder than epoch {self.claim.epoch}"))
+
+    def _idle(self) -> None:
+        """Nothing will move without something from outside: unwind, then park."""
+        ctx = self.ctx
+        if ctx is None or self.parked or not ctx.schedule.idle() or not ctx.waiting:
+            return
+        self.parked = True
+        self._unwind(ctx)
+
+    def _quiet(self) -> None:
+        """A stop was asked for and nothing is in flight any more."""
+        ctx = self.ctx
+        if ctx is not None and ctx.fault is not None and ctx.schedule.quiet():
+            self._unwind(ctx)
+
+    def _unwind(self, ctx: RunContext) -> None:
+        ctx.schedule.stopping = True
+        self.tainted.extend(ctx.schedule.close())
+
+
+async def _body(agent: AgentDef, run: Run, value: Any) -> Any:
+    """The agent's code, and its fallback when it fails."""
+    try:
+        return await agent.invoke(run, value)
+    except Escalation:
+        raise
+    except PenstockError as failure:
+        return await agent.recover(run, value, failure)
+
+
+def _forget_cancellation() -> None:
+    """Unwinding cancelled this task to wake it; nobody asked it to stop."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _partial(ctx: RunContext) -> bytes:
+    if ctx.partial is None:
+        return b""
+    try:
+        return stable_json(ctx.partial)
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return b""
+
+
+async def _side_by_side(ctx: RunContext, error: PenstockError) -> dict[str, list[str]]:
+    """Payload refs that let a person compare a divergence's two calls."""
+    attempted = error.fields.get("attempted_args")
+    refs = {name: list(refs) for name, refs in error.fields.get("recorded_payloads", {}).items()}
+    if attempted is not None:
+        refs["attempted"] = [ctx.args_ref(attempted)]
+    return refs

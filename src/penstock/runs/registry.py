@@ -1,0 +1,51 @@
+"""The agents that a process offers."""
+
+from collections.abc import Iterable
+
+from penstock.agents.agent import Agent, AgentTool
+from penstock.agents.definition import Definition
+from penstock.kernel.errors import AgentInvalid
+from penstock.ports.agents import AgentDef
+
+
+class Registry:
+    """Agents by name and release. Agents that others delegate to are taken in with them."""
+
+    def __init__(self, agents: Iterable[AgentDef] = ()) -> None:
+        self._by_release: dict[tuple[str, str], AgentDef] = {}
+        self._latest: dict[str, AgentDef] = {}
+        for agent in agents:
+            self.add(agent)
+
+    def add(self, agent: AgentDef) -> None:
+        """Offer an agent.
+
+        Raises:
+            AgentInvalid: another release of that name is offered already.
+        """
+        known = self._latest.get(agent.name)
+        if known is not None and known.release != agent.release:
+            raise AgentInvalid(f"two agents are named {agent.name}", hint="give each its own name")
+        self._latest[agent.name] = agent
+        self._by_release[(agent.name, agent.release)] = agent
+        if isinstance(agent, Agent):
+            for tool in agent.tools.values():
+                if isinstance(tool, AgentTool) and (tool.agent.name, tool.agent.release) not in self._by_release:
+                    self.add(tool.agent)
+            if isinstance(agent.fallback, Definition):
+                self.add(agent.fallback)
+
+    def find(self, name: str, release: str | None = None) -> AgentDef | None:
+        """The agent of that name (and release, when given)."""
+        if release is None:
+            return self._latest.get(name)
+        return self._by_release.get((name, release))
+
+    @property
+    def releases(self) -> list[str]:
+        """What this process can replay."""
+        return sorted({release for _, release in self._by_release})
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._latest)

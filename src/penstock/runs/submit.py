@@ -1,0 +1,141 @@
+"""Making a run of an agent and an input."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from penstock.agents.budget import Budget
+from penstock.events import FORMAT, RunSubmitted, encode
+from penstock.journal.chain import genesis, link
+from penstock.journal.payloads import address, make_payload, ref_text
+from penstock.kernel.canonical import canonical_digest, check_size, stable_json
+from penstock.kernel.clock import Clock
+from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInvalid, UsageError
+from penstock.kernel.ids import new_id
+from penstock.kernel.randomness import token_bytes
+from penstock.ports.agents import AgentDef
+from penstock.ports.journal import Journal, NewRun, Payload, Row
+from penstock.settings import Settings
+
+KNOWN_TAGS = ("customer", "feature", "task_type")
+_OWN_TAG = re.compile(r"x_[a-z0-9_]{1,30}")
+
+
+class TagInvalid(UsageError):
+    """A tag whose key is unknown or whose value is too long."""
+
+    code = "tag_invalid"
+    hint = f"tags are {', '.join(KNOWN_TAGS)}, and your own with keys like x_team"
+
+
+@dataclass(slots=True, frozen=True)
+class Request:
+    """One run to be submitted. ``value`` is the agent's input.
+
+    Attributes:
+        key: idempotency key: the same key and request give the same run, however often they are sent.
+        tags: customer, feature, task_type, and own ones whose keys begin with ``x_``; pseudonyms, not names.
+        budget: instead of the agent's own.
+        subject: the person the run is about (a pseudonym): erasing the subject erases the run's content.
+        priority: higher first.
+        deadline: microseconds since the epoch after which the run is not worth starting; 0 = none.
+        behalf: for whom it runs.
+        actor: who submits it.
+    """
+
+    agent: AgentDef
+    value: Any
+    key: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    budget: Budget | None = None
+    tenant: str | None = None
+    subject: str = ""
+    session: str = ""
+    priority: int = 0
+    deadline: int = 0
+    behalf: str = ""
+    actor: str = "api"
+
+
+async def submit(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[UUID]:
+    """Submit runs, all or (for bad input) none; their ids, in order. Durable when this returns.
+
+    Raises:
+        InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid: nothing was submitted.
+        IdempotencyConflict: a key was used before for another request; those before it in the list are submitted.
+    """
+    prepared = [await _prepare(journal, clock, settings, request) for request in requests]
+    await journal.put_payloads([payload for _, payload in prepared])
+    submitted = await journal.submit([run for run, _ in prepared])
+    for request, done in zip(requests, submitted, strict=True):
+        if done.conflict:
+            raise IdempotencyConflict(f"the key {request.key!r} made the run {done.id} from another request", run=done.id)
+    return [done.id for done in submitted]
+
+
+async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: Request) -> tuple[NewRun, Payload]:
+    plain = request.agent.plain_input(request.value)
+    data = check_size(stable_json(plain), settings.input_max_bytes, "the input", "input_max_bytes")
+    tags = _checked_tags(request.tags, settings)
+    tenant = request.tenant or settings.tenant
+    run_id = new_id(clock)
+    subject_key = token_bytes(32)
+    if request.subject:
+        subject_key = await journal.ensure_subject(tenant, request.subject, subject_key)
+    subject = request.subject or str(run_id)
+    where = address(subject_key, data)
+    budget = request.budget.record() if request.budget else request.agent.budget
+    if budget.depth > settings.depth_max:
+        raise BudgetInvalid(f"budget depth={budget.depth} is over PENSTOCK_DEPTH_MAX={settings.depth_max}")
+    event = RunSubmitted(
+        tenant=tenant,
+        run=run_id,
+        agent=request.agent.name,
+        at=clock.now_us(),
+        seq=1,
+        env=settings.environment,
+        release=request.agent.release,
+        actor=request.actor,
+        behalf=request.behalf,
+        tags=tags,
+        payloads={"input": [ref_text(where)]},
+        key=request.key or "",
+        budget=budget,
+        session=request.session,
+        priority=request.priority,
+        deadline=request.deadline,
+        subject=request.subject,
+    )
+    body = encode(event)
+    run = NewRun(
+        tenant=tenant,
+        id=run_id,
+        agent=request.agent.name,
+        release=request.agent.release,
+        event=Row(1, body, link(genesis(tenant, run_id), body)),
+        subject=subject,
+        subject_key=subject_key,
+        env=settings.environment,
+        key=request.key,
+        request_digest=canonical_digest({"agent": request.agent.name, "input": plain}) if request.key else "",
+        session=request.session,
+        priority=request.priority,
+        deadline=request.deadline,
+        format=FORMAT,
+        tags=tags,
+    )
+    return run, make_payload(tenant, subject, where, data)
+
+
+def _checked_tags(tags: dict[str, str], settings: Settings) -> dict[str, str]:
+    if len(tags) > settings.tags_max:
+        raise TagInvalid(f"{len(tags)} tags; at most {settings.tags_max} are allowed")
+    for key, value in tags.items():
+        if key not in KNOWN_TAGS and not _OWN_TAG.fullmatch(key):
+            raise TagInvalid(f"there is no tag named {key[:64]!r}")
+        if not isinstance(value, str) or not 0 < len(value) <= settings.tag_value_max_chars:
+            raise TagInvalid(f"the tag {key} must be a text of 1 to {settings.tag_value_max_chars} characters")
+        if not value.isprintable():
+            raise InputInvalid(f"the tag {key} contains control characters")
+    return dict(tags)

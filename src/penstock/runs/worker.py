@@ -1,0 +1,194 @@
+"""A worker: claims runs, executes them side by side, and lets go of them when it is told to stop."""
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+from penstock.gates.context import Services
+from penstock.journal.writer import GroupWriter
+from penstock.kernel.errors import JournalError, JournalUnavailable
+from penstock.kernel.ids import new_id
+from penstock.kernel.randomness import jitter
+from penstock.ports.journal import Claim, Journal, RunKey
+from penstock.runs.executor import Execution
+from penstock.runs.lease import LeaseKeeper
+
+TAINT_LIMIT = 1  # agents that refused to be closed before the worker drains
+
+
+class Worker:
+    """Executes the runs of the agents it offers: ``releases`` says at every claim which those are.
+
+    ``open_lease`` opens a journal connection of its own for the lease thread; None (the in-memory journal) renews in
+    the main loop.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        writer: GroupWriter,
+        name: str,
+        releases: Callable[[], Sequence[str]],
+        open_lease: Callable[[], Awaitable[Journal]] | None,
+    ) -> None:
+        self.services = services
+        self.writer = writer
+        self.name = name
+        self.releases = releases
+        self.open_lease = open_lease
+        self.id = new_id(services.clock)
+        self.on_ended: Callable[[UUID], None] = lambda run: None
+        self.running: dict[RunKey, Execution] = {}
+        self.tainted = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = asyncio.Event()
+        self._freed = asyncio.Event()
+        self._lease_lost = False
+
+    async def run(self) -> None:
+        """Work until `drain` is called or the lease is lost.
+
+        Raises:
+            WorkerNameTaken: another live worker has this name.
+        """
+        settings = self.services.settings
+        await self.services.journal.enlist(self.id, self.name, settings.lease_seconds)
+        keeper = self._keeper()
+        flags = asyncio.create_task(self._watch_flags())
+        try:
+            await self._claim_until_drained()
+            await self._finish_running()
+        finally:
+            flags.cancel()
+            if keeper is not None:
+                await keeper.stop()
+            for task in list(self._tasks):
+                task.cancel()
+            with contextlib.suppress(JournalError):
+                if not self._lease_lost:
+                    await self.services.journal.retire(self.id)
+
+    def drain(self) -> None:
+        """Claim nothing more, finish what runs, then return from `run`."""
+        self._draining.set()
+        self._freed.set()
+
+    def wake(self) -> None:
+        """Something may be due now."""
+        self._freed.set()
+
+    def _keeper(self) -> LeaseKeeper | None:
+        settings = self.services.settings
+        if self.open_lease is None:
+            return None
+        keeper = LeaseKeeper(
+            self.id, settings.lease_seconds, settings.loop_block_max_seconds, self.open_lease, self._lose_lease
+        )
+        keeper.start()
+        return keeper
+
+    def _lose_lease(self) -> None:
+        """Others may hold our runs already: every append will say so; take on nothing more."""
+        self._lease_lost = True
+        self.drain()
+
+    async def _claim_until_drained(self) -> None:
+        settings = self.services.settings
+        while not self._draining.is_set():
+            free = settings.worker_concurrency - len(self.running)
+            claimed = 0
+            if free > 0:
+                try:
+                    claimed = await self._claim(min(free, settings.claim_batch))
+                except JournalError as error:
+                    await self._pause_after(error)
+                    continue
+            if claimed == 0 or free <= 0:
+                await self._wait(free > 0)
+
+    async def _pause_after(self, error: JournalError) -> None:
+        if not isinstance(error, JournalUnavailable):
+            await asyncio.sleep(self.services.settings.poll_seconds)
+        await asyncio.sleep(jitter(0.05, 0.5))
+
+    async def _wait(self, may_claim: bool) -> None:
+        """Until a place is free, or something may be due."""
+        self._freed.clear()
+        freed = asyncio.create_task(self._freed.wait())
+        waits: set[asyncio.Task[object]] = {freed}  # type: ignore[arg-type]
+        if may_claim:
+            waits.add(asyncio.create_task(self._work()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _work(self) -> None:
+        try:
+            await self.services.journal.wait_for_work(self.services.settings.poll_seconds)
+        except JournalError:
+            await asyncio.sleep(self.services.settings.poll_seconds)
+
+    async def _claim(self, limit: int) -> int:
+        journal = self.services.journal
+        claims = await journal.claim(self.id, self.releases(), limit)
+        if not claims:
+            return 0
+        keys: list[RunKey] = [(claim.tenant, claim.run) for claim in claims]
+        tapes = await journal.tapes(keys)
+        letters = await journal.letters(keys) if any(claim.last_seq > 1 for claim in claims) else {}
+        for claim, key in zip(claims, keys, strict=True):
+            execution = Execution(
+                claim, tapes.get(key, []), letters.get(key, []), self.services, self.writer, self.name
+            )
+            self._start(claim, execution)
+        return len(claims)
+
+    def _start(self, claim: Claim, execution: Execution) -> None:
+        key = (claim.tenant, claim.run)
+        self.running[key] = execution
+        context = contextvars.copy_context()
+        task = asyncio.get_running_loop().create_task(self._execute(key, execution, context), context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _execute(self, key: RunKey, execution: Execution, context: contextvars.Context) -> None:
+        try:
+            how = await execution.run(self.id, context)
+        finally:
+            if self.running.get(key) is execution:
+                del self.running[key]
+            self._freed.set()
+        if execution.tainted:
+            self.tainted += len(execution.tainted)
+            if self.tainted >= TAINT_LIMIT:
+                self.drain()
+        if how in ("ended", "quarantined"):
+            self.on_ended(key[1])
+
+    async def _watch_flags(self) -> None:
+        """Stops, letters and lost claims of runs that append nothing at the moment."""
+        while True:
+            await asyncio.sleep(self.services.settings.poll_seconds)
+            held = dict(self.running)
+            if not held:
+                continue
+            try:
+                flags = await self.services.journal.flags(self.id, list(held))
+            except JournalError:
+                continue
+            for flag in flags:
+                execution = held[(flag.tenant, flag.run)]
+                if flag.epoch != execution.claim.epoch:
+                    execution.lose()
+                else:
+                    execution.notice(flag.letters, flag.stop)
+
+    async def _finish_running(self) -> None:
+        """Wait for what runs; what has not ended or parked within the grace time is claimed by others later."""
+        tasks = {task for task in self._tasks if not task.done()}
+        if tasks and not self._lease_lost:
+            await asyncio.wait(tasks, timeout=self.services.settings.drain_seconds)

@@ -1,0 +1,347 @@
+"""Every setting of Penstock, in one table: name, default, what it is, unit, bounds.
+
+The environment variable of ``lease_seconds`` is ``PENSTOCK_LEASE_SECONDS``, and so on for each. The reference page
+``docs/reference/settings.md`` is generated from this table. To add a setting, add a line.
+"""
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from penstock.kernel.errors import SettingInvalid, SettingUnknown
+
+PREFIX = "PENSTOCK_"
+
+T = TypeVar("T")
+
+
+def _user_data_dir() -> Path:
+    import platformdirs
+
+    return platformdirs.user_data_path("penstock", appauthor=False)
+
+
+def _setting(
+    default: T,
+    text: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    secret: bool = False,
+    shown_default: str | None = None,
+) -> T:
+    """One line of the table. ``low`` and ``high`` are inclusive; a ``secret`` is left out of ``repr``."""
+    about = {"text": text, "unit": unit, "low": low, "high": high, "secret": secret, "shown": shown_default}
+    if callable(default):
+        return typing.cast("T", dataclasses.field(default_factory=default, metadata=about))
+    return dataclasses.field(default=default, metadata=about, repr=not secret)
+
+
+KIB = 1024
+MIB = 1024 * KIB
+DAY = 86_400.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one process, checked when made.
+
+    Raises:
+        SettingInvalid: a value of the wrong type, outside its bounds, or in conflict with another.
+    """
+
+    database_url: str | None = _setting(
+        None,
+        "The PostgreSQL server (15 or newer) to use; without it Penstock runs its own in the data folder.",
+        secret=True,
+    )
+    data_dir: Path = _setting(
+        typing.cast("Path", _user_data_dir),
+        "The folder of the embedded server's data; all processes with the same folder share one server.",
+        shown_default="the platform's user data folder",
+    )
+    environment: str = _setting(
+        "development", "The environment this process belongs to, recorded with every event.", low=1, high=64
+    )
+    tenant: str = _setting("default", "The tenant of a call that names none.", low=1, high=64)
+    prices_file: Path | None = _setting(
+        None,
+        "A file of model prices that come before the built-in ones, for models whose price is not known.",
+    )
+
+    database_pool_size: int = _setting(8, "Connections one process opens at most.", low=2, high=200)
+    database_connect_seconds: float = _setting(
+        10.0, "How long to go on trying to reach the database before an error.", unit="s", low=0.1, high=600
+    )
+    database_statement_seconds: float = _setting(
+        30.0, "How long one statement may take before it is given up.", unit="s", low=1, high=3600
+    )
+    embedded_start_seconds: float = _setting(
+        120.0,
+        "How long the embedded server may take to start, crash recovery included.",
+        unit="s",
+        low=5,
+        high=3600,
+    )
+
+    lease_seconds: float = _setting(
+        15.0,
+        "How long a worker keeps its runs without a sign of life; renewed at a third of it.",
+        unit="s",
+        low=0.5,
+        high=3600,
+    )
+    poll_seconds: float = _setting(
+        1.0, "How often a worker looks for work when nothing wakes it.", unit="s", low=0.01, high=60
+    )
+    claim_batch: int = _setting(64, "Runs a worker claims in one statement, at most.", low=1, high=1000)
+    worker_concurrency: int = _setting(200, "Runs a worker executes at a time, at most.", low=1, high=100_000)
+    loop_block_max_seconds: float = _setting(
+        10.0,
+        "How long a worker's event loop may be blocked before the worker gives up its runs and ends.",
+        unit="s",
+        low=0.1,
+        high=3600,
+    )
+    poison_claims: int = _setting(
+        3, "Claims of a run without a new event after which it is quarantined.", low=1, high=100
+    )
+    drain_seconds: float = _setting(
+        30.0, "How long a worker that is told to stop waits for calls in flight.", unit="s", low=0, high=3600
+    )
+
+    batch_max_events: int = _setting(900, "Events in one append, at most.", low=1, high=10_000)
+    batch_max_bytes: int = _setting(
+        4 * MIB, "Bytes in one append, at most.", unit="bytes", low=64 * KIB, high=256 * MIB
+    )
+    batch_linger_ms: float = _setting(
+        1.0, "How long an append waits for company before it is sent.", unit="ms", low=0, high=1000
+    )
+    append_skips_before_blocking: int = _setting(
+        5, "How often a run whose row is locked is put off before its append waits for it.", low=0, high=1000
+    )
+    event_max_bytes: int = _setting(64 * KIB, "Bytes of one event, at most.", unit="bytes", low=KIB, high=4 * MIB)
+    payload_max_bytes: int = _setting(
+        4 * MIB,
+        "Bytes of one payload (a prompt, an answer, a tool's result), at most.",
+        unit="bytes",
+        low=KIB,
+        high=256 * MIB,
+    )
+    input_max_bytes: int = _setting(
+        256 * KIB, "Bytes of a run's input, at most.", unit="bytes", low=KIB, high=256 * MIB
+    )
+    history_max_events: int = _setting(
+        50_000, "Events one run may record before it must continue as a new one.", low=100, high=10_000_000
+    )
+    history_max_bytes: int = _setting(
+        64 * MIB,
+        "Bytes of events one run may record before it must continue as a new one.",
+        unit="bytes",
+        low=MIB,
+        high=16 * 1024 * MIB,
+    )
+    tags_max: int = _setting(16, "Tags on one run, at most.", low=0, high=256)
+    tag_value_max_chars: int = _setting(
+        128, "Length of a tag's key or value, at most.", unit="characters", low=1, high=1024
+    )
+
+    start_allowance_seconds: float = _setting(
+        5.0, "How long after its intent was recorded a call may still start.", unit="s", low=0.1, high=600
+    )
+    doubt_margin_seconds: float = _setting(
+        2.0,
+        "Added to a write's start allowance and time-out before a write in doubt is settled.",
+        unit="s",
+        low=0.1,
+        high=600,
+    )
+    tool_timeout_seconds: float = _setting(
+        30.0, "How long a tool may take that declares no time-out.", unit="s", low=0.01, high=DAY
+    )
+    tool_threads: int = _setting(32, "Synchronous reads that may run at a time, at most.", low=1, high=1000)
+    tool_processes: int = _setting(
+        4, "Processes for synchronous writes, at most; one that runs over its time-out is killed.", low=1, high=256
+    )
+    model_timeout_seconds: float = _setting(120.0, "How long one model call may take.", unit="s", low=0.01, high=3600)
+    model_max_output_tokens: int = _setting(
+        1024,
+        "Output tokens of one model call that asks for no number, at most.",
+        unit="tokens",
+        low=1,
+        high=1_000_000,
+    )
+    output_repairs_max: int = _setting(
+        2, "How often a model may correct an answer that does not match its output type.", low=0, high=20
+    )
+    approval_expiry_seconds: float = _setting(
+        DAY, "How long a call waits for a person before it counts as denied.", unit="s", low=1, high=365 * DAY
+    )
+    kill_lock_timeout_ms: int = _setting(
+        50, "How long one try to seal a kill may hold up appends.", unit="ms", low=1, high=10_000
+    )
+    kill_seal_tries: int = _setting(
+        40, "Tries to seal a kill before the session that prevents it is named and ended.", low=1, high=10_000
+    )
+
+    depth_max: int = _setting(5, "How deep agents may call agents.", low=0, high=100)
+    fanout_max: int = _setting(
+        1000, "Children one run may start, and branches of one gather or map, at most.", low=1, high=100_000
+    )
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = _checked_type(entry.name, getattr(self, entry.name))
+            _check_bounds(entry, value)
+            object.__setattr__(self, entry.name, value)
+        _check_relations(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings that the ``PENSTOCK_*`` variables of ``environ`` describe; an empty variable counts as unset.
+
+        Raises:
+            SettingUnknown: a ``PENSTOCK_*`` variable that names no setting; the message offers the nearest one.
+            SettingInvalid: a value that cannot be read, lies outside its bounds or conflicts with another.
+        """
+        names = {entry.name for entry in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for variable in sorted(environ):
+            if not variable.startswith(PREFIX):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in names or variable != variable.upper():
+                raise _unknown(variable, names)
+            if environ[variable].strip():
+                values[name] = _parse(name, environ[variable].strip())
+        return cls(**values)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SettingDoc:
+    """One row of the reference page."""
+
+    variable: str
+    default: str
+    unit: str
+    bounds: str
+    text: str
+
+
+def describe() -> Iterator[SettingDoc]:
+    """Every setting in the order of the table, in words for people."""
+    for entry in dataclasses.fields(Settings):
+        about = entry.metadata
+        low, high = about["low"], about["high"]
+        bounds = "" if low is None else f"{_show(low)} to {_show(high)}"
+        if bounds and _TYPES[entry.name] is str:
+            bounds += " characters"
+        shown = about["shown"] or ("none" if entry.default is None else _show(entry.default))
+        yield SettingDoc(variable_of(entry.name), shown, about["unit"], bounds, about["text"])
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+# A setting's type without its None: str, int, float or Path.
+_TYPES: dict[str, type] = {
+    name: next(part for part in (typing.get_args(hint) or (hint,)) if part is not type(None))
+    for name, hint in typing.get_type_hints(Settings).items()
+}
+_OPTIONAL = {name for name, hint in typing.get_type_hints(Settings).items() if typing.get_args(hint)}
+_WORDS = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+
+
+def _parse(name: str, text: str) -> object:
+    kind = _TYPES[name]
+    try:
+        value = kind(text)
+    except ValueError:
+        raise _wrong_kind(name, text) from None
+    return value.expanduser() if isinstance(value, Path) else value
+
+
+def _checked_type(name: str, value: object) -> object:
+    kind = _TYPES[name]
+    if value is None and name in _OPTIONAL:
+        return None
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is Path and isinstance(value, str):
+        value = Path(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise _wrong_kind(name, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong_kind(name, value)
+    return value
+
+
+def _wrong_kind(name: str, value: object) -> SettingInvalid:
+    return SettingInvalid(
+        f"{variable_of(name)} is {value!r}, which is not {_WORDS[_TYPES[name]]}",
+        hint=f"set it to {_WORDS[_TYPES[name]]}, or unset it to use the default",
+        setting=name,
+    )
+
+
+def _check_bounds(entry: "dataclasses.Field[Any]", value: object) -> None:
+    low, high = entry.metadata["low"], entry.metadata["high"]
+    size = len(value) if isinstance(value, str) else value
+    if low is None or not isinstance(size, int | float) or low <= size <= high:
+        return
+    unit = " characters long" if isinstance(value, str) else f" {entry.metadata['unit']}".rstrip()
+    raise SettingInvalid(
+        f"{variable_of(entry.name)} is {value!r}, which is outside its bounds",
+        hint=f"choose a value from {_show(low)} to {_show(high)}{unit}",
+        setting=entry.name,
+    )
+
+
+def _check_relations(settings: Settings) -> None:
+    """What must hold between settings: (left, right) means left must not exceed right."""
+    for left, right, reason in (
+        (
+            "poll_seconds",
+            "lease_seconds",
+            "a worker must look more often than leases end",
+        ),
+        (
+            "loop_block_max_seconds",
+            "lease_seconds",
+            "a stuck worker must end before another takes over its runs",
+        ),
+        ("event_max_bytes", "batch_max_bytes", "a single event must fit into an append"),
+        ("event_max_bytes", "history_max_bytes", "a single event must fit into a history"),
+        ("input_max_bytes", "payload_max_bytes", "an input is stored as a payload"),
+    ):
+        if getattr(settings, left) > getattr(settings, right):
+            raise SettingInvalid(
+                f"{variable_of(left)} ({_show(getattr(settings, left))}) is larger than "
+                f"{variable_of(right)} ({_show(getattr(settings, right))})",
+                hint=f"lower the first or raise the second: {reason}",
+                setting=left,
+            )
+
+
+def _unknown(variable: str, names: set[str]) -> SettingUnknown:
+    known = [variable_of(name) for name in sorted(names)]
+    near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.0)
+    return SettingUnknown(
+        f"{variable} names no setting",
+        hint=f"did you mean {near[0]}? All settings are in docs/reference/settings.md",
+        setting=variable,
+        nearest=near[0],
+    )
+
+
+def _show(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

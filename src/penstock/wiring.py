@@ -1,0 +1,137 @@
+"""The one place where parts are put together from settings."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+from penstock.adapters.isolation import ToolIsolation
+from penstock.adapters.memory import MemoryJournal
+from penstock.adapters.postgres.database import ConnectionSettings
+from penstock.adapters.postgres.embedded import start_embedded
+from penstock.adapters.postgres.journal import open_journal
+from penstock.adapters.prices import PriceList
+from penstock.adapters.providers import model_by_name
+from penstock.gates.context import Services
+from penstock.journal.payloads import PayloadReader
+from penstock.journal.writer import GroupWriter, WriterSettings
+from penstock.kernel.clock import Clock, SystemClock
+from penstock.ports.agents import AgentDef
+from penstock.ports.journal import Journal
+from penstock.ports.model import Model
+from penstock.runs.client import Penstock
+from penstock.runs.registry import Registry
+from penstock.settings import Settings
+
+
+class Models:
+    """Models by name: those handed in, else a provider's by its pydantic-ai name, made once."""
+
+    def __init__(self, settings: Settings, known: Iterable[Model] = ()) -> None:
+        self._known = {model.name: model for model in known}
+        self._settings = settings
+        self._prices: PriceList | None = None
+
+    def find(self, name: str) -> Model:
+        """The model of that name.
+
+        Raises:
+            ModelUnknown, ProviderInvalid: there is none, or it cannot be called from here.
+        """
+        model = self._known.get(name)
+        if model is None:
+            if self._prices is None:
+                self._prices = PriceList.from_file(self._settings.prices_file)
+            model = self._known[name] = model_by_name(name, self._prices)
+        return model
+
+
+def load_settings() -> Settings:
+    """The settings that the environment describes.
+
+    Raises:
+        SettingUnknown, SettingInvalid: see there.
+    """
+    return Settings.from_env(os.environ)
+
+
+def assemble(
+    journal: Journal,
+    settings: Settings,
+    *,
+    agents: Iterable[AgentDef] = (),
+    models: Iterable[Model] = (),
+    clock: Clock | None = None,
+    open_lease: Callable[[], Awaitable[Journal]] | None = None,
+    closers: list[Callable[[], Awaitable[None]]] | None = None,
+) -> Penstock:
+    """A platform on a journal that is open already."""
+    clock = clock or SystemClock()
+    registry = Registry(agents)
+    isolation = ToolIsolation(
+        max_threads=settings.tool_threads,
+        max_processes=settings.tool_processes,
+        result_max_bytes=settings.payload_max_bytes,
+    )
+    services = Services(
+        journal=journal,
+        reader=PayloadReader(journal),
+        clock=clock,
+        settings=settings,
+        agents=registry,
+        isolation=isolation,
+        models=Models(settings, models),
+    )
+    writer = GroupWriter(journal, WriterSettings.of(settings), clock)
+    return Penstock(
+        services, writer, registry, open_lease=open_lease, closers=[isolation.close, journal.close, *(closers or [])]
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_penstock(
+    settings: Settings | None = None,
+    *,
+    agents: Iterable[AgentDef] = (),
+    models: Iterable[Model] = (),
+    worker: str | None = None,
+) -> AsyncIterator[Penstock]:
+    """Open the configured database, or the embedded one, and work on it.
+
+    Args:
+        settings: default: those of the environment.
+        agents: what this process offers, besides those it submits.
+        models: model objects that agents name.
+        worker: name of a worker to run in this process; None = only submit and watch.
+
+    Raises:
+        JournalError: the database cannot be started, reached or used; the code says which.
+    """
+    settings = settings or load_settings()
+    async with contextlib.AsyncExitStack() as stack:
+        dsn = settings.database_url
+        if dsn is None:
+            server = await start_embedded(settings.data_dir)
+            stack.push_async_callback(server.close)
+            dsn = server.dsn
+        connection = ConnectionSettings(dsn, pool_size=settings.database_pool_size)
+        journal = await open_journal(connection)
+
+        async def open_lease() -> Journal:
+            return await open_journal(ConnectionSettings(dsn, pool_size=1, application_name="penstock lease"), prepare=False)
+
+        platform = assemble(journal, settings, agents=agents, models=models, open_lease=open_lease)
+        await stack.enter_async_context(platform)
+        if worker is not None:
+            platform.start_worker(worker)
+        yield platform
+
+
+@contextlib.asynccontextmanager
+async def open_in_memory(
+    settings: Settings | None = None, *, agents: Iterable[AgentDef] = (), models: Iterable[Model] = ()
+) -> AsyncIterator[Penstock]:
+    """A platform without a database, with a worker: for unit tests and debuggers. All is gone when it closes."""
+    settings = settings or Settings()
+    async with assemble(MemoryJournal(), settings, agents=agents, models=models) as platform:
+        platform.start_worker("in-memory")
+        yield platform

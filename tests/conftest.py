@@ -1,0 +1,54 @@
+"""Fixtures that the whole suite shares: a PostgreSQL server for the session, an empty database for a test."""
+
+import asyncio
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from penstock.adapters.postgres.embedded import start_embedded
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def fast_disk() -> Path:
+    """A folder in memory, if there is one: no test cuts the power, so disks need not be waited for."""
+    return next(Path(folder) for folder in ("/dev/shm", "/tmp") if os.access(folder, os.W_OK))
+
+
+@pytest.fixture
+def short_tmp(fast_disk: Path) -> Iterator[Path]:
+    """An empty folder whose path is short enough for a socket; pytest's own is not always."""
+    with tempfile.TemporaryDirectory(prefix="pt-", dir=fast_disk) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def server_dsn(fast_disk: Path) -> Iterator[str]:
+    """The address of a PostgreSQL server: PENSTOCK_DATABASE_URL, or an embedded one that ends with the session."""
+    if given := os.environ.get("PENSTOCK_DATABASE_URL"):
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="pt-", dir=fast_disk) as folder:
+        server = asyncio.run(start_embedded(Path(folder)))
+        yield server.dsn
+        asyncio.run(server.close())
+
+
+@pytest.fixture
+async def database_url(server_dsn: str) -> AsyncIterator[str]:
+    """The address of an empty database of its own, dropped after the test."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin = await asyncpg.connect(server_dsn)
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+        yield urlunsplit(urlsplit(server_dsn)._replace(path=f"/{name}"))
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()

@@ -1,0 +1,142 @@
+"""What the source promises beyond types and style: sizes, names, and who may read clock, chance and environment."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "penstock"
+MODULES = sorted(SOURCE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+FILE_LINES_MAX = 400
+TEST_FILE_LINES_MAX = 800
+FUNCTION_LINES_MAX = 70
+
+# Path, or path::function, and why it may be longer. An entry that is not needed any more fails the test.
+LENGTH_EXEMPTIONS: dict[str, str] = {}
+
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers", "stuff"}
+
+# Modules and names that only the kernel may import or touch: time and chance. Of `random` the others may use the type.
+CLOCK_AND_CHANCE = {"time", "secrets", "sched"}
+CLOCK_CALLS = {
+    ("datetime", "now"),
+    ("datetime", "today"),
+    ("datetime", "utcnow"),
+    ("date", "today"),
+    ("os", "urandom"),
+    ("uuid", "uuid1"),
+    ("uuid", "uuid4"),
+    ("uuid", "uuid7"),
+}
+ENVIRONMENT = {("os", "environ"), ("os", "getenv"), ("os", "environb")}
+# Providers' libraries move weekly: one adapter knows them. The demo's bank keeps tables of its own.
+ADAPTER_ONLY = {
+    "pydantic_ai": ("adapters/providers",),
+    "openai": ("adapters/providers",),
+    "anthropic": ("adapters/providers",),
+    "asyncpg": ("adapters/postgres", "demo/bank"),
+    "wordllama": ("adapters/embeddings.py",),
+    "genai_prices": ("adapters/prices.py",),
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lengths(paths: list[Path], file_max: int) -> Iterator[tuple[str, int, int]]:
+    """Name, lines and the most it may have, of each file and each function."""
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        yield name_of(path), text.count("\n"), file_max
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                yield f"{name_of(path)}::{node.name}", node.end_lineno - node.lineno + 1, FUNCTION_LINES_MAX
+
+
+def test_files_and_functions_are_short() -> None:
+    measured = [*lengths(MODULES, FILE_LINES_MAX), *lengths(TESTS, TEST_FILE_LINES_MAX)]
+    too_long = {name: f"{lines} lines, at most {most}" for name, lines, most in measured if lines > most}
+    unexpected = {name: words for name, words in too_long.items() if name not in LENGTH_EXEMPTIONS}
+    assert not unexpected, "split them, or exempt them with a reason"
+    assert set(LENGTH_EXEMPTIONS) <= set(too_long), "these exemptions are not needed any more"
+
+
+def test_modules_say_what_they_are_about() -> None:
+    for path in MODULES:
+        assert not {*path.relative_to(SOURCE).with_suffix("").parts} & FORBIDDEN_NAMES, name_of(path)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not tree.body or ast.get_docstring(tree), f"{name_of(path)} has no docstring"
+
+
+def test_there_are_no_section_banners() -> None:
+    for path in [*MODULES, *TESTS]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            mark = line.strip()
+            assert not (mark.startswith("#") and mark.strip("# ")[:3] in {"---", "===", "***", "___"}), (
+                f"{name_of(path)}:{number}"
+            )
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0], node.lineno
+
+
+def touched(tree: ast.AST) -> Iterator[tuple[tuple[str, str], int]]:
+    """``name.attribute``, also as the end of ``module.name.attribute``, and ``from name import …``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value
+            if isinstance(owner, ast.Name | ast.Attribute):
+                yield (owner.id if isinstance(owner, ast.Name) else owner.attr, node.attr), node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (((node.module, alias.name), node.lineno) for alias in node.names)
+
+
+def draws(tree: ast.AST) -> Iterator[int]:
+    """Lines that make or use a generator of `random` instead of getting one from the kernel."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "random":
+            yield from (node.lineno for alias in node.names if alias.name != "Random")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("random.", "Random", "SystemRandom")):
+            yield node.lineno
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_who_may_read_clock_chance_and_environment(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = path.relative_to(SOURCE).as_posix()
+    found = []
+    if not inside.startswith("kernel/"):
+        found += [f"imports {module} in line {line}" for module, line in imported(tree) if module in CLOCK_AND_CHANCE]
+        found += [f"touches {'.'.join(pair)} in line {line}" for pair, line in touched(tree) if pair in CLOCK_CALLS]
+        found += [f"draws numbers in line {line}" for line in draws(tree)]
+    if inside not in {"settings.py", "wiring.py"}:
+        found += [f"reads {'.'.join(pair)} in line {line}" for pair, line in touched(tree) if pair in ENVIRONMENT]
+    for module, line in imported(tree):
+        owners = ADAPTER_ONLY.get(module)
+        if owners is not None and not inside.startswith(owners):
+            found.append(f"imports {module} in line {line}; only {' and '.join(owners)} may")
+    assert not found
+
+
+def test_the_rules_above_see_what_they_forbid() -> None:
+    tree = ast.parse(
+        "import time\nfrom datetime import datetime\nx = datetime.now()\nimport datetime as d\ny = d.datetime.now()\n"
+        "import os\nz = os.environ['A']\nfrom os import getenv\nfrom pydantic_ai.models import Model\n"
+        "import random\nrandom.random()\nrandom.Random(1)\nfrom random import Random, choice\nRandom(2)\n"
+    )
+    assert {"time", "pydantic_ai"} <= {module for module, _ in imported(tree)}
+    pairs = [pair for pair, _ in touched(tree)]
+    assert pairs.count(("datetime", "now")) == 2
+    assert len(list(draws(tree))) == 4
+    assert ENVIRONMENT & set(pairs) == {("os", "environ"), ("os", "getenv")}
