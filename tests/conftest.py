@@ -9,11 +9,17 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from penstock.adapters.postgres.embedded import start_embedded
 
 _numbers = itertools.count(1)
+
+
+# A slow machine is no failure; what fails in CI must fail again when it is run by hand.
+hypothesis.settings.register_profile("penstock", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+hypothesis.settings.load_profile("penstock")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ The environment variable of ``lease_seconds`` is ``PENSTOCK_LEASE_SECONDS``, and
 import dataclasses
 import difflib
 import math
+import os
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,10 @@ from penstock.kernel.errors import SettingInvalid, SettingUnknown
 PREFIX = "PENSTOCK_"
 
 T = TypeVar("T")
+
+
+def _twice_the_cores() -> int:
+    return min(256, 2 * (os.cpu_count() or 1))
 
 
 def _user_data_dir() -> Path:
@@ -161,23 +166,13 @@ class Settings:
         low=0.1,
         high=600,
     )
-    tool_timeout_seconds: float = _setting(
-        30.0, "How long a tool may take that declares no time-out.", unit="s", low=0.01, high=DAY
-    )
     tool_threads: int = _setting(32, "Synchronous reads that may run at a time, at most.", low=1, high=1000)
     tool_processes: int = _setting(
-        4, "Processes for synchronous writes, at most; one that runs over its time-out is killed.", low=1, high=256
-    )
-    model_timeout_seconds: float = _setting(120.0, "How long one model call may take.", unit="s", low=0.01, high=3600)
-    model_max_output_tokens: int = _setting(
-        1024,
-        "Output tokens of one model call that asks for no number, at most.",
-        unit="tokens",
+        typing.cast("int", _twice_the_cores),
+        "Processes for synchronous writes, at most; one that runs over its time-out is killed.",
         low=1,
-        high=1_000_000,
-    )
-    output_repairs_max: int = _setting(
-        2, "How often a model may correct an answer that does not match its output type.", low=0, high=20
+        high=256,
+        shown_default="twice the cores, at least 2",
     )
     approval_expiry_seconds: float = _setting(
         DAY, "How long a call waits for a person before it counts as denied.", unit="s", low=1, high=365 * DAY
@@ -186,7 +181,7 @@ class Settings:
         50, "How long one try to seal a kill may hold up appends.", unit="ms", low=1, high=10_000
     )
     kill_seal_tries: int = _setting(
-        40, "Tries to seal a kill before the session that prevents it is named and ended.", low=1, high=10_000
+        6, "Tries to seal a kill before the session that prevents it is named and ended.", low=1, high=10_000
     )
 
     depth_max: int = _setting(5, "How deep agents may call agents.", low=0, high=100)

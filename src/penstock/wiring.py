@@ -1,13 +1,16 @@
 """The one place where parts are put together from settings."""
 
+import asyncio
 import contextlib
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 from penstock.adapters.isolation import ToolIsolation
 from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.postgres.database import ConnectionSettings
-from penstock.adapters.postgres.embedded import start_embedded
+from penstock.adapters.postgres.embedded import EmbeddedServer, start_embedded
 from penstock.adapters.postgres.journal import open_journal
 from penstock.adapters.prices import PriceList
 from penstock.adapters.providers import model_by_name
@@ -15,12 +18,18 @@ from penstock.gates.context import Services
 from penstock.journal.payloads import PayloadReader
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import Clock, SystemClock
+from penstock.kernel.errors import PenstockError
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.model import Model
 from penstock.runs.client import Penstock
 from penstock.runs.registry import Registry
 from penstock.settings import Settings
+
+if TYPE_CHECKING:
+    from penstock.adapters.providers.adapter import ProviderModel
+
+SERVER_CHECK_SECONDS = 1.0
 
 
 class Models:
@@ -30,6 +39,7 @@ class Models:
         self._known = {model.name: model for model in known}
         self._settings = settings
         self._prices: PriceList | None = None
+        self._made: list[ProviderModel] = []
 
     def find(self, name: str) -> Model:
         """The model of that name.
@@ -41,8 +51,15 @@ class Models:
         if model is None:
             if self._prices is None:
                 self._prices = PriceList.from_file(self._settings.prices_file)
-            model = self._known[name] = model_by_name(name, self._prices)
+            made = model_by_name(name, self._prices)
+            self._made.append(made)
+            model = self._known[name] = made
         return model
+
+    async def close(self) -> None:
+        """Close the connections of the models made here; those handed in are their owners'."""
+        for model in self._made:
+            await model.aclose()
 
 
 def load_settings() -> Settings:
@@ -72,6 +89,7 @@ def assemble(
         max_processes=settings.tool_processes,
         result_max_bytes=settings.payload_max_bytes,
     )
+    directory = Models(settings, models)
     services = Services(
         journal=journal,
         reader=PayloadReader(journal),
@@ -79,12 +97,40 @@ def assemble(
         settings=settings,
         agents=registry,
         isolation=isolation,
-        models=Models(settings, models),
+        models=directory,
     )
     writer = GroupWriter(journal, WriterSettings.of(settings), clock)
-    return Penstock(
-        services, writer, registry, open_lease=open_lease, closers=[isolation.close, journal.close, *(closers or [])]
-    )
+    to_close = [isolation.close, directory.close, journal.close, *(closers or [])]
+    return Penstock(services, writer, registry, open_lease=open_lease, closers=to_close)
+
+
+def tune_worker_process() -> None:
+    """For a process whose business is to run agents: make the garbage collector look less often.
+
+    Runs make many small objects that all live until the run ends; looking at them again every 700 allocations cost a
+    third of a worker's CPU (see benchmarks/RESULTS.md). Libraries and tests are left alone.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+@contextlib.asynccontextmanager
+async def _kept_running(server: EmbeddedServer, start_seconds: float) -> AsyncIterator[None]:
+    """While the block runs, start the embedded server again whenever it has died."""
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(SERVER_CHECK_SECONDS)
+            with contextlib.suppress(PenstockError):  # said by those who need the server, until it comes back
+                await server.join(start_seconds)
+
+    keeper = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeper.cancel()
+        await asyncio.wait({keeper})
 
 
 @contextlib.asynccontextmanager
@@ -110,14 +156,16 @@ async def open_penstock(
     async with contextlib.AsyncExitStack() as stack:
         dsn = settings.database_url
         if dsn is None:
-            server = await start_embedded(settings.data_dir)
+            server = await start_embedded(settings.data_dir, start_seconds=settings.embedded_start_seconds)
             stack.push_async_callback(server.close)
+            await stack.enter_async_context(_kept_running(server, settings.embedded_start_seconds))
             dsn = server.dsn
-        connection = ConnectionSettings(dsn, pool_size=settings.database_pool_size)
+        connection = ConnectionSettings.of(settings, dsn)
         journal = await open_journal(connection)
 
         async def open_lease() -> Journal:
-            return await open_journal(ConnectionSettings(dsn, pool_size=1, application_name="penstock lease"), prepare=False)
+            own = ConnectionSettings(dsn, pool_size=1, application_name="penstock lease")
+            return await open_journal(own, prepare=False)
 
         platform = assemble(journal, settings, agents=agents, models=models, open_lease=open_lease)
         await stack.enter_async_context(platform)

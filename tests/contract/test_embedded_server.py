@@ -19,6 +19,7 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
+import uvloop
 
 from penstock.adapters.postgres import drop_root
 from penstock.adapters.postgres.embedded import start_embedded
@@ -209,6 +210,15 @@ async def test_processes_of_a_folder_share_one_server_and_the_last_one_stops_it(
     await first.leave()
     assert postmaster_pid(folder) == pid
     await second.leave()
+    assert is_stopped(folder)
+
+
+def test_it_works_on_the_event_loop_of_the_workers(folder: Path) -> None:
+    async def main() -> object:
+        async with await start_embedded(folder) as server:
+            return await fetch(server.dsn, "SELECT 1")
+
+    assert uvloop.run(main()) == 1
     assert is_stopped(folder)
 
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,7 @@ async def test_each_refusal_is_one_call_and_its_own_failure(
     failure = error.failure
     assert (failure.code, failure.cause, error.billed, failure.retry_after_us) == expected
     assert f"status {status}" in failure.words
+    assert "repeat" not in failure.words, "the SDK itself must not try again: it would wait before it does"
     assert len(server.calls) == 1
 
 
@@ -264,6 +266,23 @@ async def test_silence_ends_at_the_time_out_with_one_call(
     assert time.monotonic() - begun < 2
     assert (error.failure.code, error.failure.cause, error.billed) == ("model_timeout", "transient", None)
     assert len(server.calls) == 1
+
+
+@BOTH
+async def test_an_answer_that_trickles_ends_at_the_time_out(connect: Connect, name: str, api: str) -> None:
+    """An SDK's time-out begins anew with every byte; ours is for the call."""
+    whole = json.dumps(body(f"{api}_plain")).encode()
+    halves = [whole[: len(whole) // 2], *(b" " for _ in range(40)), whole[len(whole) // 2 :]]
+    slow = WireAnswer(halves, 200, {"content-type": "application/json"}, pause_seconds=0.05)
+    streamed = WireAnswer.events(": waiting\n\n" * 40 + events(f"{api}_stream"))
+    model, server = await connect(name, slow, replace(streamed, pause_seconds=0.05))
+    begun = time.monotonic()
+    assert (await failing(model, asking(timeout=0.3))).failure.code == "model_timeout"
+    with pytest.raises(ModelError) as caught:
+        await read(model, asking(timeout=0.3))
+    assert caught.value.failure.code == "model_timeout"
+    assert time.monotonic() - begun < 1.5
+    assert len(server.calls) == 2
 
 
 @BOTH
@@ -429,18 +448,19 @@ async def test_what_would_break_the_bound_or_pass_by_a_gate_is_not_sent(connect:
     assert (server.calls[0].json["metadata"], server.calls[0].json["user"]) == ({"team": "desk"}, "u-1")
 
 
-@pytest.mark.parametrize("retries", [0, 2])
-async def test_a_client_that_would_retry_is_held_to_one_call(retries: int) -> None:
+@pytest.mark.parametrize(("retries", "settings"), [(0, None), (2, None), (0, {"max_retries": 2, "timeout": 60.0})])
+async def test_a_client_that_would_retry_is_held_to_one_call(retries: int, settings: Any) -> None:
     from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
     async with WireServer(answer("500", 500)) as server:
         async with AsyncOpenAI(base_url=server.url, api_key="k", max_retries=retries) as client:
-            model = model_from(OpenAIChatModel("gpt-4o", provider=OpenAIProvider(openai_client=client)))
+            provider = OpenAIProvider(openai_client=client)
+            model = model_from(OpenAIChatModel("gpt-4o", provider=provider, settings=settings))
             assert model.name == "openai:gpt-4o"
-            await failing(model)
-            await failing(model)
+            for _ in range(2):
+                assert "repeat" not in (await failing(model)).failure.words, "the SDK must not even try"
             assert client.max_retries == retries, "a client that was passed in is not changed"
         assert len(server.calls) == 2
 
@@ -486,11 +506,24 @@ async def test_models_that_call_several_times_are_refused() -> None:
             model_from(plain)
         with pytest.raises(ProviderInvalid, match="FallbackModel"):
             model_from(FallbackModel(plain, plain))
-        priced = OpenAIChatModel(
-            "gpt-4o", provider=OpenAIProvider(openai_client=client), settings={"service_tier": "priority"}
-        )
-        with pytest.raises(ProviderInvalid, match="service_tier"):
-            model_from(priced)
+
+
+async def test_settings_of_a_model_object_are_checked_like_those_of_a_call() -> None:
+    from openai import AsyncOpenAI
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+    from pydantic_ai.settings import ModelSettings as LibrarySettings
+
+    forbidden: list[tuple[str, LibrarySettings]] = [
+        ("service_tier", {"service_tier": "priority"}),
+        ("tool_choice", {"tool_choice": "required"}),
+        ("extra_body.n", {"extra_body": {"n": 2}}),
+    ]
+    async with AsyncOpenAI(base_url="http://localhost", api_key="k") as client:
+        for name, settings in forbidden:
+            theirs = OpenAIChatModel("gpt-4o", provider=OpenAIProvider(openai_client=client), settings=settings)
+            with pytest.raises(ProviderInvalid, match=name):
+                model_from(theirs)
 
 
 def test_a_model_outlives_its_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,12 +33,12 @@ CLOCK_CALLS = {
     ("uuid", "uuid7"),
 }
 ENVIRONMENT = {("os", "environ"), ("os", "getenv"), ("os", "environb")}
-# Providers' libraries move weekly: one adapter knows them. The demo's bank keeps tables of its own.
+# Providers' libraries move weekly: one adapter knows them. The demo plays a user with tables of its own.
 ADAPTER_ONLY = {
     "pydantic_ai": ("adapters/providers",),
     "openai": ("adapters/providers",),
     "anthropic": ("adapters/providers",),
-    "asyncpg": ("adapters/postgres", "demo/bank"),
+    "asyncpg": ("adapters/postgres", "demo/"),
     "wordllama": ("adapters/embeddings.py",),
     "genai_prices": ("adapters/prices.py",),
 }

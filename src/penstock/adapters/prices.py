@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
 _NANO_PER_TOKEN = 1000  # one dollar per million tokens is 10**9 / 10**6 nano-dollars per token
+_MAX_PER_MILLION = 1_000_000  # a dollar a token: whatever is dearer is a slip of the pen
 _US_PER_DAY = 86_400_000_000
 _FIELDS = {
     "input_per_million": "input",
@@ -167,8 +168,8 @@ def _own_price(path: Path, text: str, name: str, fields: object) -> Price:
 def _rate(path: Path, where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise _invalid(path, f"{where} is {value!r}, which is not a number of dollars")
-    if not Decimal(value).is_finite() or value < 0:
-        raise _invalid(path, f"{where} is {value}, which is not a price")
+    if not Decimal(value).is_finite() or not 0 <= value <= _MAX_PER_MILLION:
+        raise _invalid(path, f"{where} is {value}; a price is between 0 and {_MAX_PER_MILLION:,} dollars")
     return float(value * _NANO_PER_TOKEN)
 
 

@@ -9,7 +9,8 @@ from penstock.agents.tool import Tool
 from penstock.events.messages import Message, Part, Text, ToolCall, ToolResult, say
 from penstock.gates.child_gate import ChildAsked, call_child
 from penstock.gates.conversation import Conversation
-from penstock.gates.model_gate import ModelCall, Turn, call_model
+from penstock.gates.model_gate import Turn, call_model
+from penstock.gates.model_plan import ModelCall
 from penstock.gates.tool_gate import ToolCallAsked, ToolReturn, call_tool
 from penstock.gates.words import budget_line
 from penstock.kernel.canonical import stable_json
@@ -34,7 +35,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
     repairs = 0
     while True:
         turn = await call_model(
-            run._ctx,
+            run.context,
             ModelCall(
                 model,
                 conversation,
@@ -46,7 +47,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
                 agent.attempts,
             ),
         )
-        conversation.add(turn.message)
+        conversation.add_known(turn.message, turn.ref)
         calls = turn.message.tool_calls
         if turn.message.text:
             run.keep_partial(turn.message.text)
@@ -54,7 +55,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
         answer = _answer(agent, turn)
         if answer is None:
             results = await _use_tools(run, agent, calls)
-            conversation.add(Message("tool", results))
+            conversation.add(Message("tool", [*results, *_budget_left(run, agent)]))
         else:
             try:
                 return agent.parse_output(answer)
@@ -62,8 +63,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
                 if turn.last or repairs >= agent.repairs:
                     raise OutputInvalid(f"the answer did not fit after {repairs} repairs: {error}") from error
                 repairs += 1
-                conversation.add(*_send_back(agent, calls, str(error)))
-        _tell_budget(run, agent, conversation)
+                conversation.add(_send_back(calls, str(error)))
 
 
 def _answer(agent: "Agent", turn: Turn) -> str | None:
@@ -107,7 +107,7 @@ async def _use_tool(run: Run, agent: "Agent", call: ToolCall) -> ToolResult:
     if tool is not None and not isinstance(tool, Tool):
         return await _delegate(run, tool, call)
     definition = tool.definition if tool is not None else None
-    returned = await call_tool(run._ctx, ToolCallAsked(call.name, definition, call.args, call.id))
+    returned = await call_tool(run.context, ToolCallAsked(call.name, definition, call.args, call.id))
     return ToolResult(call.id, call.name, _words(returned), returned.status)
 
 
@@ -119,7 +119,7 @@ async def _delegate(run: Run, tool: Any, call: ToolCall) -> ToolResult:
         words = error.what if isinstance(error, InputInvalid) else 'write {"input": …}'
         return ToolResult(call.id, call.name, f"arguments not accepted: {words}", "error")
     try:
-        data = await call_child(run._ctx, ChildAsked(tool.agent, value, tool.budget, call.id))
+        data = await call_child(run.context, ChildAsked(tool.agent, value, tool.budget, call.id))
     except CallDenied as error:
         return ToolResult(call.id, call.name, f"denied: {error.what}", "denied")
     except ChildFailed as error:
@@ -136,20 +136,19 @@ def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else stable_json(value).decode()
 
 
-def _send_back(agent: "Agent", calls: list[ToolCall], words: str) -> list[Message]:
+def _send_back(calls: list[ToolCall], words: str) -> Message:
     """Tell the model what was wrong with its answer; every call of its gets a result."""
     advice = f"Your answer was not accepted: {words}. Answer again."
     if not calls:
-        return [say("user", advice)]
+        return say("user", advice)
     results: list[Part] = [ToolResult(call.id, call.name, advice, "error") for call in calls]
-    return [Message("tool", results)]
+    return Message("tool", results)
 
 
-def _tell_budget(run: Run, agent: "Agent", conversation: Conversation) -> None:
-    """What remains, from figures that replay."""
+def _budget_left(run: Run, agent: "Agent") -> list[Part]:
+    """What remains, in words for the model, from figures that replay."""
     if not agent.show_budget:
-        return
-    budget, seen = run._ctx.facts.budget, run._ctx.seen
+        return []
+    budget, seen = run.budget, run.seen
     line = budget_line((seen.tokens, budget.tokens), (seen.nano, budget.nano), (seen.steps, budget.steps), show_usd)
-    if line:
-        conversation.add(Message("note", [Text(line)]))
+    return [Text(line)] if line else []

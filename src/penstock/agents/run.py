@@ -11,13 +11,15 @@ from pydantic_core import to_json
 
 from penstock.agents.budget import Budget
 from penstock.agents.tool import Tool
-from penstock.events import Fact
+from penstock.events import BudgetRecord, Fact
 from penstock.events.messages import Message, say
 from penstock.gates import primitives
 from penstock.gates.child_gate import ChildAsked, call_child
 from penstock.gates.context import RunContext
 from penstock.gates.conversation import Conversation
-from penstock.gates.model_gate import ModelCall, call_model
+from penstock.gates.ledger import Seen
+from penstock.gates.model_gate import call_model
+from penstock.gates.model_plan import ModelCall
 from penstock.gates.tool_gate import ToolCallAsked, call_tool
 from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMisused, ToolFailed
 from penstock.kernel.randomness import seeded
@@ -28,27 +30,37 @@ T = TypeVar("T")
 
 
 class Run:
-    """One run, as its agent sees it. All its methods replay."""
+    """One run, as its agent sees it. All its methods replay. ``context`` is the engine's side of it."""
 
     def __init__(self, context: RunContext) -> None:
-        self._ctx = context
+        self.context = context
         self._draws = 0
 
     @property
+    def seen(self) -> Seen:
+        """Time and use as this run may see them."""
+        return self.context.seen
+
+    @property
+    def budget(self) -> BudgetRecord:
+        """The limits it was given; 0 = none of that kind."""
+        return self.context.facts.budget
+
+    @property
     def id(self) -> UUID:
-        return self._ctx.run_id
+        return self.context.run_id
 
     @property
     def tenant(self) -> str:
-        return self._ctx.claim.tenant
+        return self.context.claim.tenant
 
     @property
     def tags(self) -> dict[str, str]:
-        return dict(self._ctx.tape.submitted.tags)
+        return dict(self.context.tape.submitted.tags)
 
     def now(self) -> datetime:
         """The time of the latest outcome this run has seen (UTC): the same live and in replay."""
-        return datetime.fromtimestamp(self._ctx.seen.at / 1e6, UTC)
+        return datetime.fromtimestamp(self.context.seen.at / 1e6, UTC)
 
     def random(self) -> random.Random:
         """A generator seeded by this run and by how often it was asked for: the same live and in replay.
@@ -57,16 +69,6 @@ class Run:
         """
         self._draws += 1
         return seeded("run", str(self.id), self._draws)
-
-    @property
-    def spent_tokens(self) -> int:
-        """Tokens used by the outcomes this run has seen."""
-        return self._ctx.seen.tokens
-
-    @property
-    def spent_nano_usd(self) -> int:
-        """Nano-dollars spent on the outcomes this run has seen."""
-        return self._ctx.seen.nano
 
     async def call(
         self, what: "Tool[..., Any] | AgentDef", *args: Any, budget: Budget | None = None, **kwargs: Any
@@ -84,10 +86,10 @@ class Run:
             raise GateMisused(f"run.call takes a tool or an agent, not {what!r}", hint="use run.record for functions")
         if len(args) != 1 or kwargs:
             raise AgentInvalid(f"the agent {what.name} takes one input; it was given {len(args) + len(kwargs)}")
-        self._ctx.services.agents.add(what)
+        self.context.services.agents.add(what)
         limits = budget.record() if budget else what.budget
         asked = ChildAsked(what, what.plain_input(args[0]), limits)
-        return what.read_output(await call_child(self._ctx, asked))
+        return what.read_output(await call_child(self.context, asked))
 
     async def _call_tool(self, what: "Tool[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tool = what.definition
@@ -96,7 +98,7 @@ class Run:
             raise ToolFailed(f"{tool.name} takes {len(names)} arguments; it was given {len(args)}")
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         plain = msgspec.json.decode(to_json(given, inf_nan_mode="strings"))
-        returned = await call_tool(self._ctx, ToolCallAsked(tool.name, tool, plain))
+        returned = await call_tool(self.context, ToolCallAsked(tool.name, tool, plain))
         if returned.status == "ok":
             return tool.read_result(returned.value)
         if returned.status == "denied":
@@ -122,7 +124,7 @@ class Run:
         opening = [say("system", instructions)] if instructions else []
         messages = [say("user", prompt)] if isinstance(prompt, str) else list(prompt)
         turn = await call_model(
-            self._ctx,
+            self.context,
             ModelCall(
                 self.model(model),
                 Conversation([*opening, *messages]),
@@ -135,7 +137,7 @@ class Run:
 
     def model(self, model: "Model | str") -> Model:
         """The model of that name."""
-        return self._ctx.services.models.find(model) if isinstance(model, str) else model
+        return self.context.services.models.find(model) if isinstance(model, str) else model
 
     async def gather(self, *calls: Coroutine[Any, Any, Any], limit: int | None = None) -> list[Any]:
         """Run coroutines side by side as branches of this run; their results in order.
@@ -151,8 +153,8 @@ class Run:
         return await self._join([function(item) for item in items], limit)
 
     async def _join(self, coros: Sequence[Coroutine[Any, Any, Any]], limit: int) -> list[Any]:
-        schedule = self._ctx.schedule
-        fanout = self._ctx.services.settings.fanout_max
+        schedule = self.context.schedule
+        fanout = self.context.services.settings.fanout_max
         if len(coros) > fanout or limit < 1:
             for coro in coros:
                 coro.close()
@@ -168,7 +170,7 @@ class Run:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep without holding a worker: the run parks when nothing else goes on."""
-        await primitives.sleep(self._ctx, seconds)
+        await primitives.sleep(self.context, seconds)
 
     async def record(self, name: str, function: Callable[[], Any | Awaitable[Any]]) -> Any:
         """Take a value from outside once (I/O that is neither model nor tool); replay gives it back, as plain JSON.
@@ -176,11 +178,11 @@ class Run:
         Raises:
             ToolFailed: the function raised.
         """
-        return await primitives.record(self._ctx, name, function)
+        return await primitives.record(self.context, name, function)
 
     async def patched(self, patch: str) -> bool:
         """Whether this run takes the new branch of changed code; False for runs that were past this point before."""
-        return await primitives.patched(self._ctx, patch)
+        return await primitives.patched(self.context, patch)
 
     async def decide(
         self,
@@ -193,11 +195,11 @@ class Run:
         facts: Sequence[Fact] = (),
     ) -> None:
         """Put a decision on the record: what there was to choose from, what was chosen, and why."""
-        await primitives.decide(self._ctx, name, options, chosen, why, confidence, facts)
+        await primitives.decide(self.context, name, options, chosen, why, confidence, facts)
 
     def keep_partial(self, value: Any) -> None:
         """What to hand over, labelled partial, if the run is stopped before its end."""
-        self._ctx.partial = value
+        self.context.partial = value
 
 
 def escalate(reason: str, **fields: Any) -> NoReturn:

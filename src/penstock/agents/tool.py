@@ -8,6 +8,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 
+from penstock.adapters.isolation.address import check_sendable
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import ToolInvalid
 from penstock.ports.model import ToolSpec
@@ -92,6 +93,11 @@ def tool(
 ) -> Any:
     """Declare a tool.
 
+    A synchronous function runs outside the event loop: a read in a thread, which a time-out leaves to itself, a write
+    in a process of its own, which a time-out kills. That process imports the function by name, so it must be at the
+    top level of a module or of the program's script (whose start must then be under ``if __name__ == "__main__":``),
+    and it shares no memory with this one.
+
     Args:
         name: what models call it; default the function's name.
         effect: ``read`` or ``write``. What is not declared is taken for a write.
@@ -111,7 +117,7 @@ def tool(
         labels: owner, review date, why this risk: for the record.
 
     Raises:
-        ToolInvalid: the declaration is incomplete or contradicts itself.
+        ToolInvalid: the declaration is incomplete or contradicts itself, or a process could not find the function.
     """
 
     def declare(inner: Callable[..., Any]) -> Tool[..., Any]:
@@ -121,13 +127,16 @@ def tool(
         schema_model, key_param, context_param = _arguments(label, inner, hints)
         settle = in_doubt or ("idempotent" if reads else "escalate")
         _check(label, effect, settle, key_param, confirm, timeout_seconds, attempts)
+        is_async = inspect.iscoroutinefunction(inner)
+        if not is_async and not reads:
+            check_sendable(label, inner)
         spec = ToolSpec(label, inspect.getdoc(inner) or "", _schema(schema_model))
         returns = _returns(hints.get("return", Any))
         definition = ToolDef(
             name=label,
             spec=spec,
             call=inner,
-            is_async=inspect.iscoroutinefunction(inner),
+            is_async=is_async,
             effect=effect,
             risk=risk or ("low" if reads else "medium"),
             permission=permission or ("auto" if reads else "confirm"),

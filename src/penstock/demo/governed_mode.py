@@ -1,8 +1,9 @@
 """The third mode: the same desk under Penstock."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from penstock.demo.bank import Bank
@@ -26,6 +27,7 @@ class Governed:
     """A worked world: its figures, and its runs in the order of the tickets."""
 
     result: ModeResult
+    tenant: str
     runs: list[UUID]
 
 
@@ -35,13 +37,13 @@ async def work_governed(
     world: World,
     model: Model,
     *,
-    extra: dict[str, object] | None,
+    extra: Mapping[str, Any] | None,
     advance: Callable[[int], None],
 ) -> Governed:
     """Work all tickets of a world; returns when every run has ended or waits for a person. ``advance`` is told how many
     have."""
     tools, metered = BankTools(bank), MeteredModel(model)
-    desk = SupportDesk(tools, metered, extra=extra)
+    desk = SupportDesk(tools, metered, extra=dict(extra or {}))
     began = wall_seconds()
     tags = {"feature": "demo", "x_world": world.code}
     texts = [world.text(number) for number in range(len(world.tickets))]
@@ -61,7 +63,16 @@ async def work_governed(
         stopped={number for number, run in enumerate(runs) if rows[run].outcome == "exhausted"},
         wall_seconds=seconds,
     )
-    return Governed(result, runs)
+    return Governed(result, platform.tenant, runs)
+
+
+async def dismiss(platform: Penstock, runs: Sequence[UUID]) -> None:
+    """Cancel the runs that still wait for a person, and see them end."""
+    parked = await platform.journal.list_runs(platform.tenant, RunFilter(status=Status.PARKED), _PAGE)
+    waiting = [row.id for row in parked if row.id in set(runs)]
+    for run in waiting:
+        await platform.cancel(run, actor="demo", reason="only a measurement")
+    await asyncio.gather(*(platform.result(run, timeout_seconds=60) for run in waiting))
 
 
 def _waits_for_person(row: RunRow) -> bool:

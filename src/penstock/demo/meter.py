@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from penstock.adapters.simulated import SPIRAL_MARK
 from penstock.adapters.simulated.conversation import BUDGET_LINE
 from penstock.events import Amount
-from penstock.events.messages import Message, ToolResult
+from penstock.events.messages import Message, Text, ToolResult
 from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse, Price, ToolSpec
 
-# A ticket is called a spiral when the same call was asked this often, or this many model calls were made. Tickets that
-# go well take four or five model calls and repeat nothing.
+# The simulated model marks its spirals. Of another, a ticket is called one when the same call was asked this often, or
+# this many model calls were made; tickets that go well take three to five and repeat nothing.
 SPIRAL_REPEATS = 3
 SPIRAL_CALLS = 10
 
@@ -30,12 +31,12 @@ class Reading:
     nano: int = 0
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
     category: str = ""
-    interrupted: bool = False  # a note or a denial was among what the model was sent
+    spiral_until: int = 0  # the last model call of a spiral, counted from 1
+    interrupted: bool = False  # a note or a denial came after the spiral had begun
 
     @property
     def spiral(self) -> bool:
-        repeats = max(self.asked.values(), default=0)
-        return repeats >= SPIRAL_REPEATS or self.model_calls >= SPIRAL_CALLS
+        return self.spiral_until > 0
 
     def asked_for(self, names: Collection[str]) -> int:
         """How many calls of these tools the model asked for."""
@@ -73,7 +74,7 @@ class MeteredModel:
         """
         reading = self.readings.setdefault(_customer(request.messages), Reading())
         reading.model_calls += 1
-        reading.interrupted = reading.interrupted or _interrupted(request.messages)
+        reading.interrupted = reading.interrupted or (reading.spiral and _interrupted(request.messages))
         try:
             response = await self._model.request(request)
         except ModelError as error:
@@ -81,7 +82,7 @@ class MeteredModel:
                 self._charge(reading, None, request)
             raise
         self._charge(reading, response.used, request)
-        _note(reading, response.message)
+        self._note(reading, response.message)
         return response
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
@@ -95,6 +96,24 @@ class MeteredModel:
         price = self.price()
         reading.tokens += used.tokens
         reading.nano += price.of(used) if price else 0
+
+    def _note(self, reading: Reading, message: Message) -> None:
+        match = _CATEGORY.search(message.text)
+        if match:
+            reading.category = match[1]
+        for call in message.tool_calls:
+            reading.asked[call.name, call.args] += 1
+            try:
+                args = msgspec.json.decode(call.args)
+            except msgspec.DecodeError:
+                continue
+            if isinstance(args, dict) and isinstance(args.get("category"), str):
+                reading.category = args["category"]
+        marked = any(isinstance(part, Text) and SPIRAL_MARK in part.bag for part in message.parts)
+        repeats = max(reading.asked.values(), default=0)
+        looks_so = repeats >= SPIRAL_REPEATS or reading.model_calls >= SPIRAL_CALLS
+        if marked or (looks_so and not self.simulated):
+            reading.spiral_until = reading.model_calls
 
 
 def _customer(messages: Sequence[Message]) -> str:
@@ -112,17 +131,3 @@ def _interrupted(messages: Sequence[Message]) -> bool:
         ):
             return True
     return False
-
-
-def _note(reading: Reading, message: Message) -> None:
-    match = _CATEGORY.search(message.text)
-    if match:
-        reading.category = match[1]
-    for call in message.tool_calls:
-        reading.asked[call.name, call.args] += 1
-        try:
-            args = msgspec.json.decode(call.args)
-        except msgspec.DecodeError:
-            continue
-        if isinstance(args, dict) and isinstance(args.get("category"), str):
-            reading.category = args["category"]

@@ -2,7 +2,8 @@
 
 This is what the first two modes of the demo use, with the same prompt, tools and model as Penstock: without limits, and
 with a limit on steps. It is not made worse than such loops are: tool errors go back to the model, parallel calls run
-in parallel, calls carry a fresh idempotency key each, and an answer that was not sent is sent.
+in parallel, calls carry a fresh idempotency key each, an answer that was not sent is sent, and what was left undone
+goes to a person.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ async def work(desk: SupportDesk, model: Model, text: str, *, max_steps: int) ->
     if isinstance(reply, str) and await desk.replies_sent.function(customer_of(text)) == 0:
         args = msgspec.json.encode({"customer_id": customer_of(text), "text": reply}).decode()
         await _run(tools["send_reply"], ToolCall(f"{customer_of(text)}-reply", "send_reply", args))
+    if end.answer and end.answer.get("left_to_do"):
+        return PlainEnd("escalated", end.steps, end.answer)
     return end
 
 
@@ -51,7 +54,7 @@ async def _ask_until_answered(
     assert output is not None
     messages = [say("system", desk.instructions), say("user", text)]
     for step in range(1, max_steps + 1):
-        response = await model.request(ModelRequest(messages, desk.specs, desk.settings, output_tool=output))
+        response = await model.request(ModelRequest(tuple(messages), desk.specs, desk.settings, output_tool=output))
         calls = response.message.tool_calls
         answer = next((_object(call.args) for call in calls if call.name == output.name), None)
         if answer is not None:

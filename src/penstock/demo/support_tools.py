@@ -48,7 +48,7 @@ class BankTools:
             tool(effect="read")(self.search_help),
             tool(effect="write", permission="auto", in_doubt="keyed")(self.send_reply),
             tool(effect="write", permission="auto", in_doubt="idempotent", validate=[own_records])(self.freeze_card),
-            tool(effect="write", risk="high", in_doubt="keyed", validate=bounds)(self.refund),
+            tool(effect="write", risk="high", in_doubt="keyed", validate=bounds, timeout_seconds=3)(self.refund),
             tool(effect="write", risk="prohibited")(self.close_account),
         ]
 

@@ -70,7 +70,7 @@ async def measure(
         model_calls=sum(meter.model_calls for meter in meters),
         tool_calls=tool_calls,
         spirals=len(spirals),
-        stopped_at=tuple(meters[number].model_calls for number in halted),
+        stopped_at=tuple(meters[number].spiral_until for number in halted),
         approvals_waiting=approvals,
         prohibited_attempted=sum(meter.asked_for(PROHIBITED) for meter in meters),
         prohibited_executed=sum(ledger.counts.get("closure", 0) for ledger in ledgers),

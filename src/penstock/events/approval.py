@@ -22,5 +22,5 @@ class ApprovalDecided(Event, tag="approval.decided"):
     """``actor`` is who decided; ``payloads.reason`` their words."""
 
     approval: str
-    decision: str  # approve | deny | expired | withdrawn | happened | did_not_happen
+    decision: str  # approve | deny | expired | withdrawn | happened | did_not_happen | mismatch
     digest: str = ""

@@ -34,7 +34,7 @@ class ToolDoubted(Event, tag="tool.doubted"):
 
 
 class ToolOutcome(Event, tag="tool.outcome"):
-    """What came of it. ``payloads.result`` is what the tool returned, ``payloads.error`` what it said when it failed."""
+    """What came of it. ``payloads.result`` is what the tool returned."""
 
     attempt: int = 1
     status: str = "ok"  # ok | error | not_started | happened | did_not_happen

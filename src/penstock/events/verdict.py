@@ -13,3 +13,4 @@ class VerdictRecorded(Event, tag="verdict.recorded"):
     call_id: str = ""
     passed: list[str] = []
     verdicts: list[RuleVerdict] = []
+    ends_run: bool = False  # a limit was reached: the run ends with it

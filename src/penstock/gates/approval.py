@@ -72,7 +72,8 @@ async def ask(
         ctx.log.consume(letter.dedup)
         decision = msgspec.json.decode(letter.body, type=Decision)
         if decision.digest and decision.digest != request.digest:
-            decision = Decision("deny", decision.actor, "the decision was bound to other arguments")
+            refused = "deny" if question == "may_run" else "mismatch"
+            decision = Decision(refused, decision.actor, "the decision was bound to other arguments")
     event = ctx.event(
         ApprovalDecided,
         call.path,

@@ -5,8 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from penstock.journal.chain import genesis, link
-from penstock.journal.payloads import address, make_payload, ref_address, ref_text
 
 from penstock.events import (
     Amount,
@@ -21,6 +19,8 @@ from penstock.events import (
 )
 from penstock.gates.context import Call, RunContext
 from penstock.gates.ledger import child_used, first_ref
+from penstock.journal.chain import genesis, link
+from penstock.journal.payloads import address, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import canonical_digest, digest, stable_json
 from penstock.kernel.errors import CallDenied, ChildFailed
 from penstock.kernel.ids import derived_id
@@ -66,7 +66,7 @@ async def call_child(ctx: RunContext, asked: ChildAsked) -> bytes:
     last = call.last
     if isinstance(last, VerdictRecorded):
         await ctx.replay(call)
-        raise CallDenied(last.verdicts[-1].reason, gate="child")
+        raise CallDenied(last.verdicts[-1].reason, gate="child", rule=last.verdicts[-1].code)
     if isinstance(last, ChildOutcome):
         data = await _output(ctx, last)
         await ctx.replay(call)
@@ -151,6 +151,7 @@ async def _denied(ctx: RunContext, call: Call, asked: ChildAsked, ruling: Ruling
         call_id=asked.call_id,
         passed=ruling.passed,
         verdicts=ruling.verdicts,
+        ends_run=ruling.ends_run,
         payloads={"args": [ctx.args_ref(asked.value)]},
     )
     ctx.record(call, event)
@@ -161,14 +162,17 @@ async def _denied(ctx: RunContext, call: Call, asked: ChildAsked, ruling: Ruling
 
 
 def carve(ctx: RunContext, asked: BudgetRecord) -> BudgetRecord:
-    """The child's budget: what it asks for, never more than the parent has free; no limit becomes what is free."""
+    """The child's budget: what it asks for, never more than the parent has free; no limit becomes what is free.
+
+    Where nothing is free it is 1, not 0, which would mean no limit: the budget rule then denies the child.
+    """
     facts = ctx.facts
     tokens, nano, seconds = asked.tokens, asked.nano, asked.seconds
     if facts.budget.tokens:
-        free = max(0, facts.budget.tokens - facts.tokens - facts.held_tokens - facts.aside_tokens)
+        free = max(1, facts.budget.tokens - facts.tokens - facts.held_tokens - facts.aside_tokens)
         tokens = min(tokens, free) if tokens else free
     if facts.budget.nano:
-        free = max(0, facts.budget.nano - facts.nano - facts.held_nano - facts.aside_nano)
+        free = max(1, facts.budget.nano - facts.nano - facts.held_nano - facts.aside_nano)
         nano = min(nano, free) if nano else free
     if facts.budget.seconds:
         left = max(0.001, facts.budget.seconds - ctx.active_seconds())
@@ -233,7 +237,8 @@ def _give(asked: ChildAsked, outcome: ChildOutcome, data: bytes) -> bytes:
     if outcome.outcome == "succeeded":
         return data
     raise ChildFailed(
-        f"the child run {outcome.child} of {asked.agent.name} ended as {outcome.outcome}: {outcome.reason or outcome.code}",
+        f"the child run {outcome.child} of {asked.agent.name} ended as {outcome.outcome}: "
+        f"{outcome.reason or outcome.code}",
         child=str(outcome.child),
         outcome=outcome.outcome,
         child_code=outcome.code,

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from penstock.journal.log import IntentRefused, RunLog
-from penstock.journal.payloads import PayloadReader, ref_address
-
-from penstock.events import Event, LimitReached, MessageReceived, Waiting
+from penstock.events import Event, LimitReached, MessageReceived, VerdictRecorded, Waiting
 from penstock.gates.branches import Branch
 from penstock.gates.ledger import Ledger, Seen
 from penstock.gates.schedule import Schedule
 from penstock.gates.tape import Identity, Tape, identity_of
 from penstock.gates.words import divergence
+from penstock.journal.log import IntentRefused, RunLog
+from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ClaimLost, GateCancelled, JournalError, PenstockError
@@ -84,6 +83,10 @@ class RunContext:
         self.fault: PenstockError | None = None
         self.letters: dict[str, Letter] = {}
         self.letter_waits: dict[str, asyncio.Future[Letter | None]] = {}
+        self._taken: set[str] = set()
+        self.patches: dict[str, bool] = {}
+        self.unsettled: set[str] = set()
+        """Paths of writes that may or may not have happened."""
         self.on_fault: Callable[[], None] = lambda: None
         self.partial: Any = None
         self.simulated = False
@@ -135,20 +138,23 @@ class RunContext:
             Divergence: the tape holds another call here; the run is stopped with it.
         """
         branch = self.schedule.bind()
+        if self.log.last_seq >= self.services.settings.history_max_events:
+            limit = self.services.settings.history_max_events
+            self.end("exhausted", "over_history", f"{limit:,} events recorded", needed=["a shorter task, or several"])
         path = branch.next_path() if place is None else place
         recorded = self.tape.calls.get(path, [])
         identity = Identity(kind, name, digest)
-        call = Call(branch, path, identity, recorded)
         if recorded:
             self.made.add(path)
             known = identity_of(recorded[0])
             if known is not None and known != identity:
-                error = divergence(path, recorded[0], known, identity, shown)
-                self.stop(error)
-        return call
+                self.stop(divergence(path, recorded[0], known, identity, shown))
+                recorded = []  # another call's events: this one gets none of them, and waits until the run is put away
+        return Call(branch, path, identity, recorded)
 
     async def perform(self, call: Call, body: Coroutine[Any, Any, Any]) -> Any:
         """Run the live part of a call, then hand its result, or its error, to the agent in its turn."""
+        result: Any = None
         try:
             result = await body
         except ClaimLost as lost:
@@ -166,10 +172,18 @@ class RunContext:
         return result
 
     async def replay(self, call: Call) -> Event:
-        """The last event of a call that the tape holds whole, when its turn comes."""
+        """The last event of a call that the tape holds whole, when its turn comes.
+
+        Does not return when that event had ended the run, and only the run's last event is missing.
+        """
         await self.schedule.recorded_turn(call.branch, call.path)
         self.seen.release(call.recorded)
-        return call.recorded[-1]
+        last = call.recorded[-1]
+        if isinstance(last, VerdictRecorded) and last.ends_run:
+            self._exhaust(last.verdicts[-1].code, last.verdicts[-1].reason)
+            self.schedule.hold(call.branch)
+            await self.halt()
+        return last
 
     def record(self, call: Call, event: Event) -> None:
         """Journal an event of a live call."""
@@ -248,6 +262,7 @@ class RunContext:
         while True:
             letter = self.letters.pop(key, None)
             if letter is not None:
+                self._taken.add(key)
                 return letter
             left = (until - self.now()) / 1e6 if until else None
             if left is not None and left <= 0:
@@ -259,6 +274,7 @@ class RunContext:
                 await wait
             except asyncio.CancelledError:
                 if self.fault is None:
+                    self.schedule.wake()
                     raise
                 await self.schedule.loop.create_future()
             finally:
@@ -268,7 +284,9 @@ class RunContext:
             self.schedule.wake()
 
     def post(self, letter: Letter) -> None:
-        """A letter has come."""
+        """A letter has come; the inbox shows it again and again until its record is durable."""
+        if letter.dedup in self._taken:
+            return
         self.letters[letter.dedup] = letter
         wait = self.letter_waits.get(letter.dedup)
         if wait is not None and not wait.done():
@@ -277,6 +295,7 @@ class RunContext:
     def unclaimed(self) -> list[Letter]:
         """Letters that no call waits for; they are journalled when the run parks, so that they do not wake it again."""
         letters, self.letters = list(self.letters.values()), {}
+        self._taken.update(letter.dedup for letter in letters)
         return letters
 
     def unclaimed_event(self, letter: Letter) -> MessageReceived:
@@ -293,13 +312,19 @@ class RunContext:
         if not ruling.ends_run:
             return
         strictest = ruling.strictest
-        code = strictest.code if strictest else "denied"
+        self._exhaust(strictest.code if strictest else "denied", ruling.reason)
+
+    def _exhaust(self, code: str, reason: str) -> None:
         outcome = "failed" if code == "price_unknown" else "exhausted"
-        self.end(outcome, code, ruling.reason, needed=[f"more room: {ruling.reason}"])
+        self.end(outcome, code, reason, needed=[f"more room: {reason}"])
 
     async def load(self, ref: str) -> bytes:
         """The payload that an event of this run refers to."""
-        return await self.services.reader.read(self.claim.tenant, self.claim.subject, ref_address(ref))
+        self.schedule.loading += 1
+        try:
+            return await self.services.reader.read(self.claim.tenant, self.claim.subject, ref_address(ref))
+        finally:
+            self.schedule.loading -= 1
 
     async def settle_elsewhere(self, path: str, attempt: int, body: bytes) -> None:
         """The claim is lost but a call has ended: leave its outcome for the run's next holder."""
@@ -336,6 +361,14 @@ class RunContext:
     def active_seconds(self) -> float:
         """Seconds in which some worker was busy with the run; time spent parked does not count."""
         return (self._active_us + self.services.clock.now_us() - self._began_us) / 1e6
+
+    def at_most(self, seconds: float) -> float:
+        """A time-out cut down to what the run's own seconds and deadline leave."""
+        if self.facts.budget.seconds:
+            seconds = min(seconds, max(0.001, self.facts.budget.seconds - self.active_seconds()))
+        if self.claim.deadline:
+            seconds = min(seconds, max(0.001, (self.claim.deadline - self.now()) / 1e6))
+        return seconds
 
     def record_limit(self, path: str, level: int) -> None:
         """A threshold was reached: say by which limit."""

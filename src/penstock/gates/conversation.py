@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from penstock.journal.log import RunLog
-
 from penstock.events import Amount
 from penstock.events.messages import Message, encode_message
+from penstock.journal.log import RunLog
 from penstock.ports.model import Model, ToolSpec
 
 
@@ -25,6 +24,13 @@ class Conversation:
     def add(self, *messages: Message) -> None:
         """Append. History is never rewritten."""
         self.messages.extend(messages)
+
+    def add_known(self, message: Message, ref: str) -> None:
+        """Append one whose payload is stored already, when everything before it is."""
+        self.messages.append(message)
+        if ref and len(self.refs) == len(self.messages) - 1:
+            self.refs.append(ref)
+            self._digest.update(ref.encode())
 
     def commit(self, log: RunLog) -> None:
         """Give the new messages to the payload store and take them into the digest."""

@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
-from penstock.events import Failure, ToolDoubted, ToolIntent, ToolOutcome
+from penstock.events import Failure, ToolDoubted, ToolIntent, ToolOutcome, Waiting
 from penstock.gates.approval import ask
 from penstock.gates.context import Call, RunContext
 from penstock.ports.tools import IdempotencyKey, ToolDef
+
+REPEATS = 3  # how often one call may be in doubt before its repetition is a person's decision
 
 
 class LateOutcome(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -25,11 +27,17 @@ class LateOutcome(msgspec.Struct, omit_defaults=True, frozen=True):
     failure: Failure | None = None
 
 
-async def settle(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], cause: str) -> ToolOutcome:
-    """Find out what became of the last intent and journal it. ``again`` is set when the call is to be repeated."""
+async def settle(
+    ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], cause: str
+) -> tuple[ToolOutcome, bytes]:
+    """Find out what became of the last intent and journal it; the outcome and the stored form of its result.
+
+    ``again`` is set in it when the call is to be repeated.
+    """
     intent = next(event for event in reversed(call.recorded) if isinstance(event, ToolIntent))
     if intent.effect == "read":
         return _conclude(ctx, call, intent, "error", again=True, words="the answer was lost")
+    ctx.unsettled.add(call.path)
     committed = ctx.tape.committed.get(intent.seq, 0) or ctx.now()
     settle_at = committed + intent.allowance + intent.timeout + int(ctx.services.settings.doubt_margin_seconds * 1e6)
     if not isinstance(call.last, ToolDoubted):
@@ -43,12 +51,26 @@ async def settle(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any
             settle_at=settle_at,
         )
         ctx.record(call, doubted)
+    waiting = Waiting("doubt", call.path, tool.name, until=settle_at)
+    ctx.wait_on(waiting)
     letter = await ctx.letter(f"settle:{call.path}:{intent.attempt}", settle_at)
+    ctx.wait_off(waiting)
     if letter is not None:
         ctx.log.consume(letter.dedup)
         late = msgspec.json.decode(letter.body, type=LateOutcome)
-        return _conclude(ctx, call, intent, late.status, settled_by="late", data=late.result, failure=late.failure)
+        return _conclude(
+            ctx,
+            call,
+            intent,
+            late.status,
+            again=late.status == "did_not_happen",
+            settled_by="late",
+            data=late.result,
+            failure=late.failure,
+        )
     way = intent.in_doubt
+    if sum(isinstance(event, ToolDoubted) for event in call.recorded) > REPEATS:
+        way = "escalate"
     if way == "keyed" and tool.key_seconds is not None and ctx.now() > committed + int(tool.key_seconds * 1e6):
         way = "escalate"
     if way in ("idempotent", "keyed"):
@@ -58,10 +80,16 @@ async def settle(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any
         if happened is not None:
             status = "happened" if happened else "did_not_happen"
             return _conclude(ctx, call, intent, status, again=not happened, settled_by="confirm")
-    decision = await ask(ctx, call, tool, args, question="did_it_happen", verdicts=[], seconds=0)
-    happened = decision.decision in ("happened", "approve")
+    happened = await _ask_person(ctx, call, tool, args)
     status = "happened" if happened else "did_not_happen"
     return _conclude(ctx, call, intent, status, again=not happened, settled_by="person")
+
+
+async def _ask_person(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any]) -> bool:
+    while True:
+        decided = await ask(ctx, call, tool, args, question="did_it_happen", verdicts=[], seconds=0)
+        if decided.decision in ("happened", "did_not_happen"):
+            return decided.decision == "happened"
 
 
 async def _confirm(tool: ToolDef, args: dict[str, Any], key: str) -> bool | None:
@@ -90,7 +118,7 @@ def _conclude(
     words: str = "",
     data: bytes = b"",
     failure: Failure | None = None,
-) -> ToolOutcome:
+) -> tuple[ToolOutcome, bytes]:
     if words:
         failure = Failure("in_doubt", "unknown", words)
     outcome = ctx.event(
@@ -105,4 +133,5 @@ def _conclude(
     )
     ctx.ledger.settle(intent.reserved, outcome.used)
     ctx.record(call, outcome)
-    return outcome
+    ctx.unsettled.discard(call.path)
+    return outcome, data

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from penstock.events import (
     Amount,
+    ApprovalDecided,
+    ApprovalRequested,
     ChildIntent,
     ChildOutcome,
     Event,
@@ -15,7 +17,7 @@ from penstock.events import (
     Totals,
     VerdictRecorded,
 )
-from penstock.gates.tape import Tape
+from penstock.gates.tape import NOT_APPROVED, Tape
 from penstock.ports.journal import Summary
 from penstock.rules.repeats import WINDOW
 from penstock.rules.verdict import PastCall, RunFacts
@@ -136,6 +138,11 @@ class Ledger:
                 self.settle(self._reserved.pop(event.path, Amount()), child_used(event))
             case VerdictRecorded() if event.gate == "tool":
                 self.remember(event.name, event.digest, ok=False)
+            case ApprovalRequested():
+                self._names[event.path] = (event.tool, event.call_digest)
+            case ApprovalDecided() if event.decision in NOT_APPROVED:
+                name, digest = self._names.get(event.path, ("", ""))
+                self.remember(name, digest, ok=False)
             case _:
                 pass
 

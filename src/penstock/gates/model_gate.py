@@ -9,6 +9,7 @@ import msgspec
 
 from penstock.events import Amount, Failure, ModelIntent, ModelOutcome, VerdictRecorded
 from penstock.events.messages import Message, decode_message, encode_message
+from penstock.gates.alarm import Alarm
 from penstock.gates.context import Call, RunContext
 from penstock.gates.conversation import Conversation
 from penstock.gates.ledger import first_ref
@@ -29,6 +30,7 @@ class Turn:
     message: Message
     finish: str
     last: bool
+    ref: str = ""  # commitment of the message
 
 
 async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
@@ -54,10 +56,10 @@ async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
     last = call.recorded[-1]
     if isinstance(last, VerdictRecorded):
         await ctx.replay(call)
-        raise CallDenied(last.verdicts[-1].reason, gate="model")
+        raise CallDenied(last.verdicts[-1].reason, gate="model", rule=last.verdicts[-1].code)
     assert isinstance(last, ModelOutcome)
     intents = [event for event in call.recorded if isinstance(event, ModelIntent)]
-    _add_note(asked.conversation, max(intent.level for intent in intents))
+    _add_notes(asked.conversation, intents)
     if not intents[-1].shortened:
         _sent(ctx, call, asked.conversation)
     ref = first_ref(last, "response")
@@ -68,11 +70,15 @@ async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
         raise _failed(asked.model, last.failure)
     if not last.at_maximum and not intents[-1].shortened:
         asked.conversation.learn(last.used, message)
-    return Turn(message, last.finish, intents[-1].purpose == "final")
+    return Turn(message, last.finish, intents[-1].purpose == "final", ref)
 
 
 async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
-    attempt = _settle_lost(ctx, call)
+    intents = [event for event in call.recorded if isinstance(event, ModelIntent)]
+    _add_notes(asked.conversation, intents)
+    asked.conversation.commit(ctx.log)
+    _settle_lost(ctx, call)
+    attempt = len(intents)
     while True:
         attempt += 1
         plan, ruling = await _allowed(ctx, call, asked, attempt)
@@ -91,7 +97,7 @@ async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
                 _sent(ctx, call, asked.conversation)
                 if response.used is not None:
                     asked.conversation.learn(response.used, response.message)
-            return Turn(response.message, response.finish, plan.final)
+            return Turn(response.message, response.finish, plan.final, first_ref(outcome, "response"))
         if ctx.fault is not None:
             await ctx.halt()
         assert outcome.failure is not None
@@ -117,7 +123,7 @@ def _intent(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, ruling: R
         purpose="final" if plan.final else asked.purpose,
         reserved=plan.reserved,
         max_tokens=plan.max_tokens,
-        timeout=int(asked.settings.timeout_seconds * 1e6),
+        timeout=int(ctx.at_most(asked.settings.timeout_seconds) * 1e6),
         tool_choice=_choice(asked, plan),
         offered=asked.tools_digest,
         passed=ruling.passed,
@@ -137,8 +143,8 @@ def _choice(asked: ModelCall, plan: Plan) -> Literal["auto", "none", "required"]
     return "required" if asked.output_tool else "none"
 
 
-def _settle_lost(ctx: RunContext, call: Call) -> int:
-    """Charge an attempt whose outcome was lost at its maximum; the number of attempts so far."""
+def _settle_lost(ctx: RunContext, call: Call) -> None:
+    """Charge an attempt whose outcome was lost at its maximum."""
     last = call.last
     if isinstance(last, ModelIntent):
         ctx.ledger.settle(last.reserved, last.reserved, at_maximum=True)
@@ -153,7 +159,6 @@ def _settle_lost(ctx: RunContext, call: Call) -> int:
         )
         ctx.record(call, lost)
         ctx.schedule.settled(call.path)
-    return sum(isinstance(event, ModelIntent) for event in call.recorded)
 
 
 async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, attempt: int) -> tuple[Plan, Ruling]:
@@ -183,6 +188,7 @@ async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, attempt: int) 
                 digest=call.identity.digest,
                 passed=ruling.passed,
                 verdicts=ruling.verdicts,
+                ends_run=ruling.ends_run,
             ),
         )
         ctx.deny(ruling)
@@ -197,12 +203,13 @@ async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, attempt: int) 
     return plan, ruling
 
 
-def _add_note(conversation: Conversation, level: int) -> None:
-    """On replay: the note that the recorded call had added."""
-    note = budget_note(conversation, level)
-    if note is not None:
-        conversation.add(note)
-        conversation.level = level
+def _add_notes(conversation: Conversation, intents: Sequence[ModelIntent]) -> None:
+    """The notes that the recorded attempts of a call had added: each stays in the conversation."""
+    for intent in intents:
+        note = budget_note(conversation, intent.level)
+        if note is not None:
+            conversation.add(note)
+            conversation.level = intent.level
 
 
 def _sent(ctx: RunContext, call: Call, conversation: Conversation) -> None:
@@ -224,16 +231,17 @@ async def _attempt(
     )
     clock = ctx.services.clock
     started = clock.boot_ns()
+    seconds = ctx.at_most(settings.timeout_seconds)
     response: ModelResponse | None = None
     failure: Failure | None = None
     billed: bool | None = None
     try:
-        async with asyncio.timeout(settings.timeout_seconds):
+        with Alarm(seconds):
             response = await ctx.interruptible(call.branch, asked.model.request(request))
     except ModelError as error:
         failure, billed = error.failure, error.billed
     except TimeoutError:
-        failure = Failure("model_timeout", "transient", f"no answer within {settings.timeout_seconds:g} s")
+        failure = Failure("model_timeout", "transient", f"no answer within {seconds:g} s")
     except asyncio.CancelledError:
         ctx.cancelled(call)
         failure = Failure("cancelled", "permanent", "the call was cancelled")

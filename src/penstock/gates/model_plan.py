@@ -30,6 +30,11 @@ class ModelCall:
     attempts: int = 3
     can_answer_last: bool = True  # a forced last answer makes sense: room is set aside for it
 
+    @property
+    def offered(self) -> Sequence[ToolSpec]:
+        """All definitions that are sent, and paid for, with the prompt."""
+        return self.tools if self.output_tool is None else [*self.tools, self.output_tool]
+
 
 @dataclass(slots=True, frozen=True)
 class Plan:
@@ -53,7 +58,7 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
     conversation, facts = asked.conversation, ctx.facts
     if asked.can_answer_last and not (facts.aside_tokens or facts.aside_nano):
         _set_aside(ctx, asked, price)
-    bound = conversation.bound(asked.model, asked.tools)
+    bound = conversation.bound(asked.model, asked.offered)
     level = max(budget_rule.level(facts), progress.level(facts.past))
     wants_last = asked.can_answer_last and level >= budget_rule.MUST_ANSWER
     note_size = len(NOTE_70) + 16
@@ -70,12 +75,12 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
     is_short = False
     note = budget_note(conversation, budget_rule.MUST_ANSWER)
     size = bound + note_size
-    if room < min(MIN_OUTPUT_TOKENS, asked.settings.max_tokens):
+    if room < min(FINAL_OUTPUT_TOKENS, asked.settings.max_tokens):
         most = min(asked.settings.max_tokens, FINAL_OUTPUT_TOKENS)
         free = _input_room(ctx, most, price)
-        shorter = conversation.shortened(asked.model, asked.tools, free, say("note", NOTE_90))
+        shorter = conversation.shortened(asked.model, asked.offered, free, say("note", NOTE_90))
         if shorter is not None:
-            messages, size, is_short = shorter, asked.model.prompt_bound(shorter, asked.tools), True
+            messages, size, is_short = shorter, asked.model.prompt_bound(shorter, asked.offered), True
     return Plan(True, budget_rule.MUST_ANSWER, most, _reserve(size, most, price), messages, note, is_short)
 
 
@@ -83,7 +88,7 @@ def _set_aside(ctx: RunContext, asked: ModelCall, price: Price | None) -> None:
     """Keep room for one last answer to the opening of the conversation."""
     facts = ctx.facts
     last = say("note", NOTE_90)
-    tokens_in = asked.model.prompt_bound([*asked.conversation.head(), last], asked.tools)
+    tokens_in = asked.model.prompt_bound([*asked.conversation.head(), last], asked.offered)
     tokens_out = min(asked.settings.max_tokens, FINAL_OUTPUT_TOKENS)
     facts.aside_tokens = tokens_in + tokens_out
     facts.aside_nano = price.at_most(tokens_in, tokens_out) if price else 0
@@ -111,7 +116,8 @@ def _output_room(ctx: RunContext, tokens_in: int, price: Price | None, *, final:
     if facts.budget.nano and price:
         free = facts.budget.nano - facts.nano - facts.held_nano - (0 if final else facts.aside_nano)
         left = free - price.at_most(tokens_in, 0) - 1
-        room = min(room, int(left / price.output) if price.output else (room if left >= 0 else -1))
+        rate = (price.at_most(tokens_in, 1_000_000) - price.at_most(tokens_in, 0)) / 1_000_000
+        room = min(room, int(left / rate) if rate else (room if left >= 0 else -1))
     return room
 
 

@@ -87,14 +87,23 @@ def _noted(event: NoteRecorded, data: bytes) -> Any:
 
 
 async def patched(ctx: RunContext, patch: str) -> bool:
-    """Whether this run takes the new branch of changed code: runs begun before the change keep the old one."""
+    """Whether this run takes the new branch of changed code: runs that were past this point before keep the old one.
+
+    Answered once; asking again, also side by side, gives the same answer without an event.
+    """
+    known = ctx.patches.get(patch)
+    if known is not None:
+        return known
     call = ctx.enter("patch", patch, "", place=f"patch:{patch}")
     if isinstance(call.last, RunPatched):
+        ctx.patches[patch] = call.last.taken
         await ctx.replay(call)
         return call.last.taken
-    if ctx.tape.order:
+    if ctx.tape.order or len(ctx.made) < len(ctx.recorded_paths):
+        ctx.patches[patch] = False
         ctx.schedule.unbind(call.branch)
         return False
+    ctx.patches[patch] = True
     await ctx.schedule.live(call.path)
     return bool(await ctx.perform(call, _patch(ctx, call, patch)))
 

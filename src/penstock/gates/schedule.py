@@ -28,6 +28,7 @@ class Schedule:
         self.branches: list[Branch] = []
         self.loose = 0
         self.busy = 0  # live calls in flight
+        self.loading = 0  # calls on their way to their turn: bound, but still reading what the tape refers to
         self.stopping = False
         self.replaying = bool(tape.order)
         self.doubts = set(tape.doubts)
@@ -64,14 +65,19 @@ class Schedule:
             raise GateMisused("a gate was called from a task that is no branch of the run")
         if branch.closed:
             raise GateMisused("a gate was called while the run was being put away", hint="`finally` blocks cannot act")
+        # Loose until it waits for its turn: a gate that still reads the tape's payloads is yet to say where it stands.
         branch.bound = True
-        self.loose -= 1
         return branch
 
     def unbind(self, branch: Branch) -> None:
         """The branch leaves a gate at once, without an outcome."""
         branch.bound = False
-        self.loose += 1
+
+    def hold(self, branch: Branch) -> None:
+        """A branch that had its turn does not go on after all; it counts as a call in flight."""
+        branch.bound = True
+        self.loose -= 1
+        self.busy += 1
 
     async def turn(self, branch: Branch) -> None:
         """A live call is done: wait until its outcome is the one to be released, then let agent code go on."""
@@ -87,6 +93,7 @@ class Schedule:
 
     async def recorded_turn(self, branch: Branch, path: str) -> None:
         """The same for an outcome on the tape."""
+        self.loose -= 1
         turn = self._recorded[path] = self.loop.create_future()
         self.step()
         await self._wait(turn)
@@ -94,6 +101,7 @@ class Schedule:
 
     async def live(self, path: str) -> None:
         """Wait until the tape is consumed and, for calls that are not in doubt themselves, all doubts are settled."""
+        self.loose -= 1
         if self.replaying or self.stopping or (self.doubts and path not in self.doubts):
             turn = self.loop.create_future()
             self._live.append((path, turn))
@@ -101,9 +109,11 @@ class Schedule:
             await self._wait(turn)
         else:
             self.busy += 1
+            if self._ready:
+                self.step()
 
     async def _wait(self, turn: Turn) -> None:
-        """Await a turn. A cancellation that is not the engine's is misuse: it is reported, and the branch stays here."""
+        """Await a turn. A cancellation that is not the engine's is misuse: it is reported; the branch stays here."""
         try:
             await turn
         except asyncio.CancelledError:
@@ -129,9 +139,9 @@ class Schedule:
         """Run coroutines as branches, at most ``limit`` at a time; results or exceptions in their order."""
         results: list[Any] = [None] * len(coros)
         if not coros:
-            self.loose += 1
             branch.bound = False
             return results
+        self.loose -= 1
         done = self.loop.create_future()
         waiting = deque(enumerate(coros))
         left = len(coros)
@@ -140,7 +150,7 @@ class Schedule:
             nonlocal left
             try:
                 results[index] = await child.drive(coro)
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
                 results[index] = error
             if results[index] is UNWOUND:
                 return
@@ -178,7 +188,7 @@ class Schedule:
 
     def step(self) -> None:
         """Release the next outcome if nobody is loose; else leave it to whoever is."""
-        if self.loose and not self._all_suspended():
+        if self.loading or (self.loose and not self._all_suspended()):
             return
         if self.stopping:
             if self.busy == 0:
@@ -199,7 +209,7 @@ class Schedule:
 
     def quiet(self) -> bool:
         """Whether nothing moves: agent code stands still and no call is in flight."""
-        return self.busy == 0 and (self.loose == 0 or self._all_suspended())
+        return self.busy == 0 and self.loading == 0 and (self.loose == 0 or self._all_suspended())
 
     def idle(self) -> bool:
         """Whether nothing will move without something from outside."""

@@ -35,7 +35,18 @@ from penstock.events import (
 from penstock.kernel.errors import EventUnreadable
 from penstock.ports.journal import Row
 
-_OUTSIDE_CALLS = (RunSubmitted, RunClaimed, RunParked, RunHandedBack, RunEnded, LimitReached, ControlApplied, MessageReceived)
+_OUTSIDE_CALLS = (
+    RunSubmitted,
+    RunClaimed,
+    RunParked,
+    RunHandedBack,
+    RunEnded,
+    LimitReached,
+    ControlApplied,
+    MessageReceived,
+)
+NOT_APPROVED = ("deny", "expired", "withdrawn")
+"""Decisions that end a call without making it."""
 _ALWAYS_LAST = (VerdictRecorded, ChildOutcome, TimerFired, NoteRecorded, RunPatched, DecisionRecorded, MessageSent)
 
 
@@ -53,7 +64,7 @@ def is_last(event: Event) -> bool:
     if isinstance(event, ModelOutcome | ToolOutcome):
         return not event.again
     if isinstance(event, ApprovalDecided):
-        return event.decision in ("deny", "expired", "withdrawn")
+        return event.decision in NOT_APPROVED
     return isinstance(event, _ALWAYS_LAST)
 
 

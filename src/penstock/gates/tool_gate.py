@@ -20,6 +20,7 @@ from penstock.gates.context import Call, RunContext
 from penstock.gates.doubt import LateOutcome, settle
 from penstock.gates.ledger import first_ref
 from penstock.gates.retry import may_retry, pause_seconds
+from penstock.gates.tape import NOT_APPROVED
 from penstock.gates.tool_run import Result, run_tool
 from penstock.kernel.canonical import check_plain, digest
 from penstock.kernel.errors import ClaimLost, InputInvalid
@@ -27,6 +28,7 @@ from penstock.ports.tools import ToolArgsInvalid, ToolDef
 from penstock.rules.default import TOOL_RULES
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
+QUEUED_BEFORE_WAITING = 500  # events of free reads that may wait to be written before the next read waits for them
 LATE_STARTS = 3  # how often a call that found its allowance over is put forward again
 
 
@@ -64,10 +66,10 @@ class _Asked:
 async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
     """One tool call through the gate. Denials and failures are returned, not raised: they are for the agent to see."""
     read = _read(asked)
-    call = ctx.enter("tool", asked.name, digest(read.args), shown=read.args)
+    call = ctx.enter("tool", read.name, digest(read.args), shown=read.args)
     last = call.last
     ended = isinstance(last, VerdictRecorded) or (isinstance(last, ToolOutcome) and not last.again)
-    if ended or (isinstance(last, ApprovalDecided) and last.decision in ("deny", "expired", "withdrawn")):
+    if ended or (isinstance(last, ApprovalDecided) and last.decision in NOT_APPROVED):
         data = await _result_data(ctx, last)
         return _as_return(await ctx.replay(call), data)
     await ctx.schedule.live(call.path)
@@ -79,7 +81,7 @@ def _read(asked: ToolCallAsked) -> _Asked:
     """Read the arguments once, for the rules and for the call."""
     tool, problem, args = asked.tool, None, {"raw": asked.args}
     if tool is None:
-        problem = Decision(Verdict.DENY, f"there is no tool named {asked.name[:64]!r}", "tool_unknown")
+        problem = Decision(Verdict.DENY, f"there is no tool named {_storable(asked.name)[:64]!r}", "tool_unknown")
     else:
         try:
             raw = asked.args if isinstance(asked.args, str) else msgspec.json.encode(asked.args)
@@ -91,7 +93,7 @@ def _read(asked: ToolCallAsked) -> _Asked:
             args = {"raw": _storable(asked.args)}
     if tool is None:
         args = {"raw": _storable(asked.args)}
-    return _Asked(tool, asked.name, args, asked.call_id, problem)
+    return _Asked(tool, tool.name if tool else _storable(asked.name)[:128], args, asked.call_id, problem)
 
 
 def _storable(raw: str | dict[str, Any]) -> str:
@@ -104,10 +106,10 @@ async def _live(ctx: RunContext, call: Call, asked: _Asked) -> ToolReturn:
     if isinstance(call.last, ToolIntent | ToolDoubted):
         tool = asked.tool
         assert tool is not None
-        outcome = await settle(ctx, call, tool, asked.args, "crash")
+        outcome, data = await settle(ctx, call, tool, asked.args, "crash")
         ctx.schedule.settled(call.path)
         if not outcome.again:
-            return await _finish(ctx, asked, call, outcome)
+            return _finish(ctx, asked, call, outcome, data)
     attempts_made = sum(isinstance(event, ToolIntent) for event in call.recorded)
     if attempts_made == 0:
         ruling = await _permitted(ctx, call, asked)
@@ -146,12 +148,13 @@ async def _permitted(ctx: RunContext, call: Call, asked: _Asked) -> Ruling | Too
             VerdictRecorded,
             call.path,
             gate="tool",
-            name=asked.name[:128],
+            name=asked.name,
             verdict="deny",
             digest=call.identity.digest,
             call_id=asked.call_id,
             passed=ruling.passed,
             verdicts=ruling.verdicts,
+            ends_run=ruling.ends_run,
             payloads={"args": [ctx.args_ref(asked.args)]},
         )
         ctx.record(call, event)
@@ -178,11 +181,13 @@ async def _attempts(ctx: RunContext, call: Call, asked: _Asked, ruling: Ruling, 
         ctx.ledger.reserve(intent.reserved)
         ctx.facts.attempts += 1
         if tool.effect == "read":
+            if ctx.log.queued >= QUEUED_BEFORE_WAITING:
+                await ctx.log.room()
             ctx.intend_later(call, intent)
         else:
             await ctx.intend(call, intent)
         began = ctx.services.clock.boot_ns()
-        result = await run_tool(ctx, call, tool, asked.args, made, intent.key, start_by)
+        result = await run_tool(ctx, call, tool, asked.args, intent, start_by)
         latency = (ctx.services.clock.boot_ns() - began) // 1000
         if isinstance(ctx.fault, ClaimLost):
             await _leave_behind(ctx, call, made, result)
@@ -191,10 +196,10 @@ async def _attempts(ctx: RunContext, call: Call, asked: _Asked, ruling: Ruling, 
             ctx.ledger.settle(intent.reserved, Amount())
             await ctx.halt()
         if result.doubt and tool.effect == "write":
-            outcome = await settle(ctx, call, tool, asked.args, result.doubt)
+            outcome, data = await settle(ctx, call, tool, asked.args, result.doubt)
             if outcome.again:
                 continue
-            return await _finish(ctx, asked, call, outcome)
+            return _finish(ctx, asked, call, outcome, data)
         late += not result.started
         again = _again(ctx, tool, result, made, late)
         outcome = _outcome(ctx, call, made, result, latency, again=again)
@@ -225,7 +230,7 @@ def _intent(
         attempt=attempt,
         key=f"{ctx.run_id.hex}-{call.path}" if tool.effect == "write" else "",
         allowance=int(allowance * 1e6),
-        timeout=int(tool.timeout_seconds * 1e6),
+        timeout=int(ctx.at_most(tool.timeout_seconds) * 1e6),
         approval=approval,
         passed=ruling.passed,
         verdicts=ruling.verdicts,
@@ -273,11 +278,14 @@ async def _leave_behind(ctx: RunContext, call: Call, attempt: int, result: Resul
     await ctx.settle_elsewhere(call.path, attempt, msgspec.json.encode(late))
 
 
-async def _finish(ctx: RunContext, asked: _Asked, call: Call, outcome: ToolOutcome) -> ToolReturn:
-    """The agent's view of an outcome that was settled."""
+def _finish(ctx: RunContext, asked: _Asked, call: Call, outcome: ToolOutcome, data: bytes) -> ToolReturn:
+    """The agent's view of an outcome that was settled.
+
+    Nothing is awaited between the record and the turn: the tape's order is the order in which outcomes are released.
+    """
     ok = outcome.status in ("ok", "happened")
     ctx.ledger.remember(asked.name, call.identity.digest, ok, first_ref(outcome, "result"))
-    return _as_return(outcome, await _result_data(ctx, outcome))
+    return _as_return(outcome, data)
 
 
 async def _result_data(ctx: RunContext, event: Any) -> bytes:

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from penstock.events import Failure
+from penstock.events import Failure, ToolIntent
 from penstock.gates.context import Call, RunContext
 from penstock.kernel.canonical import check_plain, stable_json
+from penstock.kernel.clock import Clock
 from penstock.kernel.errors import InputInvalid
 from penstock.ports.tools import (
     IdempotencyKey,
@@ -20,6 +21,7 @@ from penstock.ports.tools import (
     TransientToolError,
 )
 
+ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
 SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
 _CONNECTION_LOST = (ConnectionError, TimeoutError, EOFError, OutcomeUnknown)
 
@@ -36,41 +38,38 @@ class Result:
 
 
 async def run_tool(
-    ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], attempt: int, key: str, start_by: int
+    ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], intent: ToolIntent, start_by: int
 ) -> Result:
     """Call the function once, unless the start allowance (``start_by``, nanoseconds since boot) is over."""
+    seconds = intent.timeout / 1e6
     kwargs = tool.bind(args)
     if tool.key_param:
-        kwargs[tool.key_param] = IdempotencyKey(key)
+        kwargs[tool.key_param] = IdempotencyKey(intent.key)
     if tool.context_param:
         kwargs[tool.context_param] = ToolContext(
             ctx.claim.tenant,
             ctx.run_id,
             call.path,
-            attempt,
+            intent.attempt,
             ctx.claim.epoch,
-            key,
-            tool.timeout_seconds,
+            intent.key,
+            seconds,
             ctx.facts.environment,
             ctx.tape.submitted.tags,
         )
-    if ctx.services.clock.boot_ns() > start_by:
-        return Result(failure=_late(), started=False)
     try:
         if tool.is_async:
-            value = await _bounded(ctx, call, tool, tool.call(**kwargs))
+            value = await _bounded(ctx, call, tool, _start(ctx.services.clock, tool, kwargs, start_by), seconds)
         else:
-            run = ctx.services.isolation.run(
-                tool, kwargs, timeout_seconds=tool.timeout_seconds, start_by_boot_ns=start_by
-            )
-            value = await _bounded(ctx, call, tool, run)
+            run = ctx.services.isolation.run(tool, kwargs, timeout_seconds=seconds, start_by_boot_ns=start_by)
+            value = await _bounded(ctx, call, tool, run, seconds + ISOLATION_GRACE_SECONDS)
     except StartedTooLate:
         return Result(failure=_late(), started=False)
     except TransientToolError as error:
         wait = int(error.retry_after_seconds * 1e6)
         return Result(failure=Failure("tool_transient", "transient", _words(error), wait))
     except _TimedOut:
-        words = f"no answer within {tool.timeout_seconds:g} s"
+        words = f"no answer within {seconds:g} s"
         return Result(failure=Failure("tool_timeout", "transient", words), doubt="timeout")
     except _CONNECTION_LOST as error:
         return Result(failure=Failure("tool_connection", "transient", _words(error)), doubt="connection")
@@ -86,10 +85,20 @@ class _TimedOut(Exception):
     """The gate's own time-out, told apart from one that the tool raises."""
 
 
-async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[Any, Any, Any]) -> Any:
+async def _start(clock: Clock, tool: ToolDef, kwargs: dict[str, Any], start_by: int) -> Any:
+    """The last look at the clock, in the task that calls."""
+    if clock.boot_ns() > start_by:
+        raise StartedTooLate
+    try:
+        return await tool.call(**kwargs)
+    except SystemExit as error:  # of a task it would end the whole worker
+        raise RuntimeError("the tool asked the process to end") from error
+
+
+async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[Any, Any, Any], seconds: float) -> Any:
     """Await the tool in a task of its own, so that one that swallows cancellation cannot hold the run."""
     task = ctx.schedule.loop.create_task(body)
-    wait = asyncio.wait({task}, timeout=tool.timeout_seconds)
+    wait = _done_or_late(task, seconds)
     try:
         # A write is never cut short by a stop: its outcome is worth more than a second's patience.
         await (wait if tool.effect == "write" else ctx.interruptible(call.branch, wait))
@@ -105,6 +114,23 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
     if task.done() and not task.cancelled() and task.exception() is None:
         return task.result()
     raise _TimedOut
+
+
+async def _done_or_late(task: "asyncio.Task[Any]", seconds: float) -> None:
+    """Wait for the task, at most so long; never raises what it raised."""
+    loop = task.get_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(seconds, wake)
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
 
 
 def _stored(ctx: RunContext, value: Any) -> Result:

@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from penstock.events import Event, ModelIntent, ModelOutcome, ToolIntent, ToolOutcome, encode, kind_of
+from penstock.events import Event, ToolOutcome, encode, kind_of
 from penstock.journal.chain import link
+from penstock.journal.entries import FAMILIES, Entry, Rare, fail, too_large
 from penstock.journal.payloads import address, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
-from penstock.kernel.errors import ClaimLost, EventTooLarge, InputInvalid, JournalError, PenstockError
+from penstock.kernel.errors import ClaimLost, InputInvalid, JournalError, PenstockError
 from penstock.ports.journal import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
 
 if TYPE_CHECKING:
@@ -27,21 +28,6 @@ class IntentRefused(JournalError):
     def __init__(self, stop: Stop) -> None:
         super().__init__(f"a {stop} covers the run")
         self.stop = stop
-
-
-class _Entry:
-    """Something added and not yet durable. ``event`` is None for a change of the row alone."""
-
-    __slots__ = ("children", "consumed", "event", "future", "intent", "lazy", "move")
-
-    def __init__(self, event: Event | None, future: asyncio.Future[None] | None, *, intent: bool, lazy: bool) -> None:
-        self.event = event
-        self.future = future
-        self.intent = intent
-        self.lazy = lazy
-        self.move: Move | None = None
-        self.children: list[NewRun] = []
-        self.consumed: list[str] = []
 
 
 class RunLog:
@@ -68,11 +54,12 @@ class RunLog:
         self.skips = 0
         self.payloads: list[Payload] = []
         self.queued_bytes = 0
+        self.formed_bytes = 0
         self.scheduled = False
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Entry] = deque()
-        self._sent: list[_Entry] = []
+        self._queue: deque[Entry] = deque()
+        self._sent: list[Entry] = []
         self._urgent = 0  # entries of the queue that are not lazy
         self._known: set[bytes] = set()
         self._children: list[NewRun] = []
@@ -93,7 +80,7 @@ class RunLog:
         A ``lazy`` event is written with the next one that is not.
         """
         future = self._loop.create_future() if waiter else None
-        self._enqueue(_Entry(event, future, intent=False, lazy=lazy))
+        self._enqueue(Entry(event, future, intent=False, lazy=lazy))
         return future
 
     def intent(self, event: Event) -> asyncio.Future[None]:
@@ -104,14 +91,14 @@ class RunLog:
             ClaimLost: another worker holds the run.
         """
         future = self._loop.create_future()
-        self._enqueue(_Entry(event, future, intent=True, lazy=False))
+        self._enqueue(Entry(event, future, intent=True, lazy=False))
         return future
 
     def end(self, move: Move, event: Event | None) -> asyncio.Future[None]:
         """Add the last event of this claim and the move that gives the claim up; nothing may be added after it."""
         future = self._loop.create_future()
-        entry = _Entry(event, future, intent=False, lazy=False)
-        entry.move = move
+        entry = Entry(event, future, intent=False, lazy=False)
+        entry.rare = Rare(move)
         self._enqueue(entry)
         self._closing = True
         return future
@@ -166,7 +153,7 @@ class RunLog:
             ClaimLost: another worker holds the run.
         """
         future = self._loop.create_future()
-        self._enqueue(_Entry(None, future, intent=False, lazy=False))
+        self._enqueue(Entry(None, future, intent=False, lazy=False))
         await future
 
     def has_work(self) -> bool:
@@ -178,33 +165,48 @@ class RunLog:
         if self.batch is not None:
             return self.batch
         rows: list[Row] = []
-        taken: list[_Entry] = []
-        claim, head, seq = self.claim, self.head, self.last_seq
+        taken: list[Entry] = []
+        consumed: list[str] = []
+        children: list[NewRun] = []
+        intent = False
+        claim, head, seq, size = self.claim, self.head, self.last_seq, 0
         limit = self._writer.settings.event_max_bytes
         if self._one_by_one:
             room_events = 1
             self._one_by_one -= 1
-        while self._queue and len(rows) < room_events and room_bytes > 0:
+        while self._queue and len(rows) < room_events and size < room_bytes:
             entry = self._queue.popleft()
-            self._urgent -= not entry.lazy
+            if not entry.lazy:
+                self._urgent -= 1
             event = entry.event
             if event is not None:
                 event.seq = seq + 1
                 event.epoch = claim.epoch
-                body = self._encode(entry, event, limit)
-                if body is None:
+                try:
+                    body = encode(event)
+                except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                    self._drop(entry, InputInvalid(f"a {kind_of(event)} cannot be stored: {error}"))
+                    continue
+                if len(body) > limit:
+                    self._drop(entry, too_large(event, len(body), limit))
                     continue
                 seq += 1
                 head = link(head, body)
                 rows.append(Row(seq, body, head))
-                room_bytes -= len(body)
-                self._track(event)
+                size += len(body)
+                family = FAMILIES.get(type(event))
+                if family is not None:
+                    self._track(family, event)
+            if entry.rare is not None:
+                consumed += entry.rare.consumed
+                children += entry.rare.children
+            intent = intent or entry.intent
             taken.append(entry)
         waiting, self._waiting = self._waiting, None
         if not taken and waiting is None:
             return None
         self._sent = taken
-        last = taken[-1] if taken else None
+        self.formed_bytes = size
         self.batch = Batch(
             claim.tenant,
             claim.run,
@@ -212,10 +214,10 @@ class RunLog:
             self.last_seq,
             rows,
             self._summary(),
-            any(entry.intent for entry in taken),
-            [dedup for entry in taken for dedup in entry.consumed],
-            [child for entry in taken for child in entry.children],
-            last.move if last else None,
+            intent,
+            consumed,
+            children,
+            taken[-1].rare.move if taken and taken[-1].rare is not None else None,
             waiting,
         )
         return self.batch
@@ -244,7 +246,7 @@ class RunLog:
             return
         self.lost = error
         for entry in (*self._sent, *self._queue):
-            _fail(entry.future, error)
+            fail(entry.future, error)
         self._count(-self.queued, -self.queued_bytes)
         self._sent, self.batch, self.payloads = [], None, []
         self._queue.clear()
@@ -257,46 +259,28 @@ class RunLog:
         self._count(0, -self.queued_bytes)
         return payloads
 
-    def _enqueue(self, entry: _Entry) -> None:
+    def _enqueue(self, entry: Entry) -> None:
         if self.lost is not None:
-            _fail(entry.future, self.lost)
+            fail(entry.future, self.lost)
             return
         if self._closing:
             raise JournalError(f"run {self.claim.run} was given up by this worker; nothing can be added to it")
-        if self._children:
-            entry.children, self._children = self._children, []
-        if self._consumed:
-            entry.consumed, self._consumed = self._consumed, []
+        if self._children or self._consumed:
+            entry.rare = entry.rare or Rare()
+            entry.rare.children, self._children = self._children, []
+            entry.rare.consumed, self._consumed = self._consumed, []
         self._queue.append(entry)
         self._count(1, 0)
         if not entry.lazy:
             self._urgent += 1
             self._writer.schedule(self)
 
-    def _encode(self, entry: _Entry, event: Event, limit: int) -> bytes | None:
-        """The stored form; None when there is none, which then fails this event alone."""
-        try:
-            body = encode(event)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            self._drop(entry, InputInvalid(f"a {kind_of(event)} cannot be stored: {error}"))
-            return None
-        if len(body) > limit:
-            self._drop(
-                entry,
-                EventTooLarge(
-                    f"a {kind_of(event)} has {len(body):,} bytes; the bound is {limit:,}",
-                    hint="put what is large into a payload, or raise PENSTOCK_EVENT_MAX_BYTES",
-                ),
-            )
-            return None
-        return body
-
     def _count(self, events: int, size: int) -> None:
         self.queued_bytes += size
         self._writer.queued_bytes += size
         self._writer.queued_events += events
 
-    def _drop(self, entry: _Entry, error: PenstockError) -> None:
+    def _drop(self, entry: Entry, error: PenstockError) -> None:
         event = entry.event
         self._count(-1, 0)
         if event is not None:
@@ -304,16 +288,16 @@ class RunLog:
         # Letters stay in the inbox: what would have journalled them does not exist.
         if entry.future is None and event is not None:
             self.on_bad(event, error)
-        _fail(entry.future, error)
-        if entry.move is not None:
+        fail(entry.future, error)
+        if entry.rare is not None and entry.rare.move is not None:
             self._closing = False
 
-    def _track(self, event: Event) -> None:
-        kind = type(event)
-        if kind is ToolIntent or kind is ModelIntent:
-            self._open.add((kind_of(event)[:4], event.path, event.attempt))  # type: ignore[attr-defined]
-        elif kind is ToolOutcome or kind is ModelOutcome:
-            self._open.discard((kind_of(event)[:4], event.path, event.attempt))  # type: ignore[attr-defined]
+    def _track(self, family: tuple[str, bool], event: Event) -> None:
+        call = family[0], event.path, getattr(event, "attempt", 1)
+        if family[1]:
+            self._open.add(call)
+        else:
+            self._open.discard(call)
 
     def _summary(self) -> Summary:
         """The holder's figures. A kill looks only at rows that say they have open intents, so that column must not lag
@@ -350,18 +334,19 @@ class RunLog:
         refused: set[str] = set()
         for entry in self._take_back():
             event = entry.event
-            if isinstance(event, ToolOutcome) and event.path in refused:
-                continue  # of a free read that was made at once: without its intent it says nothing
-            if entry.intent or entry.children:
-                if event is not None:
-                    refused.add(event.path)
-                    self._untrack(event)
-                if entry.consumed:
-                    self._consumed = entry.consumed + self._consumed
-                self._count(-1, 0)
-                _fail(entry.future, IntentRefused(stop))
-            else:
+            # The outcome of a free read that was made at once says nothing without its intent.
+            orphan = isinstance(event, ToolOutcome) and event.path in refused
+            if not (entry.intent or orphan or (entry.rare and entry.rare.children)):
                 rest.append(entry)
+                continue
+            if event is not None:
+                refused.add(event.path)
+                if type(event) in FAMILIES:
+                    self._track((FAMILIES[type(event)][0], False), event)
+            if entry.rare is not None:
+                self._consumed = entry.rare.consumed + self._consumed
+            self._count(-1, 0)
+            fail(entry.future, IntentRefused(stop))
         self._requeue(rest)
 
     def _refused(self, error: PenstockError) -> None:
@@ -373,7 +358,7 @@ class RunLog:
             self._requeue(entries)
             self._one_by_one = len(entries)
 
-    def _take_back(self) -> list[_Entry]:
+    def _take_back(self) -> list[Entry]:
         batch = self.batch
         assert batch is not None
         if batch.waiting is not None and self._waiting is None:
@@ -381,15 +366,6 @@ class RunLog:
         sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
         return sent
 
-    def _requeue(self, entries: list[_Entry]) -> None:
+    def _requeue(self, entries: list[Entry]) -> None:
         self._queue.extendleft(reversed(entries))
         self._urgent += sum(not entry.lazy for entry in entries)
-
-    def _untrack(self, event: Event) -> None:
-        self._open.discard((kind_of(event)[:4], event.path, getattr(event, "attempt", 1)))
-
-
-def _fail(future: asyncio.Future[None] | None, error: PenstockError) -> None:
-    if future is not None and not future.done():
-        future.set_exception(error)
-        future.exception()  # the log's callbacks have told the holder; an unawaited future need not complain

@@ -174,7 +174,7 @@ class GroupWriter:
                 continue
             group.append(part)
             events -= len(batch.rows)
-            size -= sum([len(row.body) for row in batch.rows])
+            size -= log.formed_bytes
         return group
 
     def _launch(self, sending: Coroutine[None, None, None]) -> None:

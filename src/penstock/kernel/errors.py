@@ -268,10 +268,24 @@ class ToolFailed(CallFailed):
     code = "tool_failed"
 
 
+class ToolResultInvalid(ToolFailed):
+    """The tool ran, but what it returned has no plain form or is too large."""
+
+    code = "tool_result_invalid"
+    hint = "return plain values or pydantic models, and a reference to what is large instead of the thing itself"
+
+
 class ToolTimeout(CallFailed):
     """The tool did not end within its time-out."""
 
     code = "tool_timeout"
+
+
+class IsolationFull(CallFailed):
+    """Every thread for synchronous reads is held by a call over its time-out; nothing was done."""
+
+    code = "isolation_full"
+    hint = "give those tools time-outs of their own on what they wait for, or make them async; restart this worker"
 
 
 class ModelFailed(CallFailed):
@@ -333,6 +347,6 @@ class RunQuarantined(RunStopped):
 
 
 class Escalation(PenstockError):
-    """Raised by an agent to hand the case to a person: ``raise Escalation("not confident", ...)`` is ``escalate(...)``."""
+    """Raised by an agent to hand the case to a person; ``penstock.escalate("not confident")`` raises it."""
 
     code = "escalated"

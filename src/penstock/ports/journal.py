@@ -405,6 +405,10 @@ class Journal(Protocol):
         """Newest first, at most ``limit`` (bounded at 1000)."""
         ...
 
+    async def tenants(self) -> list[str]:
+        """All tenants that have runs, in order: for checks of everything."""
+        ...
+
     async def release_quarantine(self, tenant: str, run: UUID, release: str | None, actor: str) -> bool:
         """Let a quarantined run be claimed again, under another release when given."""
         ...

@@ -20,7 +20,8 @@ class ToolSpec:
 
 @dataclass(slots=True, frozen=True)
 class ModelSettings:
-    """How to call. ``extra`` goes to the provider as it is."""
+    """How to call. ``extra`` holds further settings by the provider library's names; what would go past the gates
+    (native tools, server-side state, background work) is refused."""
 
     max_tokens: int
     temperature: float | None = None

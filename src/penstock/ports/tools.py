@@ -95,9 +95,7 @@ class OutcomeUnknown(Exception):
 class Isolation(Protocol):
     """Where synchronous tools run."""
 
-    async def run(
-        self, tool: ToolDef, kwargs: dict[str, Any], *, timeout_seconds: float, start_by_boot_ns: int
-    ) -> Any:
+    async def run(self, tool: ToolDef, kwargs: dict[str, Any], *, timeout_seconds: float, start_by_boot_ns: int) -> Any:
         """Call the tool outside the event loop, no later than ``start_by_boot_ns``.
 
         Raises:

@@ -91,7 +91,9 @@ async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[
     waiting = {item.id for item in _waiting.decode(row.waiting) if item.kind in ("approval", "doubt") and item.id}
     if not waiting:
         return []
-    answered = {letter.dedup for letter in (await journal.letters([(row.tenant, row.id)])).get((row.tenant, row.id), [])}
+    answered = {
+        letter.dedup for letter in (await journal.letters([(row.tenant, row.id)])).get((row.tenant, row.id), [])
+    }
     found = []
     for stored in await journal.tape(row.tenant, row.id):
         event = decode(stored.body)

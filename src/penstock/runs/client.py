@@ -172,9 +172,7 @@ class Penstock:
         """Lift the kill; what was killed stays killed, what waited goes on."""
         return await self.journal.resume_all(tenant, actor)
 
-    async def quiesced(
-        self, tenant: str | None, run: UUID | None = None, *, timeout_seconds: float = 600.0
-    ) -> bool:
+    async def quiesced(self, tenant: str | None, run: UUID | None = None, *, timeout_seconds: float = 600.0) -> bool:
         """Wait until every open intent of the scope has ended or passed its allowance and time-out."""
         async with asyncio.timeout(timeout_seconds):
             while True:

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.agents.run import Run
-from penstock.events import RunClaimed, RunEnded, RunHandedBack, RunParked, Waiting
+from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked, Waiting
 from penstock.gates.branches import UNWOUND
 from penstock.gates.child_gate import ChildEnd
 from penstock.gates.context import RunContext, RunFault, Services
@@ -86,6 +86,7 @@ class Execution:
     async def _run(self, log: RunLog, worker: Any, context: contextvars.Context) -> str:
         log.on_flags = self.notice
         log.on_lost = self.lose
+        log.on_bad = self._unstorable
         try:
             tape = Tape(self.rows)
         except EventUnreadable as error:
@@ -95,7 +96,11 @@ class Execution:
         ctx = self.ctx = self._context(tape, log)
         log.add(
             ctx.event(
-                RunClaimed, worker=worker, worker_name=self.worker_name, claims=self.claim.claims, actor=self.worker_name
+                RunClaimed,
+                worker=worker,
+                worker_name=self.worker_name,
+                claims=self.claim.claims,
+                actor=self.worker_name,
             ),
             lazy=True,
         )
@@ -134,10 +139,12 @@ class Execution:
         agent = self.services.agents.find(self.claim.agent, self.claim.release)
         timer = self._deadline(ctx)
         result: Any = None
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             if agent is None:
-                raise RunFault("failed", "agent_unknown", f"no agent {self.claim.agent} of this release is offered here")
+                raise RunFault(
+                    "failed", "agent_unknown", f"no agent {self.claim.agent} of this release is offered here"
+                )
             if ctx.fault is None:
                 data = await ctx.load(ctx.tape.submitted.payloads["input"][0])
                 root = ctx.schedule.begin("", context)
@@ -148,8 +155,12 @@ class Execution:
                     ctx.schedule.branches.remove(root)
         except PayloadMissing as error:
             return await self._quarantine(ctx.log, error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failure = error
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            failure = error  # the agent's own doing: it awaited something that was cancelled
         finally:
             if timer is not None:
                 timer.cancel()
@@ -181,9 +192,9 @@ class Execution:
             max(0.0, min(left)), lambda: ctx.end("exhausted", "over_seconds", words, needed=["more time"])
         )
 
-    def _judge(self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: Exception | None) -> Verdict:
+    def _judge(self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseException | None) -> Verdict:
         """The one structured outcome. What the engine decided comes before what the code returned."""
-        fault = ctx.fault or failure
+        fault: BaseException | None = ctx.fault or failure
         if fault is None and agent is not None:
             try:
                 plain = agent.plain_output(result)
@@ -195,7 +206,8 @@ class Execution:
             except Exception as error:
                 fault = error
         partial = _partial(ctx)
-        missing = ["the final answer"] + [f"whether the call at {path} took effect" for path in sorted(ctx.schedule.doubts)]
+        unsettled = sorted(ctx.schedule.doubts | ctx.unsettled)
+        missing = ["the final answer"] + [f"whether the call at {path} took effect" for path in unsettled]
         if isinstance(fault, RunFault):
             return Verdict(fault.outcome, fault.fault_code, fault.what, partial, missing, fault.needed)
         if isinstance(fault, Escalation):
@@ -301,6 +313,11 @@ class Execution:
         for letter in (await self.services.journal.letters([key])).get(key, []):
             ctx.post(letter)
 
+    def _unstorable(self, event: Event, error: PenstockError) -> None:
+        """Something that happened could not be written down: the run does not go on as if it had not happened."""
+        if self.ctx is not None:
+            self.ctx.stop(error)
+
     def lose(self, error: PenstockError | None = None) -> None:
         """Another holds the run now: stop at once, append nothing."""
         self.lost = True
@@ -334,6 +351,12 @@ async def _body(agent: AgentDef, run: Run, value: Any) -> Any:
         raise
     except PenstockError as failure:
         return await agent.recover(run, value, failure)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody asked this task to stop."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _forget_cancellation() -> None:

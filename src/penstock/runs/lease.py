@@ -72,7 +72,8 @@ class LeaseKeeper:
                 alive = await journal.renew(self.worker, self.lease_seconds)
             except (PenstockError, OSError):
                 # The database is away: nothing can be appended either, and expiry is judged by its clock alone.
-                journal = await self._discard(journal)
+                await self._discard(journal)
+                journal = None
                 continue
             renewed = wall_seconds()
             if not alive:

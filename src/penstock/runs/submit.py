@@ -70,7 +70,9 @@ async def submit(journal: Journal, clock: Clock, settings: Settings, requests: l
     submitted = await journal.submit([run for run, _ in prepared])
     for request, done in zip(requests, submitted, strict=True):
         if done.conflict:
-            raise IdempotencyConflict(f"the key {request.key!r} made the run {done.id} from another request", run=done.id)
+            raise IdempotencyConflict(
+                f"the key {request.key!r} made the run {done.id} from another request", run=done.id
+            )
     return [done.id for done in submitted]
 
 

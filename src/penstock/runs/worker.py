@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from penstock.gates.context import Services
@@ -117,7 +118,7 @@ class Worker:
         """Until a place is free, or something may be due."""
         self._freed.clear()
         freed = asyncio.create_task(self._freed.wait())
-        waits: set[asyncio.Task[object]] = {freed}  # type: ignore[arg-type]
+        waits: set[asyncio.Task[Any]] = {freed}
         if may_claim:
             waits.add(asyncio.create_task(self._work()))
         try:

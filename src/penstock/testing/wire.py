@@ -24,13 +24,15 @@ class WireAnswer:
 
     A body of several ``chunks`` is streamed. ``ending``: ``whole``; ``cut`` (the connection closes before the
     announced end); ``reset`` (it breaks with a TCP reset); ``hang`` (nothing more comes, the connection stays open).
-    With no chunks at all, ``cut``, ``reset`` and ``hang`` come before any byte of an answer.
+    With no chunks at all, ``cut``, ``reset`` and ``hang`` come before any byte of an answer. ``pause_seconds`` passes
+    before each chunk but the first: an answer that trickles never looks silent.
     """
 
     chunks: Sequence[bytes] = ()
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     ending: Literal["whole", "cut", "reset", "hang"] = "whole"
+    pause_seconds: float = 0.0
 
     @classmethod
     def json(cls, body: object, status: int = 200, **headers: str) -> Self:
@@ -117,7 +119,9 @@ class WireServer:
             lines = [f"HTTP/1.1 {answer.status} {_phrase(answer.status)}", framing]
             lines += [f"{name}: {value}" for name, value in answer.headers.items()]
             writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-            for chunk in answer.chunks:
+            for number, chunk in enumerate(answer.chunks):
+                if number and answer.pause_seconds:
+                    await asyncio.sleep(answer.pause_seconds)
                 writer.write(b"%x\r\n%s\r\n" % (len(chunk), chunk) if streamed else chunk)
                 await writer.drain()
             if streamed and answer.ending == "whole":

@@ -245,6 +245,9 @@ class MemoryJournal:
         found.sort(key=lambda run: run.new.id, reverse=True)
         return [run.row() for run in found[: min(limit, MAX_LIST)]]
 
+    async def tenants(self) -> list[str]:
+        return sorted({tenant for tenant, _ in self._store.runs})
+
     async def release_quarantine(self, tenant: str, run: UUID, release: str | None, actor: str) -> bool:
         del actor
         known = self._store.runs.get((tenant, run))

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import asyncpg
 
 from penstock.kernel.clock import wall_seconds
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable, PenstockError
+from penstock.settings import Settings
 
 _UNREACHABLE = (
     OSError,
@@ -43,6 +44,22 @@ class ConnectionSettings:
     command_seconds: float = 60.0
     """After this long without an answer a call counts as lost."""
     application_name: str = "penstock"
+    seal_wait_ms: int = 50
+    """Longest time that one try to seal a kill may hold up the writers that queue behind it."""
+    seal_tries: int = 40
+    """Tries, with growing pauses, before the sessions in the way are named and terminated; and as many after."""
+
+    @classmethod
+    def of(cls, settings: Settings, dsn: str) -> Self:
+        """Those that the process's settings name, for the server at ``dsn``."""
+        return cls(
+            dsn,
+            pool_size=settings.database_pool_size,
+            connect_seconds=settings.database_connect_seconds,
+            command_seconds=settings.database_statement_seconds,
+            seal_wait_ms=settings.kill_lock_timeout_ms,
+            seal_tries=settings.kill_seal_tries,
+        )
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]

@@ -21,12 +21,13 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
 import tempfile
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import asyncpg
 
@@ -240,31 +241,40 @@ class EmbeddedServer:
 
     async def _run(self, program: str, arguments: Sequence[str], lock: FolderLock) -> tuple[int, str]:
         """Exit code and output of one of PostgreSQL's programs; it and its children hold ``lock``."""
-        command = [str(self._programs / program), *arguments]
-        process = await asyncio.create_subprocess_exec(
-            *command_as(self._account, command, [self._programs / program, self._data]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd="/",
-            env=_CHILD_ENVIRONMENT,
-            pass_fds=(lock.fd,),
-            start_new_session=True,  # the terminal's Ctrl-C is not for the server
-        )
-        try:
-            output, _ = await process.communicate()
-        except BaseException:
-            process.kill()
-            await process.wait()
-            raise
-        words = output.decode(errors="replace")
-        if process.returncode == drop_root.FAILED and self._account is not None:
+        # Into a file: the end of a pipe would only come with the last of the children.
+        with tempfile.TemporaryFile() as output:
+            process = self._spawn(program, arguments, lock, output)
+            try:
+                code = await asyncio.to_thread(process.wait)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                process.wait()
+            output.seek(0)
+            words = output.read().decode(errors="replace")
+        if code == drop_root.FAILED and self._account is not None:
             raise EmbeddedServerError(
                 words.strip(),
                 hint="run penstock as an ordinary user, keep its data and installation where others may enter, "
                 "or set PENSTOCK_DATABASE_URL",
             )
-        return process.returncode or 0, words
+        return code, words
+
+    def _spawn(
+        self, program: str, arguments: Sequence[str], lock: FolderLock, output: IO[bytes]
+    ) -> subprocess.Popen[bytes]:
+        command = [str(self._programs / program), *arguments]
+        return subprocess.Popen(
+            command_as(self._account, command, [self._programs / program, self._data]),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env=_CHILD_ENVIRONMENT,
+            pass_fds=(lock.fd,),
+            start_new_session=True,  # the terminal's Ctrl-C is not for the server
+        )
 
     def _open_lock(self, name: str) -> FolderLock:
         try:

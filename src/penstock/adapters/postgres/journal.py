@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 import asyncpg
@@ -98,12 +99,14 @@ class PostgresJournal:
         if not batches:
             return []
         try:
-            record = await self._database.row(queries.APPEND, *rows.append_arguments(batches, blocking=blocking))
-        except JournalError as error:
-            if not is_refusal(error.__cause__):
+            arguments = rows.append_arguments(batches, blocking=blocking)
+            record = await self._database.row(queries.APPEND, *arguments)
+        except (JournalError, ValueError) as error:
+            if isinstance(error, JournalError) and not is_refusal(error.__cause__):
                 raise
             if len(batches) == 1:
-                return [Applied(Answer.REFUSED, error=error)]
+                refused = error if isinstance(error, JournalError) else InputInvalid(f"a batch is malformed: {error}")
+                return [Applied(Answer.REFUSED, error=refused)]
             middle = len(batches) // 2
             return [
                 *await self.append(batches[:middle], blocking=blocking),
@@ -129,17 +132,7 @@ class PostgresJournal:
     async def put_payloads(self, payloads: Sequence[Payload]) -> None:
         if not payloads:
             return
-        # One order for all writers, so that two with the same addresses cannot wait for each other in a circle.
-        ordered = sorted(payloads, key=lambda payload: (payload.tenant, payload.subject, payload.address))
-        await self._database.fetch(
-            queries.PUT_PAYLOADS,
-            [payload.tenant for payload in ordered],
-            [payload.subject for payload in ordered],
-            [payload.address for payload in ordered],
-            [payload.codec for payload in ordered],
-            [payload.size for payload in ordered],
-            [payload.data for payload in ordered],
-        )
+        await self._database.fetch(queries.PUT_PAYLOADS, *rows.payload_arguments(payloads))
 
     async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
         found = await self._database.fetch(queries.GET_PAYLOADS, tenant, subject, list(addresses))
@@ -229,6 +222,9 @@ class PostgresJournal:
         query, args = _list_query(tenant, where, min(limit, MAX_LIST))
         return [rows.run_row(record) for record in await self._database.fetch(query, *args)]
 
+    async def tenants(self) -> list[str]:
+        return [record[0] for record in await self._database.fetch(queries.TENANTS)]
+
     async def release_quarantine(self, tenant: str, run: UUID, release: str | None, actor: str) -> bool:
         released = bool(await self._database.value(queries.RELEASE_QUARANTINE, tenant, run, release))
         if released:
@@ -240,6 +236,10 @@ class PostgresJournal:
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
         await self._signals.wait(timeout_seconds)
+
+    def connection(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A connection of the pool, for what the port does not offer: checks of the server, maintenance, tests."""
+        return self._database.connection()
 
     async def close(self) -> None:
         await self._signals.close()

@@ -45,16 +45,18 @@ SELECT tenant, id, epoch, last_seq, head, agent, release, subject, subject_key, 
        now_us, deadline, root
 FROM penstock.claim($1, $2::text[], $3, $4)"""
 
+# Numbers travel as array literals: the driver looks at each element of a list for longer than printing it takes.
 APPEND = """
 SELECT answers, letters, stops, at_us FROM penstock.append(
-    $1::text[], $2::uuid[], $3::int[], $4::int[], $5::int[], $6::bytea[], $7::bool[], $8::bigint[],
-    $9::int[], $10::int[], $11::bytea[], $12::bytea[], $13,
-    $14::int[], $15::text[], $16::bigint[], $17::bytea[], $18::text[], $19::text[],
-    $20::int[], $21::text[],
-    $22::int[], $23::text[], $24::uuid[], $25::text[], $26::text[], $27::bytea[],
-    $28::int[], $29::uuid[], $30::text[], $31::text[], $32::text[], $33::int[], $34::text[], $35::bytea[],
-    $36::text[], $37::text[], $38::text[], $39::int[], $40::text[], $41::uuid[], $42::bigint[], $43::text[],
-    $44::bytea[], $45::bytea[]
+    $1::text[], $2::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::int[], $7::text::int[],
+    $8::text::bigint[],
+    $9::text::int[], $10::text::int[], $11::text::int[], $12::text::int[], $13::bytea, $14::bytea, $15,
+    $16::int[], $17::text[], $18::bigint[], $19::bytea[], $20::text[], $21::text[],
+    $22::int[], $23::text[],
+    $24::int[], $25::text[], $26::uuid[], $27::text[], $28::text[], $29::bytea[],
+    $30::int[], $31::uuid[], $32::text[], $33::text[], $34::text[], $35::int[], $36::text[], $37::bytea[],
+    $38::text[], $39::text[], $40::text[], $41::int[], $42::text[], $43::uuid[], $44::bigint[], $45::text[],
+    $46::bytea[], $47::bytea[]
 )"""
 
 TAPES = """
@@ -69,7 +71,11 @@ TAPE = """
 SELECT seq, body, hash, penstock.to_us(at) FROM penstock.events
 WHERE tenant = $1 AND run_id = $2 AND seq > $3 ORDER BY seq LIMIT $4"""
 
-PUT_PAYLOADS = "SELECT penstock.put_payloads($1::text[], $2::text[], $3::bytea[], $4::text[], $5::int[], $6::bytea[])"
+PUT_PAYLOADS = """
+SELECT penstock.put_payloads(
+    $1::text[], $2::text[], $3::text[],
+    $4::text::int[], $5::text::int[], $6::text::int[], $7::text::int[], $8::text::int[], $9::bytea, $10::bytea
+)"""
 
 GET_PAYLOADS = """
 SELECT address, data, codec, size FROM penstock.payloads
@@ -160,6 +166,16 @@ GET_RUN = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1 AND id = $
 FIND_RUNS = "SELECT id FROM penstock.runs WHERE tenant = $1 AND id BETWEEN $2 AND $3 ORDER BY id LIMIT 10"
 
 LIST_RUNS = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1"  # noqa: S608 - constants
+
+# Jumps from tenant to tenant in the index; a DISTINCT would read all of it.
+TENANTS = """
+WITH RECURSIVE t AS (
+    (SELECT tenant FROM penstock.runs ORDER BY tenant LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.tenant FROM penstock.runs r WHERE r.tenant > t.tenant ORDER BY r.tenant LIMIT 1)
+    FROM t WHERE t.tenant IS NOT NULL
+)
+SELECT tenant FROM t WHERE tenant IS NOT NULL"""
 
 RELEASE_QUARANTINE = """
 UPDATE penstock.runs

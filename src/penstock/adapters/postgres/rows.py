@@ -1,6 +1,8 @@
 """Between the port's values and the arrays and records of the driver."""
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ from penstock.ports.journal import (
     Claim,
     Flags,
     NewRun,
+    Payload,
     RunRow,
     Status,
     Stop,
@@ -59,16 +62,17 @@ def new_run_columns(runs: Sequence[NewRun]) -> list[list[object]]:
 
 
 def append_arguments(batches: Sequence[Batch], *, blocking: bool) -> list[object]:
-    """Arguments of ``penstock.append``. What no batch has is passed as NULL and costs the server nothing."""
+    """Arguments of ``penstock.append``. What no batch has is passed as NULL and costs the server nothing.
+
+    Raises:
+        ValueError: a hash that has not 32 bytes.
+    """
+    ends: list[int] = []
     summary: list[int] = []
     of: list[int] = []
     seq: list[int] = []
-    body: list[bytes] = []
+    bodies: list[bytes] = []
     hashes: list[bytes] = []
-    changes: list[tuple[object, ...]] = []
-    letters: list[tuple[object, ...]] = []
-    posts: list[tuple[object, ...]] = []
-    children: list[tuple[int, NewRun]] = []
     for number, batch in enumerate(batches, 1):
         said = batch.summary
         summary += (
@@ -83,8 +87,37 @@ def append_arguments(batches: Sequence[Batch], *, blocking: bool) -> list[object
         for row in batch.rows:
             of.append(number)
             seq.append(row.seq)
-            body.append(row.body)
+            bodies.append(row.body)
             hashes.append(row.hash)
+        ends.append(len(of))
+    sizes = [len(body) for body in bodies]
+    tenants = [batch.tenant for batch in batches]
+    return [
+        tenants[:1] if len(set(tenants)) == 1 else tenants,
+        [batch.run for batch in batches],
+        _numbers([batch.epoch for batch in batches]),
+        _numbers([batch.last_seq for batch in batches]),
+        _numbers([len(batch.rows) for batch in batches]),
+        _numbers(ends),
+        _numbers([int(batch.intent or bool(batch.children)) for batch in batches]),
+        _numbers(summary),
+        _numbers(of),
+        _numbers(seq),
+        _numbers(_starts(sizes)),
+        _numbers(sizes),
+        b"".join(bodies),
+        _joined(hashes),
+        blocking,
+        *_rare_arguments(batches),
+    ]
+
+
+def _rare_arguments(batches: Sequence[Batch]) -> list[object]:
+    changes: list[tuple[object, ...]] = []
+    letters: list[tuple[object, ...]] = []
+    posts: list[tuple[object, ...]] = []
+    children: list[tuple[int, NewRun]] = []
+    for number, batch in enumerate(batches, 1):
         move = batch.move
         if move is not None:
             changes.append((number, move.status.value, move.wake_at, move.waiting, move.outcome, move.code))
@@ -98,24 +131,57 @@ def append_arguments(batches: Sequence[Batch], *, blocking: bool) -> list[object
         if batch.children:
             children += [(number, child) for child in batch.children]
     return [
-        [batch.tenant for batch in batches],
-        [batch.run for batch in batches],
-        [batch.epoch for batch in batches],
-        [batch.last_seq for batch in batches],
-        [len(batch.rows) for batch in batches],
-        [batch.rows[-1].hash if batch.rows else None for batch in batches],
-        [batch.intent or bool(batch.children) for batch in batches],
-        summary,
-        of,
-        seq,
-        body,
-        hashes,
-        blocking,
         *(columns(changes, 6) if changes else [None] * 6),
         *(columns(letters, 2) if letters else [None] * 2),
         *(columns(posts, 6) if posts else [None] * 6),
         *(_child_columns(children) if children else [None] * 18),
     ]
+
+
+def payload_arguments(payloads: Sequence[Payload]) -> list[object]:
+    """Arguments of ``penstock.put_payloads``, in one order for all writers, so that two with the same addresses cannot
+    wait for each other in a circle.
+
+    Raises:
+        ValueError: an address that has not 32 bytes.
+    """
+    ordered = sorted(payloads, key=_payload_order)
+    subjects: dict[tuple[str, str], int] = {}
+    codecs: dict[str, int] = {}
+    of = [subjects.setdefault((payload.tenant, payload.subject), len(subjects) + 1) for payload in ordered]
+    codec = [codecs.setdefault(payload.codec, len(codecs) + 1) for payload in ordered]
+    stored = [len(payload.data) for payload in ordered]
+    return [
+        [tenant for tenant, _ in subjects],
+        [subject for _, subject in subjects],
+        list(codecs),
+        _numbers(of),
+        _numbers(codec),
+        _numbers([payload.size for payload in ordered]),
+        _numbers(_starts(stored)),
+        _numbers(stored),
+        _joined([payload.address for payload in ordered]),
+        b"".join([payload.data for payload in ordered]),
+    ]
+
+
+_payload_order = attrgetter("tenant", "subject", "address")
+
+
+def _numbers(values: list[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _starts(sizes: list[int]) -> list[int]:
+    """Where each piece begins in the joined bytes, counted from 1 as SQL does."""
+    return list(accumulate(sizes[:-1], initial=1)) if sizes else []
+
+
+def _joined(hashes: list[bytes]) -> bytes:
+    whole = b"".join(hashes)
+    if len(whole) != 32 * len(hashes) or any(len(item) != 32 for item in hashes):
+        raise ValueError("a hash or address has not 32 bytes")
+    return whole
 
 
 def _child_columns(children: list[tuple[int, NewRun]]) -> list[list[object]]:
@@ -128,8 +194,9 @@ def _child_columns(children: list[tuple[int, NewRun]]) -> list[list[object]]:
 def applied(record: Sequence[Any]) -> list[Applied]:
     """Answers from the record that ``penstock.append`` returned."""
     answers, letters, stops, at = record
+    plain = Applied(Answer.APPLIED, 0, None, at)
     return [
-        Applied(ANSWERS[answer], count, _STOPS[stop], at)
+        plain if answer == 1 and count == 0 and stop is None else Applied(ANSWERS[answer], count, _STOPS[stop], at)
         for answer, count, stop in zip(answers, letters, stops, strict=True)
     ]
 

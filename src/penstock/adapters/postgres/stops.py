@@ -16,11 +16,9 @@ from penstock.ports.journal import OpenIntent, Sealed, Stop
 
 T = TypeVar("T")
 
-WAIT_MS = 50
-"""Longest time that one try to seal may hold up the writers that queue behind it."""
-TRIES = 6
-"""Tries, with growing pauses, before the sessions in the way are named and terminated; and as many after."""
 PAUSE_SECONDS = 0.02
+PAUSE_MAX_SECONDS = 0.2
+"""Between tries: writers catch up."""
 TERMINATE_WAIT_SECONDS = 0.2
 
 
@@ -39,7 +37,7 @@ async def stop_run(
     while generation:
 
         async def stop_generation(runs: list[UUID] = generation) -> list[UUID]:
-            rows = await database.fetch(queries.STOP_RUNS, tenant, runs, stop.value, WAIT_MS)
+            rows = await database.fetch(queries.STOP_RUNS, tenant, runs, stop.value, database.settings.seal_wait_ms)
             return [row[0] for row in rows]
 
         found, blockers = await _insist(database, stop_generation, rows_too=True)
@@ -68,7 +66,7 @@ async def stop_all(database: Database, clock: Clock, tenant: str | None, actor: 
     await database.fetch(queries.ADD_CONTROL, control, tenant, None, Stop.KILL.value, actor, reason, None)
 
     async def seal() -> int:
-        at: int = await database.value(queries.SEAL, WAIT_MS)
+        at: int = await database.value(queries.SEAL, database.settings.seal_wait_ms)
         return at
 
     at, blockers = await _insist(database, seal, rows_too=False)
@@ -106,7 +104,7 @@ async def _insist(
     None and the blockers when that does not help.
     """
     began = wall_seconds()
-    result = await _try(action)
+    result = await _try(database, action)
     if result is not None:
         return result, []
     waited = wall_seconds() - began
@@ -118,22 +116,22 @@ async def _insist(
         except PenstockError as error:
             named.append(f"session {pid} could not be terminated: {error.what}")
     await asyncio.sleep(TERMINATE_WAIT_SECONDS)
-    result = await _try(action)
+    result = await _try(database, action)
     if result is not None:
         return result, []
     return None, named or ["no session could be named; look at pg_stat_activity"]
 
 
-async def _try(action: Callable[[], Awaitable[T]]) -> T | None:
+async def _try(database: Database, action: Callable[[], Awaitable[T]]) -> T | None:
     pause = PAUSE_SECONDS
-    for _ in range(TRIES):
+    for _ in range(database.settings.seal_tries):
         try:
             return await action()
         except JournalUnavailable as error:
             if not isinstance(error.__cause__, (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)):
                 raise
         await asyncio.sleep(pause)
-        pause *= 2
+        pause = min(pause * 1.5, PAUSE_MAX_SECONDS)
     return None
 
 

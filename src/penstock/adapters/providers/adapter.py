@@ -1,6 +1,7 @@
 """A pydantic-ai model behind our `Model` port: one wire call per request, every outcome a value or a `ModelError`."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Literal
@@ -52,9 +53,10 @@ _FINISHES: dict[str, Finish] = {
     "tool_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 _SIMULATED = (TestModel, FunctionModel)
-# Decided anew for each call; in a model object's own settings they are overridden, and so do no harm.
-_OVERRIDDEN = {"max_tokens", "timeout", "max_retries", "tool_choice"}
+# Sent anew with each call, so that they do no harm in a model object's own settings.
+_OVERRIDDEN = {"max_tokens", "timeout", "max_retries"}
 
 
 def library_model(name: str) -> LibraryModel:
@@ -78,14 +80,20 @@ def library_model(name: str) -> LibraryModel:
     except ImportError as error:
         raise _package_missing(name, error) from error
     except library_errors.UserError as error:
-        # The library's sentence names the environment variable; what follows it is advice for its own users.
-        what = error.message.split(" If you ")[0].strip()
-        if what.startswith("Unknown model"):
-            raise ModelUnknown(f"{what} ({name!r})") from error
-        raise ProviderInvalid(
-            f"the provider of {name!r} is not configured: {what}",
-            hint="set the environment variable it names, or use a simulated model to work offline",
-        ) from error
+        if error.message.startswith("Unknown model"):
+            raise ModelUnknown(f"the provider {provider!r} has no model {model!r}") from error
+        raise _not_configured(name, error.message) from error
+
+
+def _not_configured(name: str, message: str) -> ProviderInvalid:
+    """The library's sentence names the environment variables; what follows it is advice for its own users."""
+    variables = list(dict.fromkeys(_VARIABLE.findall(message)))
+    if not variables:
+        return ProviderInvalid(f"the provider of {name!r} is not configured: {message.split('. ', maxsplit=1)[0]}")
+    return ProviderInvalid(
+        f"the provider of {name!r} has no key: {' or '.join(variables)} is not set",
+        hint=f"set {variables[0]} in the environment of this process, or use a simulated model to work offline",
+    )
 
 
 def _tolerant(model: LibraryModel) -> LibraryModel:
@@ -113,7 +121,8 @@ class ProviderModel:
             ProviderInvalid: it would make more than one wire call per request, or its settings go past the gates.
         """
         inner = innermost(model)
-        if problem := check_extra({k: v for k, v in (model.settings or {}).items() if k not in _OVERRIDDEN}):
+        own = {**(inner.settings or {}), **(model.settings or {})}
+        if problem := check_extra({name: value for name, value in own.items() if name not in _OVERRIDDEN}):
             raise ProviderInvalid(problem, hint="make the model without this setting")
         self._model = model
         self._ours = ours

@@ -19,8 +19,10 @@ from penstock.adapters.providers.request import definitions
 from penstock.events.messages import Message, Part, Text, Thinking, ToolCall, ToolResult
 from penstock.ports.model import ToolSpec
 
-# Once a prompt. OpenAI primes every reply with 3 tokens (OpenAI cookbook, "How to count tokens with tiktoken").
-_PER_PROMPT = 64
+# Once a prompt. OpenAI primes every reply with 3 tokens (OpenAI cookbook, "How to count tokens with tiktoken"). At
+# Anthropic a forced tool adds up to 129 tokens to what the same prompt had with a free choice ("Tool use with Claude",
+# pricing), so that also a bound that is added to the provider's own count of an earlier call holds.
+_PER_PROMPT = {"openai": 64, "anthropic": 256, "other": 64}
 # OpenAI frames a message with 3 tokens, 4 with a name (same source); our merging adds at most a separator.
 _PER_MESSAGE = 16
 # A call or result: its frame; reasoning sent back as text is put into tags of at most 41 bytes.
@@ -53,13 +55,14 @@ class PromptBound:
         """``prepared``: the library rewrites the messages before it sends them (see the adapter)."""
         self._model = model
         self._prepared = prepared
-        self._once_for_tools = _ONCE_FOR_TOOLS[_family(model, prepared=prepared)]
+        family = _family(model, prepared=prepared)
+        self._once, self._once_for_tools = _PER_PROMPT[family], _ONCE_FOR_TOOLS[family]
         # By identity: a tool's schema is a dict. The tool is kept with its figure, so that no other gets its identity.
         self._tools: dict[int, tuple[ToolSpec, int]] = {}
 
     def __call__(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
         """At most so many input tokens."""
-        total = _PER_PROMPT
+        total = self._once
         for message in messages:
             total += _PER_MESSAGE
             for part in message.parts:

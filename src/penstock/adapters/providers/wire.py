@@ -102,7 +102,10 @@ class Wire:
         if ours and isinstance(retries, int):
             sdk.max_retries = retries = 0  # type: ignore[union-attr]
         ignores_setting = "max_retries" in self._model.unsupported_settings
-        self.setting_needed = retries != 0 and not ignores_setting
+        asks_for_some = bool(
+            (model.settings or {}).get("max_retries") or (self._model.settings or {}).get("max_retries")
+        )
+        self.setting_needed = (retries != 0 or asks_for_some) and not ignores_setting
         """Whether each request must say ``max_retries=0``: the SDK's client then makes a copy of itself."""
         guarded = self.guard()
         if ignores_setting and retries != 0 and not guarded and sdk is not None:

@@ -20,6 +20,7 @@ from penstock.kernel.clock import Clock, SystemClock
 from penstock.ports.model import ModelRequest, ModelResponse, Price, ToolSpec
 
 NAME = "simulated:support-desk"
+SPIRAL_MARK = "simulated_spiral"  # in a text's bag: the round of the spiral it belongs to, so that measuring can tell
 
 # OpenAI's list price of GPT-4o: 2.50 and 10.00 dollars per million tokens (a test compares it with genai-prices).
 PRICE = Price(input=2500.0, output=10_000.0, source="simulated; priced like openai:gpt-4o")
@@ -129,7 +130,8 @@ class SimulatedModel:
                 self._call(talk, number, call.name, _fitted(specs.get(call.name), call.args), call.broken)
                 for number, call in enumerate(move.calls)
             ]
-            return Message("assistant", [*([Text(move.text)] if move.text else []), *calls]), "tool_calls"
+            bag = {SPIRAL_MARK: move.spiral} if move.spiral else {}
+            return Message("assistant", [Text(move.text, bag), *calls]), "tool_calls"
         if request.output_tool is None:
             return Message("assistant", [Text(str(move.answer["reply"]))]), "stop"
         answer = _fitted(request.output_tool, move.answer)

@@ -50,6 +50,7 @@ class Move:
     text: str = ""
     calls: tuple[Call, ...] = ()
     answer: dict[str, Any] | None = None
+    spiral: int = 0  # which round of a spiral this is, from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Scene:
 def next_move(scene: Scene, *, must_answer: bool) -> Move:
     """The move that follows from the conversation so far. ``must_answer``: calls are forbidden."""
     if must_answer:
-        return _answer(scene)
+        return _answer(scene, cut_short=True)
     return (
         _look_up(scene)
         or _spiral(scene, late=False)
@@ -87,7 +88,7 @@ def next_move(scene: Scene, *, must_answer: bool) -> Move:
         or _write(scene)
         or _send(scene)
         or _spiral(scene, late=True)
-        or _answer(scene)
+        or _answer(scene, cut_short=False)
     )
 
 
@@ -125,7 +126,7 @@ def _spiral(scene: Scene, *, late: bool) -> Move | None:
         return None
     facts = next((call.text for call in talk.calls if call.status == "ok"), "nothing certain")
     text = doubt(scene.seed, talk.question, scene.guess.category, step, facts)
-    return Move(text, (_round(scene, step, late=late),))
+    return Move(text, (_round(scene, step, late=late),), spiral=step + 1)
 
 
 def _after(talk: Conversation, names: Iterable[str]) -> int:
@@ -222,7 +223,16 @@ _UNDONE = {
 }
 
 
-def _answer(scene: Scene) -> Move:
+def _left_to_do(scene: Scene, *, cut_short: bool) -> list[str]:
+    """Writes that were refused or failed, and the one that an agent that was cut short did not come to."""
+    talk = scene.talk
+    wanted = [call.name for call in talk.calls if call.name in _DONE]
+    if cut_short and scene.play.write in (FREEZE_CARD, REFUND):
+        wanted.append(scene.play.write)
+    return [name for name in dict.fromkeys(wanted) if not talk.succeeded(name)]
+
+
+def _answer(scene: Scene, *, cut_short: bool) -> Move:
     talk = scene.talk
     actions = list(
         dict.fromkeys(
@@ -239,5 +249,6 @@ def _answer(scene: Scene) -> Move:
             "reply": reply if isinstance(reply, str) else _reply(scene),
             "confidence": round(scene.guess.confidence, 3),
             "actions": actions,
+            "left_to_do": _left_to_do(scene, cut_short=cut_short),
         }
     )

@@ -76,10 +76,13 @@ $$;
 -- transaction has ended; the second statement then sees a tombstone that was committed before the lock was granted.
 -- The commit is not flushed: what refers to a payload (an append, a submission) commits later in the same log, and its
 -- flush, which is waited for, takes this one along.
--- One element of p_tenant and p_subject a subject; *_of is its position. Bytes come as one string, see append.
+--
+-- p_tenant and p_subject have one element a subject, p_codecs one a codec; p_of and p_codec are positions in them. Bytes
+-- come as one string with positions, see append.
 CREATE FUNCTION penstock.put_payloads(
-    p_tenant text[], p_subject text[],
-    p_of integer[], p_size integer[], p_from integer[], p_stored integer[], p_addresses bytea, p_data bytea
+    p_tenant text[], p_subject text[], p_codecs text[],
+    p_of integer[], p_codec integer[], p_size integer[], p_from integer[], p_stored integer[],
+    p_addresses bytea, p_data bytea
 ) RETURNS void
     LANGUAGE plpgsql VOLATILE
     SET plan_cache_mode = force_generic_plan
@@ -91,9 +94,9 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(penstock.erasure_lock());
     INSERT INTO penstock.payloads (tenant, subject, address, codec, size, data)
     SELECT p_tenant[n.i], p_subject[n.i], substring(p_addresses FROM n.k::integer * 32 - 31 FOR 32),
-           CASE WHEN n.stored < n.size THEN 'zstd' ELSE 'raw' END, n.size,
+           p_codecs[n.codec], n.size,
            substring(p_data FROM n.start FOR n.stored)
-    FROM unnest(p_of, p_size, p_from, p_stored) WITH ORDINALITY AS n(i, size, start, stored, k)
+    FROM unnest(p_of, p_codec, p_size, p_from, p_stored) WITH ORDINALITY AS n(i, codec, size, start, stored, k)
     WHERE NOT EXISTS (
         SELECT FROM penstock.subjects s
         WHERE s.tenant = p_tenant[n.i] AND s.subject = p_subject[n.i] AND s.erased_at IS NOT NULL

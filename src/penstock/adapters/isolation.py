@@ -1,6 +1,0 @@
-"""Where synchronous tools run: reads in threads, writes in processes that can be killed."""
-
-
-class ToolIsolation:
-    def __init__(self, max_threads: int, max_processes: int, result_max_bytes: int) -> None: ...
-    async def close(self) -> None: ...

@@ -1,0 +1,54 @@
+"""What waits in a log to become part of a batch."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from penstock.events import Event, ModelIntent, ModelOutcome, ToolIntent, ToolOutcome, kind_of
+from penstock.kernel.errors import EventTooLarge, PenstockError
+from penstock.ports.journal import Move, NewRun
+
+
+@dataclass(slots=True)
+class Rare:
+    """What few events bring along for their transaction."""
+
+    move: Move | None = None
+    children: list[NewRun] = field(default_factory=list)
+    consumed: list[str] = field(default_factory=list)
+
+
+class Entry:
+    """Something added and not yet durable. ``event`` is None for a change of the row alone."""
+
+    __slots__ = ("event", "future", "intent", "lazy", "rare")
+
+    def __init__(self, event: Event | None, future: asyncio.Future[None] | None, *, intent: bool, lazy: bool) -> None:
+        self.event = event
+        self.future = future
+        self.intent = intent
+        self.lazy = lazy
+        self.rare: Rare | None = None
+
+
+FAMILIES: dict[type[Event], tuple[str, bool]] = {
+    ToolIntent: ("tool", True),
+    ToolOutcome: ("tool", False),
+    ModelIntent: ("model", True),
+    ModelOutcome: ("model", False),
+}
+"""Kinds that open (True) or close a call in the outside world."""
+
+
+def too_large(event: Event, size: int, limit: int) -> EventTooLarge:
+    """The error for an event over its bound."""
+    return EventTooLarge(
+        f"a {kind_of(event)} has {size:,} bytes; the bound is {limit:,}",
+        hint="put what is large into a payload, or raise PENSTOCK_EVENT_MAX_BYTES",
+    )
+
+
+def fail(future: asyncio.Future[None] | None, error: PenstockError) -> None:
+    """Fail who waits, if somebody does."""
+    if future is not None and not future.done():
+        future.set_exception(error)
+        future.exception()  # the log's callbacks have told the holder; an unawaited future need not complain

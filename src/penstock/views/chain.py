@@ -1,0 +1,178 @@
+"""Audit: check what is stored against the hash chains, run by run, and name the first event that does not fit."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+
+from penstock.journal.chain import verify
+from penstock.journal.payloads import ref_address, unpack
+from penstock.kernel.errors import ChainBroken, EventUnreadable, RunUnknown
+from penstock.ports.journal import Journal, Payload, Row, RunFilter, RunRow, Status
+
+PAGE = 1000
+EVENTS_AT_A_TIME = 20_000
+TRIES = 5
+"""How often a run that is being written while it is read is read again."""
+
+
+@dataclass(slots=True, frozen=True)
+class Broken:
+    """A run whose record is not what was written. ``seq`` is the first event that does not fit; 0 = none in particular."""
+
+    tenant: str
+    run: UUID
+    agent: str
+    seq: int
+    problem: str
+    words: str
+
+
+@dataclass(slots=True)
+class Audit:
+    """What a verification found."""
+
+    runs: int = 0
+    events: int = 0
+    payloads: int = 0
+    erased: int = 0  # payloads whose subject was erased; the chain holds without them
+    broken: list[Broken] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.broken
+
+
+class _Payloads(msgspec.Struct):
+    payloads: dict[str, list[str]] = {}
+
+
+_refs = msgspec.json.Decoder(_Payloads)
+
+
+async def verify_run(journal: Journal, tenant: str, run: UUID, *, payloads: bool = True) -> Audit:
+    """Verify one run.
+
+    Raises:
+        RunUnknown: no such run for this tenant.
+    """
+    row = await journal.get_run(tenant, run)
+    if row is None:
+        raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
+    audit = Audit()
+    await _verify_batch(journal, [row], audit, payloads=payloads)
+    return audit
+
+
+async def verify_tenant(journal: Journal, tenant: str, audit: Audit | None = None, *, payloads: bool = True) -> Audit:
+    """Verify all runs of a tenant."""
+    audit = audit or Audit()
+    async for batch in _batches(journal, tenant):
+        await _verify_batch(journal, batch, audit, payloads=payloads)
+    return audit
+
+
+async def verify_everything(journal: Journal, *, payloads: bool = True) -> Audit:
+    """Verify all runs of all tenants."""
+    audit = Audit()
+    for tenant in await journal.tenants():
+        await verify_tenant(journal, tenant, audit, payloads=payloads)
+    return audit
+
+
+async def _batches(journal: Journal, tenant: str) -> AsyncIterator[list[RunRow]]:
+    """All runs of a tenant, newest first, in groups whose events fit into memory."""
+    before: UUID | None = None
+    while True:
+        page = await journal.list_runs(tenant, RunFilter(before=before), PAGE)
+        batch: list[RunRow] = []
+        events = 0
+        for row in page:
+            if batch and events + row.last_seq > EVENTS_AT_A_TIME:
+                yield batch
+                batch, events = [], 0
+            batch.append(row)
+            events += row.last_seq
+        if batch:
+            yield batch
+        if len(page) < PAGE:
+            return
+        before = page[-1].id
+
+
+async def _verify_batch(journal: Journal, rows: Sequence[RunRow], audit: Audit, *, payloads: bool) -> None:
+    tapes = await journal.tapes([(row.tenant, row.id) for row in rows])
+    for row in rows:
+        audit.runs += 1
+        tape = tapes.get((row.tenant, row.id), [])
+        audit.events += len(tape)
+        try:
+            tape = await _check_chain(journal, row, tape)
+            if payloads:
+                await _check_payloads(journal, row, tape, audit)
+        except ChainBroken as error:
+            seq, problem = int(error.fields.get("seq", 0)), str(error.fields.get("problem", ""))
+            audit.broken.append(Broken(row.tenant, row.id, row.agent, seq, problem, error.what))
+
+
+async def _check_chain(journal: Journal, row: RunRow, tape: list[Row]) -> list[Row]:
+    """The row and its events are read one after the other: a run that went on in between is read again."""
+    for _ in range(TRIES):
+        try:
+            verify(row.tenant, row.id, tape, row.head, row.last_seq)
+        except ChainBroken:
+            fresh = None if row.status is Status.ENDED else await journal.get_run(row.tenant, row.id)
+            if fresh is None or fresh.last_seq == row.last_seq:
+                raise
+            row = fresh
+            # No further than the row knows: what was appended since is for the next verification.
+            tape = [item for item in await _whole_tape(journal, row) if item.seq <= row.last_seq]
+        else:
+            return tape
+    return tape
+
+
+async def _whole_tape(journal: Journal, row: RunRow) -> list[Row]:
+    key = (row.tenant, row.id)
+    return (await journal.tapes([key]))[key]
+
+
+async def _check_payloads(journal: Journal, row: RunRow, tape: Sequence[Row], audit: Audit) -> None:
+    """Each payload must be what its event committed to; after an erasure there is none, and no key to test one with."""
+    first_use: dict[bytes, int] = {}
+    for item in tape:
+        for where in _addresses(row, item):
+            first_use.setdefault(where, item.seq)
+    if not first_use:
+        return
+    key = await journal.subject_key(row.tenant, row.subject)
+    wanted = list(first_use)
+    for start in range(0, len(wanted), PAGE):
+        part = wanted[start : start + PAGE]
+        stored = await journal.get_payloads(row.tenant, row.subject, part)
+        for where in part:
+            if where in stored:
+                audit.payloads += 1
+                _check_payload(row, first_use[where], stored[where], key)
+            elif key is None:
+                audit.erased += 1
+            else:
+                words = f"a payload of event {first_use[where]} of run {row.id} is not in the store"
+                raise ChainBroken(words, seq=first_use[where], problem="payload_missing")
+
+
+def _addresses(row: RunRow, item: Row) -> list[bytes]:
+    try:
+        return [ref_address(ref) for refs in _refs.decode(item.body).payloads.values() for ref in refs]
+    except (msgspec.DecodeError, UnicodeDecodeError, EventUnreadable) as error:
+        words = f"event {item.seq} of run {row.id} fits its chain but cannot be read: {error}"
+        raise ChainBroken(words, seq=item.seq, problem="unreadable") from error
+
+
+def _check_payload(row: RunRow, seq: int, payload: Payload, key: bytes | None) -> None:
+    try:
+        unpack(payload, key)
+    except (ChainBroken, EventUnreadable) as error:
+        words = f"a payload of event {seq} of run {row.id} is not what was recorded"
+        raise ChainBroken(words, seq=seq, problem="payload") from error

@@ -1,0 +1,158 @@
+"""Running a program in memory, and copying a run as if its worker had died at a given event."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from penstock.adapters.memory import MemoryJournal
+from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked, decode
+from penstock.journal.chain import verify
+from penstock.ports.agents import AgentDef
+from penstock.ports.journal import Row, Status
+from penstock.ports.model import Model
+from penstock.runs.client import Penstock
+from penstock.settings import Settings
+from penstock.wiring import assemble
+
+TENANT = "default"
+SETTINGS = Settings(poll_seconds=0.01, start_allowance_seconds=0.1, doubt_margin_seconds=0.1)
+LONG_AGO = 60_000_000  # microseconds: a copied tape is so old that every doubt may be settled at once
+
+
+@dataclass(slots=True)
+class Tape:
+    """A run as its journal holds it, with everything needed to continue it elsewhere."""
+
+    run: UUID
+    journal: MemoryJournal
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.journal._store.runs[TENANT, self.run].tape
+
+    @property
+    def events(self) -> list[Event]:
+        return [decode(row.body) for row in self.rows]
+
+    @property
+    def end(self) -> RunEnded:
+        last = self.events[-1]
+        assert isinstance(last, RunEnded), last
+        return last
+
+    def output(self) -> Any:
+        """The plain output, or what stands in its place."""
+        refs = self.end.payloads.get("output", [])
+        return [self.end.outcome, self.end.code, self.end.reason, self.payload(refs[0]) if refs else None]
+
+    def payload(self, ref: str) -> Any:
+        return msgspec.json.decode(self.payload_bytes(ref))
+
+    def payload_bytes(self, ref: str) -> bytes:
+        from penstock.journal.payloads import ref_address, unpack
+
+        run = self.journal._store.runs[TENANT, self.run]
+        return unpack(self.journal._store.payloads[TENANT, run.new.subject][ref_address(ref)])
+
+    def verify(self) -> None:
+        """Check the chain of this run and of all its children."""
+        for (tenant, run), stored in self.journal._store.runs.items():
+            verify(tenant, run, stored.tape, stored.head, stored.last_seq)
+
+
+@contextlib.asynccontextmanager
+async def open_on(
+    journal: MemoryJournal, agents: Iterable[AgentDef] = (), models: Iterable[Model] = (), settings: Settings = SETTINGS
+) -> AsyncIterator[Penstock]:
+    """A platform with a worker and a person who decides on a journal."""
+    async with assemble(journal, settings, agents=agents, models=models) as platform:
+        platform.start_worker("w")
+        person = asyncio.create_task(decide_all(platform))
+        try:
+            yield platform
+        finally:
+            person.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await person
+
+
+async def decide_all(platform: Penstock) -> None:
+    """A person who says no to every third thing and yes to the rest, at once."""
+    while True:
+        for approval in await platform.approvals():
+            x = approval.args.get("x", 0)
+            if approval.question == "did_it_happen":
+                raise AssertionError("nobody in these tests can tell")
+            with contextlib.suppress(Exception):
+                await platform.decide(approval, "deny" if x % 3 == 0 else "approve", actor="person")
+        await asyncio.sleep(0.002)
+
+
+async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
+    """Run an agent to its end in a journal of its own."""
+    journal = MemoryJournal()
+    async with open_on(journal, [agent]) as platform:
+        run = await platform.submit(agent, value, **options)
+        await platform.result(run, timeout_seconds=30)
+    return Tape(run, journal)
+
+
+def cut(tape: Tape, count: int) -> MemoryJournal:
+    """A copy that holds only the first ``count`` events of the run, as after a crash; its children begin anew.
+
+    Only children whose creation is still on the tape exist.
+    """
+    source = tape.journal._store
+    copy = MemoryJournal()
+    copy._store.payloads = {key: dict(known) for key, known in source.payloads.items()}
+    copy._store.subjects = dict(source.subjects)
+    kept = tape.rows[:count]
+    children = {getattr(decode(row.body), "child", None) for row in kept}
+    for (tenant, run), stored in source.runs.items():
+        if run == tape.run:
+            rows = kept
+        elif run in children:
+            rows = stored.tape[:1]
+        else:
+            continue
+        again = replace(
+            stored,
+            tape=[replace(row, at=row.at - LONG_AGO) for row in rows],
+            status=Status.QUEUED,
+            epoch=max(decode(row.body).epoch for row in rows),
+            wake_at=0,
+            claims=0,
+            worker=None,
+            inbox={},
+            consumed=set(),
+            stop=None,
+            outcome=None,
+            code="",
+            ended_at=None,
+            waiting=b"[]",
+        )
+        copy._store.runs[tenant, run] = again
+    return copy
+
+
+async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], settings: Settings = SETTINGS) -> Tape:
+    """Continue a copy of the run from its first ``count`` events to its end."""
+    journal = cut(tape, count)
+    async with open_on(journal, agents, settings=settings) as platform:
+        await platform.result(tape.run, timeout_seconds=30)
+    return Tape(tape.run, journal)
+
+
+def comings_and_goings(events: Iterable[Event]) -> list[Event]:
+    """Events without those that only say which worker had the run when."""
+    return [event for event in events if not isinstance(event, RunClaimed | RunParked | RunHandedBack)]
+
+
+def same_end(one: RunEnded, other: RunEnded) -> bool:
+    """Whether two last events say the same."""
+    return msgspec.structs.replace(one, at=0, seq=0, epoch=0) == msgspec.structs.replace(other, at=0, seq=0, epoch=0)
