@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from penstock.adapters.providers.adapter import ProviderModel
 
 SERVER_CHECK_SECONDS = 1.0
+SIMULATED_NAME = "simulated:support-desk"
 
 
 class Models:
@@ -48,6 +49,10 @@ class Models:
             ModelUnknown, ProviderInvalid: there is none, or it cannot be called from here.
         """
         model = self._known.get(name)
+        if model is None and name == SIMULATED_NAME:
+            from penstock.adapters.simulated import SimulatedModel
+
+            model = self._known[name] = SimulatedModel(seed=0)
         if model is None:
             if self._prices is None:
                 self._prices = PriceList.from_file(self._settings.prices_file)

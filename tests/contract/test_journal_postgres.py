@@ -39,7 +39,7 @@ class PostgresWorld(World):
 
 @pytest.fixture
 async def world(journal_dsn: str) -> AsyncIterator[PostgresWorld]:
-    journal = await open_journal(ConnectionSettings(journal_dsn, seal_tries=2))
+    journal = await open_journal(ConnectionSettings(journal_dsn, seal_tries=5))
     yield PostgresWorld(journal)
     await journal.close()
 
@@ -111,6 +111,29 @@ class TestRowLocks:
 
 
 class TestStops:
+    async def test_a_kill_is_sealed_only_when_appends_under_way_have_ended(
+        self, world: PostgresWorld, other: asyncpg.Connection
+    ) -> None:
+        """An append that has read the controls before the kill may still commit its intent: the kill waits for it."""
+        holder = await world.held()
+        opened = Summary(open_intents=1)
+        async with other.transaction():
+            await other.fetch(TestRowLocks.LOCK, holder.run)
+            batch = holder.batch(holder.intent(), intent=True, summary=opened)
+            appending = asyncio.create_task(world.journal.append([batch], blocking=True))
+            await _until_waiting(other)
+            sealing = asyncio.create_task(world.journal.stop_all("acme", "eve", "why"))
+            while not await world.journal.stopped("acme"):
+                await asyncio.sleep(0.005)
+            done, _ = await asyncio.wait({sealing}, timeout=0.15)
+            assert not done
+        assert (await appending)[0].answer is Answer.APPLIED
+        sealed = await sealing
+        assert sealed.sealed
+        assert [item.run for item in sealed.open_intents] == [holder.run]
+        holder.follow(batch)
+        assert (await holder.append(holder.intent("2"), intent=True)).answer is Answer.STOPPED
+
     async def test_a_stuck_append_is_terminated_and_the_kill_is_sealed(
         self, world: PostgresWorld, other: asyncpg.Connection
     ) -> None:

@@ -33,6 +33,7 @@ class MeteredModel(ScriptedModel):
         response = await super().request(request)
         assert response.used is not None
         nano = PRICE.of(response.used)
+        self._world.fate.reach("effect", n, "uncommitted")
         await self._world.ask("INSERT INTO world.model_calls VALUES ($1, $2)", _tag_of(request), nano)
         self._world.fate.reach("effect", n, "committed")
         return response

@@ -49,6 +49,9 @@ class Sealed:
     async def get_payloads(self, *args: Any) -> Any:
         return await self._inner.get_payloads(*args)
 
+    async def fetch_payloads(self, *args: Any) -> Any:
+        return await self._inner.fetch_payloads(*args)
+
 
 async def events_of(journal: Journal, run: UUID) -> list[Event]:
     """A run's events."""
@@ -68,20 +71,21 @@ async def check_record(penstock: Penstock, run: UUID) -> list[Event]:
     verify(TENANT, run, rows, row.head, row.last_seq)
     assert isinstance(events[-1], RunEnded)
     assert sum(isinstance(event, RunEnded) for event in events) == 1
-    _check_calls(events)
+    _check_calls(events, story(rows))
     await _check_replay(penstock, row, rows, events[-1])
     return events
 
 
-def _check_calls(events: list[Event]) -> None:
+def _check_calls(events: list[Event], where: str) -> None:
     """Every outcome follows its intent, once; nothing is attempted again before the last attempt was settled."""
     open_calls: dict[str, int] = {}
     for event in events:
         if isinstance(event, ToolIntent | ModelIntent):
-            assert event.path not in open_calls, f"{event.path} is attempted again while in doubt"
+            assert event.path not in open_calls, f"{event.path} is attempted again while in doubt\n{where}"
             open_calls[event.path] = event.attempt
         elif isinstance(event, ToolOutcome | ModelOutcome):
-            assert open_calls.pop(event.path, None) == event.attempt, f"an outcome without its intent at {event.path}"
+            attempt = open_calls.pop(event.path, None)
+            assert attempt == event.attempt, f"an outcome without its intent at {event.path}\n{where}"
         elif isinstance(event, ToolDoubted):
             assert open_calls.get(event.path) == event.attempt
 
@@ -122,6 +126,20 @@ async def _check_replay(penstock: Penstock, row: RunRow, rows: list[Row], end: R
     assert isinstance(again, RunEnded)
     same = ("outcome", "code", "reason", "missing", "needed", "payloads", "totals", "simulated")
     assert [getattr(again, name) for name in same] == [getattr(end, name) for name in same]
+
+
+def story(rows: Sequence[Row]) -> str:
+    """A tape in one line an event, for the message of a failed test."""
+    lines = []
+    for row in rows:
+        event = decode(row.body)
+        told = ("tool", "status", "again", "cause", "way", "decision", "reason", "failure")
+        words = [getattr(event, name, "") for name in told]
+        lines.append(
+            f"{row.seq:3} epoch {event.epoch} {row.at / 1e6 % 1000:8.3f} {type(event).__name__:18} {event.path:6} "
+            + " ".join(str(word) for word in words if word)
+        )
+    return "\n".join(lines)
 
 
 def asked_whether_it_happened(events: list[Event], name: str) -> int:

@@ -37,9 +37,10 @@ Stage = Literal["before", "after", "entry", "uncommitted", "committed"]
 
 @dataclass(frozen=True, slots=True)
 class Doom:
-    """Where a process ends, or stops: before or after its n-th append, or at a stage of its n-th effect."""
+    """Where a process ends, or stops: before or after its n-th append, at a stage of its n-th effect, at a stage of the
+    n-th call of one tool (``call:pay``), or before or after the append of a tool's n-th intent (``intent:pay``)."""
 
-    what: Literal["append", "effect"]
+    what: str
     n: int
     stage: Stage
     signal: int = signal.SIGKILL
@@ -91,7 +92,12 @@ class World:
     async def effect(self, tag: str, tool: str, context: Any, *, slow_seconds: float = 0.0) -> AsyncIterator[Any]:
         """One call of a tool: the block's statements and the counter are committed together."""
         n = self.fate.next_effect()
-        self.fate.reach("effect", n, "entry")
+
+        def reach(stage: Stage) -> None:
+            self.fate.reach("effect", n, stage)
+            self.fate.reach(f"call:{tool}", context.attempt, stage)
+
+        reach("entry")
         async with self.connection() as connection:
             call = (tag, tool, context.path, context.run, context.attempt)
             await connection.execute(
@@ -101,8 +107,8 @@ class World:
                 await asyncio.sleep(slow_seconds)
             async with connection.transaction():
                 yield connection
-                self.fate.reach("effect", n, "uncommitted")
-            self.fate.reach("effect", n, "committed")
+                reach("uncommitted")
+            reach("committed")
 
     @staticmethod
     async def count(connection: Any, tag: str, tool: str, context: Any) -> None:
@@ -117,8 +123,7 @@ class World:
             context.attempt,
         )
         await connection.execute(
-            "INSERT INTO world.counters VALUES ($1, $2, 1)"
-            " ON CONFLICT (tag, tool) DO UPDATE SET n = counters.n + 1",
+            "INSERT INTO world.counters VALUES ($1, $2, 1) ON CONFLICT (tag, tool) DO UPDATE SET n = counters.n + 1",
             tag,
             tool,
         )

@@ -29,7 +29,6 @@ class World:
     def __init__(self) -> None:
         self.effects: dict[str, int] = {}
         self.asked = 0
-        self.flaked: set[tuple[str, str]] = set()
 
     def effect(self, key: str) -> None:
         self.effects[key] = self.effects.get(key, 0) + 1
@@ -87,8 +86,7 @@ async def prohibited(x: int) -> None:
 async def flaky(x: int, context: ToolContext) -> int:
     """Fails the first time it is asked at each place."""
     world.asked += 1
-    if (place := (str(context.run), context.path)) not in world.flaked:
-        world.flaked.add(place)
+    if context.attempt == 1:
         raise TransientToolError("try again")
     return 7 * x
 

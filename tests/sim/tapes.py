@@ -98,7 +98,7 @@ async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
     journal = MemoryJournal()
     async with open_on(journal, [agent]) as platform:
         run = await platform.submit(agent, value, **options)
-        await platform.result(run, timeout_seconds=30)
+        await platform.result(run, timeout_seconds=5)
     return Tape(run, journal)
 
 
@@ -144,7 +144,7 @@ async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], settings: Se
     """Continue a copy of the run from its first ``count`` events to its end."""
     journal = cut(tape, count)
     async with open_on(journal, agents, settings=settings) as platform:
-        await platform.result(tape.run, timeout_seconds=30)
+        await platform.result(tape.run, timeout_seconds=5)
     return Tape(tape.run, journal)
 
 

@@ -1,5 +1,6 @@
 """`Agent`: instructions, a model, tools and a budget, run by the standard loop."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ class Agent(Definition):
         if can_escalate:
             self.specs.append(_escalate_spec())
         self.tools_digest = tools_digest(self.specs, self.output_tool)
-        super().__init__(name, budget, str, output or str, self._parts())
+        self._output_type = output or str
+        super().__init__(name, budget, str, self._output_type, self._parts())
 
     def _parts(self) -> list[str]:
         model = self.model if isinstance(self.model, str) else self.model.name
@@ -144,6 +146,13 @@ class Agent(Definition):
                 for item in error.errors(include_url=False, include_input=False)[:5]
             ]
             raise ValueError("; ".join(lines)) from error
+
+    def with_model(self, model: str | Model) -> "Agent":
+        """The same agent on another model; a release of its own."""
+        changed = copy.copy(self)
+        changed.model = model
+        Definition.__init__(changed, self.name, self.limits, str, self._output_type, changed._parts())
+        return changed
 
     def as_tool(self, *, name: str | None = None, description: str = "", budget: Budget | None = None) -> AgentTool:
         """This agent as a tool of another agent's model."""

@@ -123,13 +123,13 @@ def tool(
     def declare(inner: Callable[..., Any]) -> Tool[..., Any]:
         label = name or inner.__name__
         reads = effect == "read"
+        is_async = inspect.iscoroutinefunction(inner)
+        if not is_async and not reads:
+            check_sendable(label, inner)
         hints = _hints(label, inner)
         schema_model, key_param, context_param = _arguments(label, inner, hints)
         settle = in_doubt or ("idempotent" if reads else "escalate")
         _check(label, effect, settle, key_param, confirm, timeout_seconds, attempts)
-        is_async = inspect.iscoroutinefunction(inner)
-        if not is_async and not reads:
-            check_sendable(label, inner)
         spec = ToolSpec(label, inspect.getdoc(inner) or "", _schema(schema_model))
         returns = _returns(hints.get("return", Any))
         definition = ToolDef(

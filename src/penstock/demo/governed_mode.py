@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from penstock.demo.bank import Bank
 from penstock.demo.meter import MeteredModel
 from penstock.demo.result import ModeResult
 from penstock.demo.support import SupportDesk
 from penstock.demo.support_tools import BankTools
 from penstock.demo.world import World, measure
+from penstock.events import Waiting
 from penstock.kernel.clock import wall_seconds
 from penstock.ports.journal import Journal, RunFilter, RunRow, Status
 from penstock.ports.model import Model
@@ -20,6 +23,7 @@ from penstock.runs.submit import Request
 
 _LOOK_SECONDS = 0.1
 _PAGE = 1000
+_waiting = msgspec.json.Decoder(list[Waiting])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,12 @@ async def work_governed(
     seconds = wall_seconds() - began
     rows = {row.id: row for row in await _rows(platform.journal, platform.tenant, set(runs))}
     waiting = {number for number, run in enumerate(runs) if _waits_for_person(rows[run])}
-    approvals = [item for item in await platform.approvals() if item.run in rows]
     result = await measure(
         bank,
         world,
         metered.readings,
         waiting=waiting,
-        approvals=len(approvals),
+        approvals=sum(_approvals(row) for row in rows.values()),
         tool_calls=tools.calls,
         stopped={number for number, run in enumerate(runs) if rows[run].outcome == "exhausted"},
         wall_seconds=seconds,
@@ -73,6 +76,10 @@ async def dismiss(platform: Penstock, runs: Sequence[UUID]) -> None:
     for run in waiting:
         await platform.cancel(run, actor="demo", reason="only a measurement")
     await asyncio.gather(*(platform.result(run, timeout_seconds=60) for run in waiting))
+
+
+def _approvals(row: RunRow) -> int:
+    return sum(item.kind == "approval" for item in _waiting.decode(row.waiting))
 
 
 def _waits_for_person(row: RunRow) -> bool:

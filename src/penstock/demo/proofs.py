@@ -168,8 +168,8 @@ def _quick(settings: Settings, tenant: str) -> Settings:
     return dataclasses.replace(
         settings,
         tenant=tenant,
-        lease_seconds=2.0,
-        loop_block_max_seconds=2.0,
+        lease_seconds=4.0,
+        loop_block_max_seconds=4.0,
         poll_seconds=0.1,
         start_allowance_seconds=1.0,
         doubt_margin_seconds=0.2,

@@ -26,9 +26,9 @@ def render(result: DemoResult) -> RenderableType:
 
 
 def _headline(result: DemoResult) -> Text:
-    text = Text(f"{result.tickets} real tickets, worked three ways", style="bold")
+    text = Text(f"{result.tickets} tickets, worked three ways", style="bold")
     if result.simulated:
-        text.append(f" · simulated model {result.model}, priced like openai:gpt-4o: no money was spent", "yellow")
+        text.append(f" · {result.model}, priced like openai:gpt-4o; no money was spent", "yellow")
     else:
         text.append(f" · {result.model}", "not bold")
     text.append(f" · seed {result.seed}", "dim")
@@ -57,7 +57,7 @@ def _share(mode: ModeResult, outcome: Outcome) -> str:
 def _stopped(mode: ModeResult) -> str:
     if not mode.stopped_at:
         return f"{mode.spirals} · 0"
-    return f"{mode.spirals} · {len(mode.stopped_at)} at call {median(mode.stopped_at):.0f}"
+    return f"{mode.spirals} · {len(mode.stopped_at)} (at {median(mode.stopped_at):.0f})"
 
 
 _ROWS: tuple[tuple[str, Callable[[ModeResult], str]], ...] = (
@@ -69,7 +69,7 @@ _ROWS: tuple[tuple[str, Callable[[ModeResult], str]], ...] = (
     ("harmful", lambda mode: _share(mode, Outcome.HARMFUL)),
     ("waiting for a person", lambda mode: _share(mode, Outcome.WAITING)),
     ("lost: no reply, or the need not met", lambda mode: _share(mode, Outcome.LOST)),
-    ("spirals · stopped (median)", _stopped),
+    ("spirals · stopped (at median call)", _stopped),
     ("prohibited: attempted · executed", lambda mode: f"{mode.prohibited_attempted} · {mode.prohibited_executed}"),
     ("routing accuracy by the labels", lambda mode: "–" if mode.accuracy is None else f"{mode.accuracy:.1%}"),
     ("model calls · tool calls", lambda mode: f"{mode.model_calls:,} · {mode.tool_calls:,}"),

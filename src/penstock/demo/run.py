@@ -37,9 +37,9 @@ class Stage:
     progress: Progress
     code: str  # of this demo: begins the codes of its worlds
 
-    async def world(self, letter: str) -> World:
-        """A new bank with the customers of all tickets."""
-        return await found(self.bank, self.code + letter, self.tickets, self.options.seed, self.examples)
+    async def world(self, suffix: str) -> World:
+        """A new bank with the customers of all tickets. Suffixes are of one length, so that texts cost the same."""
+        return await found(self.bank, self.code + suffix, self.tickets, self.options.seed, self.examples)
 
     def model(self, rate: float) -> Model:
         """A new model: the simulated one with that spiral rate, or the provider's."""
@@ -64,7 +64,7 @@ async def run_demo(
     if options.model is not None:
         Models(settings).find(options.model)
     async with _open_stage(options, tickets, settings, progress or NoProgress()) as stage:
-        modes, main = await _three_modes(stage, options.spiral_rate, TENANT, "")
+        modes, main = await _three_modes(stage, options.spiral_rate, "m", TENANT, "")
         sweep = await _sweep(stage, modes) if options.sweep and options.model is None else ()
         proofs: dict[str, Proof] = {}
         if options.proofs:
@@ -110,7 +110,9 @@ async def _open_stage(
         yield Stage(options, tickets, settings, bank, examples, progress, token_bytes(3).hex())
 
 
-async def _three_modes(stage: Stage, rate: float, tenant: str, title: str) -> tuple[dict[str, ModeResult], Governed]:
+async def _three_modes(
+    stage: Stage, rate: float, mark: str, tenant: str, title: str
+) -> tuple[dict[str, ModeResult], Governed]:
     modes: dict[str, ModeResult] = {}
     count = len(stage.tickets)
     for name, words, steps in (
@@ -119,18 +121,18 @@ async def _three_modes(stage: Stage, rate: float, tenant: str, title: str) -> tu
     ):
         modes[name] = await work_plainly(
             stage.bank,
-            await stage.world(f"{name[0]}{round(rate * 100):03d}"),
+            await stage.world(f"{name[0]}{mark}"),
             stage.model(rate),
             max_steps=steps,
             concurrency=stage.options.concurrency,
             advance=stage.progress.stage(f"{title}{words}", count),
         )
-    governed = await _govern(stage, rate, tenant, stage.progress.stage(f"{title}under Penstock", count))
+    governed = await _govern(stage, rate, mark, tenant, stage.progress.stage(f"{title}under Penstock", count))
     return {**modes, "governed": governed.result}, governed
 
 
-async def _govern(stage: Stage, rate: float, tenant: str, advance: Callable[[int], None]) -> Governed:
-    world = await stage.world(f"g{round(rate * 100):03d}")
+async def _govern(stage: Stage, rate: float, mark: str, tenant: str, advance: Callable[[int], None]) -> Governed:
+    world = await stage.world(f"g{mark}")
     settings = dataclasses.replace(stage.settings, tenant=tenant)
     # The release must tell desks of different demos and rates apart, or their workers would take each other's runs.
     extra = {"world": world.code} if stage.options.model is None else None
@@ -143,9 +145,9 @@ async def _govern(stage: Stage, rate: float, tenant: str, advance: Callable[[int
 
 async def _sweep(stage: Stage, known: dict[str, ModeResult]) -> tuple[SweepPoint, ...]:
     points = []
-    for rate in SWEEP_RATES:
+    for number, rate in enumerate(SWEEP_RATES):
         modes = known
         if rate != stage.options.spiral_rate:
-            modes, _ = await _three_modes(stage, rate, f"{TENANT}-sweep", f"{rate:.0%} spirals, ")
+            modes, _ = await _three_modes(stage, rate, str(number), f"{TENANT}-sweep", f"{rate:.0%} spirals, ")
         points.append(SweepPoint(rate, modes))
     return tuple(points)

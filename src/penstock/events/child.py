@@ -26,3 +26,4 @@ class ChildOutcome(Event, tag="child.outcome"):
     code: str = ""
     reason: str = ""
     totals: Totals = Totals()
+    simulated: bool = False  # a simulated model took part in it

@@ -27,6 +27,8 @@ from penstock.settings import Settings
 
 E = TypeVar("E", bound=Event)
 
+_UNCLAIMED = "unclaimed "
+
 
 class RunFault(PenstockError):
     """Why the engine ends a run by itself; becomes the run's outcome whatever the agent's code does."""
@@ -82,8 +84,9 @@ class RunContext:
         """What was used, as the agent may see them: they change only when an outcome is released, so they replay."""
         self.fault: PenstockError | None = None
         self.letters: dict[str, Letter] = {}
-        self.letter_waits: dict[str, asyncio.Future[Letter | None]] = {}
+        self.letter_waits: dict[str, asyncio.Future[None]] = {}
         self._taken: set[str] = set()
+        self._journalled: set[str] = set()
         self.patches: dict[str, bool] = {}
         self.unsettled: set[str] = set()
         """Paths of writes that may or may not have happened."""
@@ -268,20 +271,20 @@ class RunContext:
             if left is not None and left <= 0:
                 return None
             wait = self.letter_waits[key] = self.schedule.loop.create_future()
-            timer = self.schedule.loop.call_later(left, _wake, wait) if left is not None else None
+            timer = self.schedule.loop.call_later(left, self._wake, wait) if left is not None else None
             self.schedule.rest()
             try:
                 await wait
             except asyncio.CancelledError:
                 if self.fault is None:
-                    self.schedule.wake()
+                    if wait.cancelled():
+                        self.schedule.wake()
                     raise
                 await self.schedule.loop.create_future()
             finally:
                 self.letter_waits.pop(key, None)
                 if timer is not None:
                     timer.cancel()
-            self.schedule.wake()
 
     def post(self, letter: Letter) -> None:
         """A letter has come; the inbox shows it again and again until its record is durable."""
@@ -289,20 +292,37 @@ class RunContext:
             return
         self.letters[letter.dedup] = letter
         wait = self.letter_waits.get(letter.dedup)
-        if wait is not None and not wait.done():
+        if wait is not None:
+            self._wake(wait)
+
+    def _wake(self, wait: "asyncio.Future[None]") -> None:
+        """In flight from now on, not from when the waiting task runs: in between the run must not park."""
+        if not wait.done():
+            self.schedule.wake()
             wait.set_result(None)
 
     def unclaimed(self) -> list[Letter]:
-        """Letters that no call waits for; they are journalled when the run parks, so that they do not wake it again."""
-        letters, self.letters = list(self.letters.values()), {}
-        self._taken.update(letter.dedup for letter in letters)
+        """Letters that no call waits for; they are journalled when the run parks, so that they do not wake it again.
+
+        The next holder finds them on the tape: a call that is held up by a doubt may still come to wait for one.
+        """
+        letters = [letter for letter in self.letters.values() if letter.dedup not in self._journalled]
+        self._journalled.update(letter.dedup for letter in letters)
         return letters
+
+    async def take_up_unclaimed(self) -> None:
+        """Put the letters that earlier holders journalled where calls look for them."""
+        for event in self.tape.events:
+            if isinstance(event, MessageReceived) and event.topic.startswith(_UNCLAIMED):
+                body = await self.load(event.payloads["body"][0])
+                self._journalled.add(event.dedup)
+                self.post(Letter(event.dedup, event.topic.removeprefix(_UNCLAIMED), body, event.at))
 
     def unclaimed_event(self, letter: Letter) -> MessageReceived:
         """The record of such a letter."""
         return self.event(
             MessageReceived,
-            topic=f"unclaimed {letter.kind}",
+            topic=_UNCLAIMED + letter.kind,
             dedup=letter.dedup,
             payloads={"body": [self.log.payload(letter.body)]},
         )
@@ -374,8 +394,3 @@ class RunContext:
         """A threshold was reached: say by which limit."""
         name, used, of = dominant_limit(self.facts)
         self.log.add(self.event(LimitReached, path, limit=name, level=level, used=used, of=of))
-
-
-def _wake(wait: "asyncio.Future[Letter | None]") -> None:
-    if not wait.done():
-        wait.set_result(None)

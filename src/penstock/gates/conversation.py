@@ -8,6 +8,9 @@ from penstock.events.messages import Message, encode_message
 from penstock.journal.log import RunLog
 from penstock.ports.model import Model, ToolSpec
 
+_ANSWER_FRAME = Message("assistant", [])
+"""What surrounds an answer when it is sent back; its own tokens were counted when it came."""
+
 
 class Conversation:
     """Messages in order, with their commitments, a running digest, and a bound on their tokens."""
@@ -55,7 +58,7 @@ class Conversation:
         if self._counted is not None:
             count, answer, tokens = self._counted
             if len(self.messages) > count and self.messages[count] is answer:
-                return tokens + model.prompt_bound(self.messages[count + 1 :], ())
+                return tokens + model.prompt_bound([_ANSWER_FRAME, *self.messages[count + 1 :]], ())
         return model.prompt_bound(self.messages, tools)
 
     def head(self) -> list[Message]:

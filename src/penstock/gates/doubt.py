@@ -7,11 +7,11 @@ and ``escalate`` asks a person. A worker that was overtaken leaves its late outc
 """
 
 import asyncio
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
-from penstock.events import Failure, ToolDoubted, ToolIntent, ToolOutcome, Waiting
+from penstock.events import ApprovalDecided, Event, Failure, ToolDoubted, ToolIntent, ToolOutcome, Waiting
 from penstock.gates.approval import ask
 from penstock.gates.context import Call, RunContext
 from penstock.ports.tools import IdempotencyKey, ToolDef
@@ -40,7 +40,11 @@ async def settle(
     ctx.unsettled.add(call.path)
     committed = ctx.tape.committed.get(intent.seq, 0) or ctx.now()
     settle_at = committed + intent.allowance + intent.timeout + int(ctx.services.settings.doubt_margin_seconds * 1e6)
-    if not isinstance(call.last, ToolDoubted):
+    since = call.recorded[call.recorded.index(intent) + 1 :]
+    told = next((event.decision for event in since if _is_told(event)), None)
+    if told is not None:
+        return _by_person(ctx, call, intent, happened=told == "happened")
+    if not any(isinstance(event, ToolDoubted) for event in since):
         doubted = ctx.event(
             ToolDoubted,
             call.path,
@@ -80,7 +84,15 @@ async def settle(
         if happened is not None:
             status = "happened" if happened else "did_not_happen"
             return _conclude(ctx, call, intent, status, again=not happened, settled_by="confirm")
-    happened = await _ask_person(ctx, call, tool, args)
+    return _by_person(ctx, call, intent, happened=await _ask_person(ctx, call, tool, args))
+
+
+def _is_told(event: Event) -> TypeGuard[ApprovalDecided]:
+    """Whether a person said what became of the call."""
+    return isinstance(event, ApprovalDecided) and event.decision in ("happened", "did_not_happen")
+
+
+def _by_person(ctx: RunContext, call: Call, intent: ToolIntent, *, happened: bool) -> tuple[ToolOutcome, bytes]:
     status = "happened" if happened else "did_not_happen"
     return _conclude(ctx, call, intent, status, again=not happened, settled_by="person")
 
@@ -88,7 +100,7 @@ async def settle(
 async def _ask_person(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any]) -> bool:
     while True:
         decided = await ask(ctx, call, tool, args, question="did_it_happen", verdicts=[], seconds=0)
-        if decided.decision in ("happened", "did_not_happen"):
+        if _is_told(decided):
             return decided.decision == "happened"
 
 

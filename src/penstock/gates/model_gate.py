@@ -43,7 +43,7 @@ async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
     conversation = asked.conversation
     conversation.commit(ctx.log)
     extra = stable_json([asked.tools_digest, asked.purpose, asked.settings.max_tokens, asked.settings.temperature])
-    call = ctx.enter("model", asked.model.name, conversation.digest(extra))
+    call = ctx.enter("model", asked.model.name, conversation.digest(extra), shown=conversation.messages)
     last = call.last
     if last is not None and not isinstance(last, ModelIntent) and not getattr(last, "again", False):
         return await _replay(ctx, call, asked)

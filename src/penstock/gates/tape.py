@@ -1,7 +1,7 @@
 """The tape: what a run's journal says happened, arranged for giving it back call by call."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock.events import (
@@ -26,7 +26,6 @@ from penstock.events import (
     RunSubmitted,
     TimerFired,
     TimerSet,
-    ToolDoubted,
     ToolIntent,
     ToolOutcome,
     VerdictRecorded,
@@ -66,6 +65,16 @@ def is_last(event: Event) -> bool:
     if isinstance(event, ApprovalDecided):
         return event.decision in NOT_APPROVED
     return isinstance(event, _ALWAYS_LAST)
+
+
+def is_in_doubt(events: Sequence[Event]) -> bool:
+    """Whether a call's last attempt has no outcome yet, whatever was asked about it since."""
+    for event in reversed(events):
+        if isinstance(event, ModelIntent | ToolIntent):
+            return True
+        if isinstance(event, ModelOutcome | ToolOutcome):
+            return False
+    return False
 
 
 def identity_of(event: Event) -> Identity | None:
@@ -119,8 +128,7 @@ class Tape:
         if not self.events or not isinstance(self.events[0], RunSubmitted):
             raise EventUnreadable("the run's first event is not its submission")
         self.submitted: RunSubmitted = self.events[0]
-        self.doubts = {path for path, events in self.calls.items() if isinstance(events[-1], ModelIntent | ToolIntent)}
-        self.doubts |= {path for path, events in self.calls.items() if isinstance(events[-1], ToolDoubted)}
+        self.doubts = {path for path, events in self.calls.items() if is_in_doubt(events)}
 
     @property
     def ended(self) -> RunEnded | None:

@@ -10,7 +10,6 @@ from penstock.events import (
     ApprovalDecided,
     Failure,
     RuleVerdict,
-    ToolDoubted,
     ToolIntent,
     ToolOutcome,
     VerdictRecorded,
@@ -20,7 +19,7 @@ from penstock.gates.context import Call, RunContext
 from penstock.gates.doubt import LateOutcome, settle
 from penstock.gates.ledger import first_ref
 from penstock.gates.retry import may_retry, pause_seconds
-from penstock.gates.tape import NOT_APPROVED
+from penstock.gates.tape import NOT_APPROVED, is_in_doubt
 from penstock.gates.tool_run import Result, run_tool
 from penstock.kernel.canonical import check_plain, digest
 from penstock.kernel.errors import ClaimLost, InputInvalid
@@ -103,7 +102,7 @@ def _storable(raw: str | dict[str, Any]) -> str:
 
 async def _live(ctx: RunContext, call: Call, asked: _Asked) -> ToolReturn:
     """From where the tape ends: settle a doubt, get permission, then attempt."""
-    if isinstance(call.last, ToolIntent | ToolDoubted):
+    if is_in_doubt(call.recorded):
         tool = asked.tool
         assert tool is not None
         outcome, data = await settle(ctx, call, tool, asked.args, "crash")

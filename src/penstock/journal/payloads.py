@@ -4,6 +4,7 @@ The address is at once where a payload is found, a commitment that hides it (wit
 a guess), and a proof against change (with the key anybody can recompute it).
 """
 
+import asyncio
 import binascii
 import hmac
 import threading
@@ -13,13 +14,16 @@ from collections.abc import Iterable
 import zstandard
 
 from penstock.kernel.errors import ChainBroken, EventUnreadable, PayloadMissing
-from penstock.ports.journal import Journal, Payload
+from penstock.ports.journal import Journal, Payload, PayloadKey
 
 COMPRESS_FROM = 256
 """Bytes from which compression is tried. Below, zstd's frame and the time cost more than they save."""
 LEVEL = 3
 MAX_SIZE = 256 * 1024 * 1024
 """No payload is expanded beyond this, whatever its row says."""
+
+FETCH_AT_ONCE = 500
+"""Payloads of one request to the store, at most."""
 
 _local = threading.local()  # zstd contexts are costly to make and not safe to share between threads
 
@@ -109,6 +113,9 @@ def _decompressor() -> zstandard.ZstdDecompressor:
 class PayloadReader:
     """Reads payloads, and keeps the last ones used in memory.
 
+    What many runs ask for in the same step of the event loop is read in one request: a worker that has claimed a
+    hundred runs reads their inputs at once.
+
     Args:
         journal: where they are.
         capacity: bytes kept, at most; larger payloads than that pass through.
@@ -117,8 +124,10 @@ class PayloadReader:
     def __init__(self, journal: Journal, capacity: int = 64 * 1024 * 1024) -> None:
         self._journal = journal
         self._capacity = capacity
-        self._held: OrderedDict[tuple[str, str, bytes], bytes] = OrderedDict()
+        self._held: OrderedDict[PayloadKey, bytes] = OrderedDict()
         self._size = 0
+        self._asked: dict[PayloadKey, asyncio.Future[bytes]] = {}
+        self._fetching: set[asyncio.Task[None]] = set()
 
     async def read(self, tenant: str, subject: str, where: bytes) -> bytes:
         """One payload's data.
@@ -126,8 +135,12 @@ class PayloadReader:
         Raises:
             PayloadMissing: not there: erased, lost, or another tenant's or subject's.
         """
-        found = await self.read_many(tenant, subject, (where,))
-        return found[where]
+        key = (tenant, subject, where)
+        data = self._held.get(key)
+        if data is not None:
+            self._held.move_to_end(key)
+            return data
+        return await asyncio.shield(self._ask(key))
 
     async def read_many(self, tenant: str, subject: str, wanted: Iterable[bytes]) -> dict[bytes, bytes]:
         """The data of several payloads by address, in one request to the store.
@@ -135,30 +148,64 @@ class PayloadReader:
         Raises:
             PayloadMissing: one of them is not there.
         """
-        found: dict[bytes, bytes] = {}
-        absent = []
-        for where in dict.fromkeys(wanted):
-            data = self._held.get((tenant, subject, where))
-            if data is None:
-                absent.append(where)
-            else:
-                self._held.move_to_end((tenant, subject, where))
-                found[where] = data
-        if absent:
-            stored = await self._journal.get_payloads(tenant, subject, absent)
-            for where in absent:
-                if where not in stored:
-                    raise PayloadMissing(f"payload {ref_text(where)} of subject {subject!r} is not in the store")
-                found[where] = data = unpack(stored[where])
-                self._hold((tenant, subject, where), data)
-        return found
+        addresses = list(dict.fromkeys(wanted))
+        data = await asyncio.gather(*(self.read(tenant, subject, where) for where in addresses))
+        return dict(zip(addresses, data, strict=True))
 
     def forget(self, tenant: str, subject: str) -> None:
         """Drop what is held of a subject that was erased."""
         for key in [key for key in self._held if key[:2] == (tenant, subject)]:
             self._size -= len(self._held.pop(key))
 
-    def _hold(self, key: tuple[str, str, bytes], data: bytes) -> None:
+    def _ask(self, key: PayloadKey) -> "asyncio.Future[bytes]":
+        future = self._asked.get(key)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            if not self._asked:
+                loop.call_soon(self._fetch_asked)
+            future = self._asked[key] = loop.create_future()
+        return future
+
+    def _fetch_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        task = asyncio.get_running_loop().create_task(self._fetch(asked))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+
+    async def _fetch(self, asked: "dict[PayloadKey, asyncio.Future[bytes]]") -> None:
+        keys = list(asked)
+        try:
+            for start in range(0, len(keys), FETCH_AT_ONCE):
+                part = keys[start : start + FETCH_AT_ONCE]
+                stored = await self._journal.fetch_payloads(part)
+                for key in part:
+                    self._answer(asked[key], key, stored.get(key))
+        except BaseException as error:
+            for future in asked.values():
+                if not future.done():
+                    future.set_exception(
+                        error if isinstance(error, Exception) else PayloadMissing("the read was cut off")
+                    )
+            if not isinstance(error, Exception):
+                raise
+
+    def _answer(self, future: "asyncio.Future[bytes]", key: PayloadKey, payload: Payload | None) -> None:
+        if future.done():
+            return
+        if payload is None:
+            future.set_exception(
+                PayloadMissing(f"payload {ref_text(key[2])} of subject {key[1]!r} is not in the store")
+            )
+            return
+        try:
+            data = unpack(payload)
+        except EventUnreadable as error:
+            future.set_exception(error)
+            return
+        self._hold(key, data)
+        future.set_result(data)
+
+    def _hold(self, key: PayloadKey, data: bytes) -> None:
         if len(data) > self._capacity or key in self._held:
             return
         self._held[key] = data

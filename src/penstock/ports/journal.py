@@ -14,6 +14,9 @@ from penstock.kernel.errors import PenstockError
 RunKey = tuple[str, UUID]
 """``(tenant, run id)``: nothing is ever looked up without its tenant."""
 
+PayloadKey = tuple[str, str, bytes]
+"""``(tenant, subject, address)``."""
+
 
 class Answer(StrEnum):
     """What an append said of one run's batch."""
@@ -339,6 +342,10 @@ class Journal(Protocol):
 
     async def ensure_subject(self, tenant: str, subject: str, key: bytes) -> bytes:
         """The key of a named subject: the stored one, or ``key`` (32 random bytes), which is stored then."""
+        ...
+
+    async def fetch_payloads(self, wanted: Sequence[PayloadKey]) -> dict[PayloadKey, Payload]:
+        """Those that exist, of many subjects in one request: what a worker reads when it claims a batch of runs."""
         ...
 
     async def subject_key(self, tenant: str, subject: str) -> bytes | None:

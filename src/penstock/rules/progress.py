@@ -6,7 +6,7 @@ from penstock.rules.budget import MUST_ANSWER, WRAP_UP
 from penstock.rules.verdict import PastCall
 
 NUDGE_AFTER = 4  # calls in a row that brought nothing new
-STOP_AFTER = 8
+STOP_AFTER = 5  # before `repeats.STOP_REPEATS` ends the run: who repeats one call is first made to answer
 
 
 def level(past: Sequence[PastCall]) -> int:

@@ -65,12 +65,14 @@ class Penstock:
         """Drain the worker, write what is queued, give connections back."""
         if self.worker is not None:
             self.worker.drain()
-        if self._working is not None:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._working
-        await self.writer.close()
-        for closer in self._closers:
-            await closer()
+        try:
+            if self._working is not None:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._working
+        finally:
+            await self.writer.close()
+            for closer in self._closers:
+                await closer()
 
     def start_worker(self, name: str) -> Worker:
         """Work on runs in this process, in the background; see `Worker`."""

@@ -1,6 +1,7 @@
 """Executing one claim: run the agent against its tape, then live, until it ends, parks, or the claim is lost."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from penstock.kernel.errors import (
     Divergence,
     Escalation,
     EventUnreadable,
+    InputTooLarge,
     PayloadMissing,
     PenstockError,
 )
@@ -147,6 +149,7 @@ class Execution:
                 )
             if ctx.fault is None:
                 data = await ctx.load(ctx.tape.submitted.payloads["input"][0])
+                await ctx.take_up_unclaimed()
                 root = ctx.schedule.begin("", context)
                 result = await root.drive(_body(agent, Run(ctx), agent.read_input(data)))
                 if result is UNWOUND:
@@ -380,5 +383,6 @@ async def _side_by_side(ctx: RunContext, error: PenstockError) -> dict[str, list
     attempted = error.fields.get("attempted_args")
     refs = {name: list(refs) for name, refs in error.fields.get("recorded_payloads", {}).items()}
     if attempted is not None:
-        refs["attempted"] = [ctx.args_ref(attempted)]
+        with contextlib.suppress(InputTooLarge):  # the words must be stored in any case
+            refs["attempted"] = [ctx.args_ref(attempted)]
     return refs

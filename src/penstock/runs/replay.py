@@ -22,11 +22,11 @@ from penstock.gates.context import RunContext, Services
 from penstock.gates.schedule import Schedule
 from penstock.gates.tape import Tape
 from penstock.journal.log import RunLog
-from penstock.journal.payloads import PayloadReader, ref_address
+from penstock.journal.payloads import PayloadReader, ref_address, unpack
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.errors import AgentUnknown, Divergence, PayloadMissing, PenstockError, RunUnknown
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import Answer, Applied, Batch, Claim, Journal, Payload, Row, RunRow
+from penstock.ports.journal import Answer, Applied, Batch, Claim, Journal, Payload, PayloadKey, Row, RunRow
 from penstock.ports.model import ModelRequest, ModelResponse, Price, ToolSpec
 from penstock.ports.tools import ToolDef
 from penstock.runs.divergence import DivergenceReport, ending, report
@@ -131,7 +131,7 @@ async def _compare(
         return await report(execution.diverged, execution.tape, reader, subject)
     reached = execution.reached
     if end is None:
-        return None if reached is None else _ends_early(reached)
+        return None  # a worker that died just before it could write the end leaves such a tape
     if reached is not None:
         outputs = (await _output(end, reader, subject), execution.scratch.output(reached))
         return ending(end, reached, outputs)
@@ -146,12 +146,6 @@ async def _compare(
         recorded=f"{end.outcome} {end.reason}".strip(),
         attempted=f"a call at {at}",
     )
-
-
-def _ends_early(reached: RunEnded) -> DivergenceReport | None:
-    """A run whose worker died just before the last event would be written ends here, and that is right."""
-    del reached
-    return None
 
 
 async def _output(end: RunEnded, reader: PayloadReader, subject: str) -> Any:
@@ -311,10 +305,11 @@ class _Scratch(MemoryJournal):
     async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
         return await self._source.get_payloads(tenant, subject, addresses)
 
+    async def fetch_payloads(self, wanted: Sequence[PayloadKey]) -> dict[PayloadKey, Payload]:
+        return await self._source.fetch_payloads(wanted)
+
     def output(self, end: RunEnded) -> Any:
         """The output of an end that was written here."""
-        from penstock.journal.payloads import unpack
-
         refs = end.payloads.get("output")
         payload = self._put.get(ref_address(refs[0])) if refs else None
         return msgspec.json.decode(unpack(payload)) if payload else None

@@ -16,6 +16,7 @@ from penstock.ports.journal import Claim, Journal, RunKey
 from penstock.runs.executor import Execution
 from penstock.runs.lease import LeaseKeeper
 
+ABANDON_SECONDS = 0.5  # for runs to be put away in order when the worker must end
 TAINT_LIMIT = 1  # agents that refused to be closed before the worker drains
 
 
@@ -43,6 +44,7 @@ class Worker:
         self.on_ended: Callable[[UUID], None] = lambda run: None
         self.running: dict[RunKey, Execution] = {}
         self.tainted = 0
+        self.enlisted = asyncio.Event()  # the journal has accepted the name
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
         self._freed = asyncio.Event()
@@ -56,17 +58,20 @@ class Worker:
         """
         settings = self.services.settings
         await self.services.journal.enlist(self.id, self.name, settings.lease_seconds)
+        self.enlisted.set()
         keeper = self._keeper()
-        flags = asyncio.create_task(self._watch_flags())
+        watchers = [asyncio.create_task(self._watch_flags())]
+        if keeper is None:
+            watchers.append(asyncio.create_task(self._renew_here()))
         try:
             await self._claim_until_drained()
             await self._finish_running()
         finally:
-            flags.cancel()
+            for watcher in watchers:
+                watcher.cancel()
             if keeper is not None:
                 await keeper.stop()
-            for task in list(self._tasks):
-                task.cancel()
+            await self._abandon_running()
             with contextlib.suppress(JournalError):
                 if not self._lease_lost:
                     await self.services.journal.retire(self.id)
@@ -89,6 +94,12 @@ class Worker:
         )
         keeper.start()
         return keeper
+
+    async def _renew_here(self) -> None:
+        settings = self.services.settings
+        while await self.services.journal.renew(self.id, settings.lease_seconds):
+            await self.services.clock.sleep(settings.lease_seconds / 3)
+        self._lose_lease()
 
     def _lose_lease(self) -> None:
         """Others may hold our runs already: every append will say so; take on nothing more."""
@@ -193,3 +204,13 @@ class Worker:
         tasks = {task for task in self._tasks if not task.done()}
         if tasks and not self._lease_lost:
             await asyncio.wait(tasks, timeout=self.services.settings.drain_seconds)
+
+    async def _abandon_running(self) -> None:
+        """What is still running is treated as lost: nothing more is recorded of it here, and others go on with it."""
+        for execution in list(self.running.values()):
+            execution.lose()
+        tasks = {task for task in self._tasks if not task.done()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=ABANDON_SECONDS)
+        for task in tasks:
+            task.cancel()

@@ -1,5 +1,6 @@
 """A model that says what it is told: for tests of agents, without a provider and without waiting."""
 
+import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Literal
@@ -74,7 +75,8 @@ class ScriptedModel:
         Raises:
             ModelError: the script says so, or is at its end.
         """
-        self.calls.append(request)
+        # A conversation goes on: what was asked is kept as it was.
+        self.calls.append(dataclasses.replace(request, messages=list(request.messages)))
         entry = next(self._script, None)
         if entry is None:
             words = f"the script of {self._name} has no answer for call {len(self.calls)}"

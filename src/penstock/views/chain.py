@@ -19,7 +19,7 @@ TRIES = 5
 
 @dataclass(slots=True, frozen=True)
 class Broken:
-    """A run whose record is not what was written. ``seq`` is the first event that does not fit; 0 = none in particular."""
+    """A run whose record is not what was written. ``seq``: the first event that does not fit; 0 = none."""
 
     tenant: str
     run: UUID

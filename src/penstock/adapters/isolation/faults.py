@@ -54,9 +54,9 @@ def describe(error: Exception, module_here: str, module_there: str) -> bytes:
         "retry": _seconds(getattr(error, "retry_after_seconds", 0.0)),
         "trace": "".join(traceback.format_exception(error, limit=-20))[-_TRACE_MAX:],
     }
-    for parts in ({"args": _arguments(error), "state": state}, {"args": (words,), "state": {}}):
+    for args, kept in ((_arguments(error), state), ((words,), state), ((words,), {})):
         with contextlib.suppress(Exception):
-            body = pack(known | parts, _BODY_MAX)
+            body = pack(known | {"args": args, "state": kept}, _BODY_MAX)
             unpack_plain(body)  # what the parent cannot read must not be sent
             return body
     raise TooLarge  # not reached: the last parts are short and plain

@@ -22,7 +22,7 @@ _BOOT = (
     "import sys; line, sys.path[:] = int(sys.argv[1]), sys.argv[2:]; "
     "from penstock.adapters.isolation.child import serve; serve(line)"
 )
-_RECEIVE_BYTES = 256 * 1024
+_RECEIVE_BYTES = 64 * 1024
 
 
 class End(Enum):
@@ -32,7 +32,7 @@ class End(Enum):
     STUCK = "the start allowance is over and the process does not read what it is sent"
     TIMED_OUT = "the time-out is over"
     DIED_BEFORE = "the process ended before it called the tool"
-    DIED_DURING = "the process ended, or said nonsense, after it was about to call the tool"
+    DIED_DURING = "the process ended, or broke the line to it, during the call"
 
 
 @dataclass(slots=True, frozen=True)

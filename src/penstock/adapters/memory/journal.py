@@ -20,6 +20,7 @@ from penstock.ports.journal import (
     NewRun,
     OpenIntent,
     Payload,
+    PayloadKey,
     Post,
     Row,
     RunFilter,
@@ -136,6 +137,11 @@ class MemoryJournal:
     async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
         known = self._store.payloads.get((tenant, subject), {})
         return {address: known[address] for address in addresses if address in known}
+
+    async def fetch_payloads(self, wanted: Sequence[PayloadKey]) -> dict[PayloadKey, Payload]:
+        known = self._store.payloads
+        found = {key: known.get(key[:2], {}).get(key[2]) for key in wanted}
+        return {key: payload for key, payload in found.items() if payload is not None}
 
     async def ensure_subject(self, tenant: str, subject: str, key: bytes) -> bytes:
         stored = await self.subject_key(tenant, subject)

@@ -25,6 +25,7 @@ from penstock.ports.journal import (
     NewRun,
     OpenIntent,
     Payload,
+    PayloadKey,
     Post,
     Row,
     RunFilter,
@@ -137,6 +138,17 @@ class PostgresJournal:
     async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
         found = await self._database.fetch(queries.GET_PAYLOADS, tenant, subject, list(addresses))
         return {address: Payload(tenant, subject, address, data, codec, size) for address, data, codec, size in found}
+
+    async def fetch_payloads(self, wanted: Sequence[PayloadKey]) -> dict[PayloadKey, Payload]:
+        keys = list(dict.fromkeys(wanted))
+        found = await self._database.fetch(
+            queries.FETCH_PAYLOADS, [key[0] for key in keys], [key[1] for key in keys], [key[2] for key in keys]
+        )
+        payloads: dict[PayloadKey, Payload] = {}
+        for number, data, codec, size in found:
+            key = tenant, subject, where = keys[number - 1]
+            payloads[key] = Payload(tenant, subject, where, data, codec, size)
+        return payloads
 
     async def ensure_subject(self, tenant: str, subject: str, key: bytes) -> bytes:
         stored = await self.subject_key(tenant, subject)

@@ -81,6 +81,14 @@ GET_PAYLOADS = """
 SELECT address, data, codec, size FROM penstock.payloads
 WHERE tenant = $1 AND subject = $2 AND address = ANY ($3::bytea[])"""
 
+FETCH_PAYLOADS = """
+SELECT k.i, p.data, p.codec, p.size
+FROM unnest($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY AS k(tenant, subject, address, i)
+CROSS JOIN LATERAL (
+    SELECT data, codec, size FROM penstock.payloads q
+    WHERE q.tenant = k.tenant AND q.subject = k.subject AND q.address = k.address
+) AS p"""
+
 LETTERS = """
 SELECT k.i, x.dedup, x.kind, x.body, penstock.to_us(x.at)
 FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k(tenant, run_id, i)

@@ -1,0 +1,1 @@
+"""``penstock approvals``: decide what waits for a person."""

@@ -1,0 +1,36 @@
+"""``penstock approvals show``."""
+
+from penstock.cli.exits import ExitCode
+from penstock.cli.opening import execute, opened
+from penstock.cli.options import ApprovalId, AsJson, Tenant
+from penstock.cli.output import print_json, say
+from penstock.cli.text import safe, whole
+
+
+def show(approval: ApprovalId, tenant: Tenant = None, as_json: AsJson = False) -> int:
+    """Show one question with its exact arguments and the rules that asked it."""
+    return execute(_show(approval, tenant, as_json))
+
+
+async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
+    from penstock.runs.approvals import ANSWERS, find
+    from penstock.views.lines import clock_time, verdict_words
+
+    async with opened(tenant) as platform:
+        found = await find(platform.journal, platform.services.reader, platform.tenant, approval)
+    if as_json:
+        print_json(found)
+        return ExitCode.OK
+    question = "may it run?" if found.question == "may_run" else "did it happen?"
+    say(f"approval {found.id}")
+    say(f"  question   {question}")
+    say(f"  call       {safe(found.tool)} ({found.risk} risk) at {found.path} of run {found.run}")
+    say(f"  agent      {safe(found.agent)}")
+    say(f"  asked      {clock_time(found.asked_at)}, expires {clock_time(found.expires) if found.expires else 'never'}")
+    for verdict in found.verdicts:
+        say(f"  because    {safe(verdict_words(verdict))}")
+    say(f"  digest     {found.digest}")
+    say("  arguments  " + whole(found.args).replace("\n", "\n             "))
+    yes, no = (answer.replace("_", "-") for answer in ANSWERS[found.question])
+    say(f"  answer     penstock approvals {yes} {found.id}\n             penstock approvals {no} {found.id}")
+    return ExitCode.OK

@@ -1,0 +1,1 @@
+"""``penstock audit``: check what was recorded."""

@@ -1,0 +1,67 @@
+"""``penstock audit verify``."""
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli.exits import ExitCode
+from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.options import AsJson, Tenant
+from penstock.cli.output import print_json, say
+from penstock.cli.text import plural, safe
+from penstock.kernel.errors import ChainBroken, UsageError
+
+BROKEN_SHOWN = 20
+
+
+def verify(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One run; without it all of the tenant's.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The runs of all tenants.")] = False,
+    payloads: Annotated[bool, typer.Option(help="Also check each payload against what its event committed to.")] = True,
+    tenant: Tenant = None,
+    as_json: AsJson = False,
+) -> int:
+    """Verify hash chains and payloads; name the first bad event of each run that does not hold.
+
+    A chain shows that its events are as they were written, as long as its head is. Somebody who can rewrite a run with
+    its row leaves a chain that holds: against that its head must be kept elsewhere.
+    """
+    if everything and (run is not None or tenant is not None):
+        raise UsageError("--all already means every run of every tenant", hint="leave out the id and --tenant")
+    return execute(_verify(run, everything, payloads, tenant, as_json))
+
+
+async def _verify(run: str | None, everything: bool, payloads: bool, tenant: str | None, as_json: bool) -> int:
+    from penstock.views import chain
+
+    async with opened(tenant) as platform:
+        journal = platform.journal
+        if everything:
+            audit = await chain.verify_everything(journal, payloads=payloads)
+        elif run is not None:
+            found = await find_run(journal, platform.tenant, run)
+            audit = await chain.verify_run(journal, platform.tenant, found, payloads=payloads)
+        else:
+            audit = await chain.verify_tenant(journal, platform.tenant, payloads=payloads)
+    if as_json:
+        from penstock.cli.output import plain
+
+        print_json({"ok": audit.ok, **plain(audit)})
+        return ExitCode.OK if audit.ok else ExitCode.CHAIN
+    erased = f", {plural(audit.erased, 'payload')} erased with their subjects" if audit.erased else ""
+    checked = (
+        f"{plural(audit.runs, 'run')}, {plural(audit.events, 'event')}, {plural(audit.payloads, 'payload')}{erased}"
+    )
+    if audit.ok:
+        say(f"verified: {checked}")
+        return ExitCode.OK
+    for broken in audit.broken[:BROKEN_SHOWN]:
+        say(f"broken: {safe(broken.words)} (agent {safe(broken.agent)}, tenant {safe(broken.tenant)})")
+    if len(audit.broken) > BROKEN_SHOWN:
+        say(f"and {len(audit.broken) - BROKEN_SHOWN} more (--json names all)")
+    raise ChainBroken(
+        f"{plural(len(audit.broken), 'run')} of {checked} {'does' if len(audit.broken) == 1 else 'do'} not hold"
+    )

@@ -1,0 +1,81 @@
+"""Opening the platform for one command."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from penstock.kernel.errors import RunUnknown
+
+if TYPE_CHECKING:
+    from penstock.ports.agents import AgentDef
+    from penstock.ports.journal import Journal
+    from penstock.runs.client import Penstock
+    from penstock.settings import Settings
+
+T = TypeVar("T")
+
+
+def execute(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work to its end."""
+    return asyncio.run(work)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    tenant: str | None = None,
+    *,
+    agents: "Iterable[AgentDef]" = (),
+    in_memory: bool = False,
+    **settings: Any,
+) -> "AsyncIterator[Penstock]":
+    """The platform of the configured database, with these settings changed; ``tenant`` None = the configured one.
+
+    Raises:
+        UsageError: a setting is wrong.
+        JournalError: the database cannot be started, reached or used.
+    """
+    from penstock import wiring
+
+    changed = configured(tenant, **settings)
+    if in_memory:
+        # Without the worker that `wiring.open_in_memory` starts: the command says when work begins.
+        from penstock.adapters.memory import MemoryJournal
+
+        async with wiring.assemble(MemoryJournal(), changed, agents=agents) as platform:
+            yield platform
+        return
+    async with wiring.open_penstock(changed, agents=agents) as platform:
+        yield platform
+
+
+def configured(tenant: str | None = None, **changes: Any) -> "Settings":
+    """The settings of the environment, with what the command line says instead.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+    from penstock.wiring import load_settings
+
+    given = {name: value for name, value in {"tenant": tenant, **changes}.items() if value is not None}
+    return dataclasses.replace(load_settings(), **given)
+
+
+async def find_run(journal: "Journal", tenant: str, text: str) -> UUID:
+    """The run of that id, or the only one whose id begins so.
+
+    Raises:
+        RunUnknown: there is none, or there are several.
+        InputInvalid: not the beginning of an id.
+    """
+    found = await journal.find_runs(tenant, text)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise RunUnknown(
+            f"no run of tenant {tenant!r} has an id that begins with {text!r}", hint="see `penstock runs ls`"
+        )
+    several = ", ".join(str(run) for run in found[:3]) + (", …" if len(found) > 3 else "")
+    raise RunUnknown(f"several runs have ids that begin with {text!r}: {several}", hint="give more digits")

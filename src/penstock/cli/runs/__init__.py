@@ -1,0 +1,1 @@
+"""``penstock runs``: look at runs, replay them, steer them."""

@@ -1,0 +1,36 @@
+"""``penstock runs show``."""
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli.exits import ExitCode
+from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.options import AsJson, RunId, Tenant
+from penstock.cli.output import print_json
+
+
+def show(
+    run: RunId,
+    full: Annotated[bool, typer.Option("--full", help="Inputs and outputs whole, and every change of hands.")] = False,
+    children: Annotated[bool, typer.Option(help="Draw the runs that it delegated to, too.")] = True,
+    tenant: Tenant = None,
+    as_json: AsJson = False,
+) -> int:
+    """Draw a run's span tree: goal, reasoning, calls with what they cost and what the rules said, output."""
+    return execute(_show(run, full, children, tenant, as_json))
+
+
+async def _show(run: str, full: bool, children: bool, tenant: str | None, as_json: bool) -> int:
+    from penstock.views.trace import read_trace
+
+    async with opened(tenant) as platform:
+        found = await find_run(platform.journal, platform.tenant, run)
+        trace = await read_trace(platform.journal, platform.tenant, found, children=children)
+    if as_json:
+        print_json(trace)
+    else:
+        from penstock.cli.drawing import console, draw
+
+        console().print(draw(trace, full=full))
+    return ExitCode.OK

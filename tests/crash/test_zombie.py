@@ -1,0 +1,112 @@
+"""A worker stands still for longer than its lease, others take over, and then it goes on as if nothing had been."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from multiprocessing.process import BaseProcess
+from uuid import UUID
+
+import psutil
+import pytest
+from tests.crash.errand import Tools, make_errand
+from tests.crash.person import at_the_desk
+from tests.crash.processes import doomed, ended, finisher, platform, spawn, until
+from tests.crash.record import asked_whether_it_happened, check_record, events_of, story
+from tests.crash.world import Doom, World
+
+from penstock.events import ToolDoubted, ToolOutcome
+from penstock.runs.client import Penstock
+from penstock.settings import Settings
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
+
+WAYS = {"pay": "repeat", "notify": "confirm", "print_card": "person"}
+
+
+@pytest.fixture
+async def penstock(world: World) -> AsyncIterator[Penstock]:
+    """A client, with a worker process that takes over what is orphaned."""
+    settings = Settings(poll_seconds=0.1, database_pool_size=6)
+    async with platform(world.dsn, settings, world) as opened:
+        helper = spawn(finisher, world.dsn, "finisher", {})
+        try:
+            yield opened
+        finally:
+            helper.kill()
+            await ended(helper)
+
+
+async def stop_at(doom: Doom, penstock: Penstock, world: World) -> tuple[str, UUID, BaseProcess]:
+    """Start a run in a process and wait until that stands still; others may take over from then on."""
+    tag = f"{doom.what.replace(':', '-')}-{doom.stage}"
+    errand = make_errand(tag, Tools(world))
+    for item in errand.agents:
+        penstock.registry.add(item)
+    run = await penstock.submit(errand.main, tag)
+    zombie = spawn(doomed, world.dsn, tag, doom, {})
+    process = psutil.Process(zombie.pid)
+
+    async def stands() -> bool:
+        return process.status() == psutil.STATUS_STOPPED
+
+    await until(stands)
+    await world.ask("INSERT INTO world.orphans VALUES ($1)", tag)
+    return tag, run, zombie
+
+
+def go_on(zombie: BaseProcess) -> None:
+    assert zombie.pid is not None
+    os.kill(zombie.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("tool", WAYS)
+@pytest.mark.parametrize("where", ["intent-after", "call-entry", "call-uncommitted", "call-committed"])
+async def test_a_zombie_changes_nothing_once_the_run_has_gone_on(
+    penstock: Penstock, world: World, tool: str, where: str
+) -> None:
+    what, stage = where.split("-")
+    async with at_the_desk(penstock, world):
+        doom = Doom(f"{what}:{tool}", 1, stage, signal.SIGSTOP)  # type: ignore[arg-type]
+        tag, run, zombie = await stop_at(doom, penstock, world)
+        result = await penstock.result(run, timeout_seconds=40)
+        rows = await penstock.journal.tape("default", run)
+        told = story(rows)
+        assert result.outcome == "succeeded", told
+        if stage != "uncommitted":
+            # A transaction that was never finished is undone by PostgreSQL only when its client goes on or dies.
+            assert await world.counter(tag, tool) == 1, told
+        go_on(zombie)
+        assert await ended(zombie) == 0
+    assert await penstock.journal.tape("default", run) == rows
+    assert await world.counter(tag, tool) == 1, told
+    events = await check_record(penstock, run)
+    settled = [event.settled_by for event in events if isinstance(event, ToolOutcome) and event.settled_by]
+    assert settled == [WAYS[tool]], told
+    starts = await world.all("SELECT attempt FROM world.starts WHERE tag = $1 AND tool = $2", tag, tool)
+    if stage == "after":
+        assert [start["attempt"] for start in starts] == [2], "the zombie started its effect late"
+
+
+@pytest.mark.parametrize("tool", WAYS)
+async def test_a_late_outcome_settles_the_doubt(penstock: Penstock, world: World, tool: str) -> None:
+    async with at_the_desk(penstock, world):
+        tag, run, zombie = await stop_at(Doom(f"call:{tool}", 1, "committed", signal.SIGSTOP), penstock, world)
+
+        async def doubted() -> bool:
+            return any(isinstance(event, ToolDoubted) for event in await events_of(penstock.journal, run))
+
+        await until(doubted)
+        go_on(zombie)
+        result = await penstock.result(run, timeout_seconds=40)
+        assert await ended(zombie) == 0
+    rows = await penstock.journal.tape("default", run)
+    told = story(rows)
+    assert result.outcome == "succeeded", told
+    events = await check_record(penstock, run)
+    settled = [event.settled_by for event in events if isinstance(event, ToolOutcome) and event.settled_by]
+    assert settled == ["late"], told
+    assert asked_whether_it_happened(events, tool) == 0, told
+    assert await world.counter(tag, tool) == 1
+    assert None not in result.output.values(), told
+    await asyncio.sleep(0)
