@@ -67,6 +67,15 @@ class Models:
             await model.aclose()
 
 
+PROVIDER_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+"""Variables that hold the keys of the providers whose libraries are installed."""
+
+
+def provider_keys() -> dict[str, bool]:
+    """Which of the providers' keys are set; never the keys themselves."""
+    return {name: bool(os.environ.get(name, "").strip()) for name in PROVIDER_KEYS}
+
+
 def load_settings() -> Settings:
     """The settings that the environment describes.
 

@@ -38,7 +38,7 @@ class Receipt(BaseModel):
 
 
 class BankDown(ConnectionError):
-    """What it carries cannot be sent: its meaning must survive all the same."""
+    """Some of what it carries cannot be sent."""
 
     def __init__(self, bank: str) -> None:
         super().__init__(bank, threading.Lock())
@@ -46,6 +46,17 @@ class BankDown(ConnectionError):
 
     def __str__(self) -> str:
         return f"{self.bank} is down"
+
+
+class LineCut(ConnectionError):
+    """What it says comes from what cannot be sent."""
+
+    def __init__(self, socket_lock: Any) -> None:
+        super().__init__("cut")
+        self.socket_lock = socket_lock
+
+    def __str__(self) -> str:
+        return f"{type(self.socket_lock).__name__} lost"
 
 
 class Refused(Exception):
@@ -132,6 +143,7 @@ def _raise(kind: str) -> None:
         "unknown": OutcomeUnknown("line cut"),
         "timeout": TimeoutError("upstream"),
         "down": BankDown("acme"),
+        "cut": LineCut(threading.Lock()),
         "refused": Refused(code=7, reason="not today"),
         "local": Local("only here"),
         "wordless": Wordless("x"),

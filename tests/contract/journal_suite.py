@@ -1,10 +1,12 @@
 """The conformance suite of the journal: every store must pass it. Subclasses give the ``world`` fixture."""
 
 import asyncio
+import inspect
+from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.contract.journal_world import CLOCK, LEASE, SECOND, Holder, World, letter, new_run, payload
+from tests.contract.journal_world import CLOCK, LEASE, SECOND, Holder, Recorder, World, letter, new_run, payload
 
 from penstock.events import FORMAT, Waiting
 from penstock.kernel.canonical import stable_json
@@ -12,6 +14,7 @@ from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
 from penstock.ports.journal import (
     Answer,
+    Journal,
     Move,
     Post,
     RunFilter,
@@ -677,6 +680,19 @@ class ReadingSuite:
         assert (await world.journal.get_payloads("acme", "bob", [first.address]))[first.address].data == b"third"
         assert await world.journal.get_payloads("acme", "eve", [first.address]) == {}
 
+    async def test_payloads_of_many_subjects_are_read_at_once(self, world: World) -> None:
+        mine, other, foreign = payload("ann", b"1"), payload("bob", b"2"), payload("ann", b"3", tenant="zeta")
+        await world.journal.put_payloads([mine, other, foreign])
+        keys = {(item.tenant, item.subject, item.address): item for item in (mine, other, foreign)}
+        absent = [("zeta", "bob", mine.address), ("acme", "ann", b"x" * 32)]
+        assert await world.journal.fetch_payloads([*keys, *absent]) == keys
+        assert await world.journal.fetch_payloads([]) == {}
+
+    async def test_the_tenants_there_are(self, world: World) -> None:
+        assert await world.journal.tenants() == []
+        await world.journal.submit([new_run(tenant=tenant) for tenant in ("zeta", "acme", "acme", "beta")])
+        assert await world.journal.tenants() == ["acme", "beta", "zeta"]
+
     async def test_an_erased_subject_is_gone_and_its_chain_still_verifies(self, world: World) -> None:
         named, own = await world.held(subject="ann"), await world.held()
         for holder, subject in ((named, "ann"), (own, str(own.run))):
@@ -703,12 +719,25 @@ class ReadingSuite:
         assert await world.journal.ensure_subject("acme", "ann", two) == two, "a new beginning"
 
 
+WITHOUT_TENANT = {
+    "now",
+    "enlist",
+    "renew",
+    "retire",
+    "claim",  # crosses tenants by design, as the writer does: a worker serves all
+    "tenants",
+    "wait_for_work",
+    "close",
+}
+
+
 class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite, StopSuite, ReadingSuite):
     """All of it, and that no tenant reaches what is another's by any method."""
 
     async def test_no_method_crosses_tenants(self, world: World) -> None:
-        journal, mine = world.journal, await world.held(key="k", subject="ann")
+        mine = await world.held(key="k", subject="ann")
         await mine.append(mine.intent(), intent=True, summary=Summary(open_intents=1))
+        journal: Any = Recorder(world.journal)
         await journal.deliver(letter(mine))
         stored = payload("ann")
         await journal.put_payloads([stored])
@@ -722,6 +751,7 @@ class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite
         assert await journal.letters([("zeta", run)]) == {("zeta", run): []}
         assert await journal.flags(new_id(CLOCK), [("zeta", run)]) == []
         assert await journal.get_payloads("zeta", "ann", [stored.address]) == {}
+        assert await journal.fetch_payloads([("zeta", "ann", stored.address)]) == {}
         assert await journal.subject_key("zeta", "ann") is None
         assert await journal.ensure_subject("zeta", "ann", b"z" * 32) == b"z" * 32
         assert await journal.erase_subject("zeta", "ann") == 0
@@ -739,9 +769,14 @@ class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite
         assert (await journal.append([crossing]))[0].answer is Answer.ABSENT
         foreign = Post("zeta", run, "c", "child", b"")
         child = await world.held(tenant="zeta")
-        await child.append(move=Move(Status.ENDED, outcome="succeeded", post=foreign))
+        await child.append(move=Move(Status.QUEUED, post=foreign))
+        child = await world.reclaim(child.run)
+        stray = Post("acme", run, "d", "child", b"")
+        await child.append(move=Move(Status.ENDED, outcome="succeeded", post=stray))
+        await journal.put_payloads([payload("ann", b"other", tenant="zeta")])
         await journal.stop_all("zeta", "eve", "why")
         assert await journal.stopped("acme") == []
+        assert await journal.resume_all("acme", "eve") == 0
         assert (await mine.append()).answer is Answer.APPLIED
         assert await journal.subject_key("acme", "ann") == mine.claim.subject_key
         assert await journal.get_payloads("acme", "ann", [stored.address]) == {stored.address: stored}
@@ -749,6 +784,8 @@ class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite
         assert row is not None
         assert (row.stop, row.status) == (None, Status.RUNNING)
         assert [item.dedup for item in (await journal.letters([mine.key]))[mine.key]] == ["a"]
+        methods = {name for name, member in vars(Journal).items() if inspect.isfunction(member) and name[0] != "_"}
+        assert journal.called == methods - WITHOUT_TENANT, "a new method is tried here too"
 
     async def test_waiting_for_work_ends_when_there_is_some(self, world: World) -> None:
         await world.journal.wait_for_work(0.01)

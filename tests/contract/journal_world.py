@@ -158,3 +158,15 @@ def letter(holder: Holder, dedup: str = "a", kind: str = "message", body: bytes 
 def payload(subject: str, data: bytes = b"hello", tenant: str = "acme", address: bytes = b"a" * 32) -> Payload:
     """A stored payload with a given address."""
     return Payload(tenant, subject, address, data, "raw", len(data))
+
+
+class Recorder:
+    """Passes everything on, and knows what was called."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.called: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.called.add(name)
+        return getattr(self.journal, name)

@@ -1,6 +1,5 @@
 """A database with Penstock's tables and those of the world outside."""
 
-from collections.abc import AsyncIterator
 
 import pytest
 from tests.crash.world import World
@@ -11,7 +10,7 @@ pytest.register_assert_rewrite("tests.crash.record")
 
 
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
+async def world(database_url: str) -> World:
     """The world outside, empty, in a database that is ready."""
     await (await open_journal(database_url)).close()
     made = World(database_url)

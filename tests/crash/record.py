@@ -133,7 +133,7 @@ def story(rows: Sequence[Row]) -> str:
     lines = []
     for row in rows:
         event = decode(row.body)
-        told = ("tool", "status", "again", "cause", "way", "decision", "reason", "failure")
+        told = ("tool", "topic", "dedup", "status", "again", "cause", "way", "decision", "reason", "failure")
         words = [getattr(event, name, "") for name in told]
         lines.append(
             f"{row.seq:3} epoch {event.epoch} {row.at / 1e6 % 1000:8.3f} {type(event).__name__:18} {event.path:6} "

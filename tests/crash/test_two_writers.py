@@ -18,10 +18,10 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import PostgresJournal, open_journal
 from penstock.events import NoteRecorded, ToolIntent, decode
 from penstock.journal.chain import genesis, link, verify
-from penstock.journal.log import IntentRefused, RunLog
+from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import SystemClock
-from penstock.kernel.errors import ClaimLost, JournalUnavailable
+from penstock.kernel.errors import ClaimLost, IntentRefused, JournalUnavailable
 from penstock.kernel.ids import new_id
 from penstock.ports.journal import Claim, Move, NewRun, Row, Status
 

@@ -9,17 +9,19 @@ import re
 from collections.abc import Sequence
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,64}|(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{8}"
+_TIME_UNIT = r"\d[\d,]*(?:\.\d+)? ?(?:ms|µs|s|min|h|d)"
+_DURATION = rf"{_TIME_UNIT}(?: {_TIME_UNIT})*"
 _VARIABLE = re.compile(
     rf"(?P<id>\b(?:{_ID})\b)"
     r"|(?P<date>\b\d{4}-\d\d-\d\d\b)"
     r"|(?P<time>\b\d\d:\d\d(?::\d\d)?(?:\.\d+)?\b)"
-    r"|(?P<duration>(?<![\w.])\d[\d,]*(?:\.\d+)? ?(?:ms|µs|s|min|h|d)\b)"
+    rf"|(?P<duration>(?<![\w.])(?:{_DURATION})\b)"
     r"|(?P<any>…)"
 )
 _KINDS = {
     "date": r"\d{4}-\d\d-\d\d",
     "time": r"\d\d:\d\d(?::\d\d)?(?:\.\d+)?",
-    "duration": r"\d[\d,]*(?:\.\d+)? ?(?:ms|µs|s|min|h|d)",
+    "duration": f"(?:{_DURATION})",
     "any": r".*?",
 }
 ANY_LINES = "..."

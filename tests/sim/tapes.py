@@ -20,7 +20,7 @@ from penstock.settings import Settings
 from penstock.wiring import assemble
 
 TENANT = "default"
-SETTINGS = Settings(poll_seconds=0.01, start_allowance_seconds=0.1, doubt_margin_seconds=0.1)
+SETTINGS = Settings(poll_seconds=0.01, start_allowance_seconds=0.1, doubt_margin_seconds=0.1, drain_seconds=0.5)
 LONG_AGO = 60_000_000  # microseconds: a copied tape is so old that every doubt may be settled at once
 
 
@@ -98,7 +98,7 @@ async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
     journal = MemoryJournal()
     async with open_on(journal, [agent]) as platform:
         run = await platform.submit(agent, value, **options)
-        await platform.result(run, timeout_seconds=5)
+        await platform.result(run, timeout_seconds=3)
     return Tape(run, journal)
 
 
@@ -144,7 +144,7 @@ async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], settings: Se
     """Continue a copy of the run from its first ``count`` events to its end."""
     journal = cut(tape, count)
     async with open_on(journal, agents, settings=settings) as platform:
-        await platform.result(tape.run, timeout_seconds=5)
+        await platform.result(tape.run, timeout_seconds=3)
     return Tape(tape.run, journal)
 
 

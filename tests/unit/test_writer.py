@@ -8,7 +8,7 @@ import pytest
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import ModelIntent, ModelOutcome, NoteRecorded, ToolIntent, ToolOutcome
 from penstock.journal.chain import genesis, link, verify
-from penstock.journal.log import IntentRefused, RunLog
+from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, address, make_payload, ref_address
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import SystemClock
@@ -17,6 +17,7 @@ from penstock.kernel.errors import (
     EventTooLarge,
     InputInvalid,
     InputTooLarge,
+    IntentRefused,
     JournalError,
     JournalFull,
     JournalUnavailable,
@@ -394,6 +395,20 @@ async def test_payloads_are_stored_first_and_once(journal: Script, writer: Group
     assert await reader.read("t", log.claim.subject, ref_address(ref)) == text
     assert await reader.read("t", "other", foreign.address) == b"input of a child"
     assert writer.queued_bytes == 0
+
+
+async def test_nothing_guessable_is_recorded_of_an_erased_subject(journal: Script, writer: GroupWriter) -> None:
+    (log,) = await logs_of(journal, writer)
+    await journal.erase_subject("t", log.claim.subject)
+    await log.end(Move(Status.QUEUED), note(log))
+    await journal.enlist(worker := new_id(CLOCK), "next", 1000)
+    (claim,) = await journal.claim(worker, ["r"], 1)
+    assert claim.subject_key == b""
+    again = RunLog(claim, writer)
+    where = ref_address(again.payload(b"yes"))
+    assert where not in (address(b"", b"yes"), address(log.claim.subject_key, b"yes"))
+    await again.flush()
+    assert await journal.get_payloads("t", claim.subject, [where]) == {}
 
 
 async def test_a_payload_over_its_bound_is_refused_at_once(journal: Script) -> None:

@@ -1,5 +1,6 @@
 """The standard loop: model → tools → model, until the model answers."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from penstock.kernel.errors import CallDenied, ChildFailed, InputInvalid, Output
 from penstock.kernel.money import show_usd
 
 if TYPE_CHECKING:
-    from penstock.agents.agent import Agent
+    from penstock.agents.agent import Agent, AgentTool
 
 MAX_CALLS_A_TURN = 32  # tool calls taken from one answer; the rest are refused in words
 
@@ -54,7 +55,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
         _escalate_if_asked(agent, calls)
         answer = _answer(agent, turn)
         if answer is None:
-            results = await _use_tools(run, agent, calls)
+            results = await use_tools(run, agent.tools, calls)
             conversation.add(Message("tool", [*results, *_budget_left(run, agent)]))
         else:
             try:
@@ -90,20 +91,22 @@ def _escalate_if_asked(agent: "Agent", calls: list[ToolCall]) -> None:
             escalate(reason or "the agent is not confident")
 
 
-async def _use_tools(run: Run, agent: "Agent", calls: list[ToolCall]) -> list[Part]:
-    """Every call gets exactly one result; several run side by side."""
+async def use_tools(
+    run: Run, tools: "Mapping[str, Tool[..., Any] | AgentTool]", calls: Sequence[ToolCall]
+) -> list[Part]:
+    """Make the calls that a model asks for. Every call gets exactly one result; several run side by side."""
     taken, rest = calls[:MAX_CALLS_A_TURN], calls[MAX_CALLS_A_TURN:]
     if len(taken) == 1:
-        results: list[Part] = [await _use_tool(run, agent, taken[0])]
+        results: list[Part] = [await _use_tool(run, tools, taken[0])]
     else:
-        results = await run.gather(*(_use_tool(run, agent, call) for call in taken))
+        results = await run.gather(*(_use_tool(run, tools, call) for call in taken))
     for call in rest:
         results.append(ToolResult(call.id, call.name, f"not done: more than {MAX_CALLS_A_TURN} calls at once", "error"))
     return results
 
 
-async def _use_tool(run: Run, agent: "Agent", call: ToolCall) -> ToolResult:
-    tool = agent.tools.get(call.name)
+async def _use_tool(run: Run, tools: "Mapping[str, Tool[..., Any] | AgentTool]", call: ToolCall) -> ToolResult:
+    tool = tools.get(call.name)
     if tool is not None and not isinstance(tool, Tool):
         return await _delegate(run, tool, call)
     definition = tool.definition if tool is not None else None

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -25,6 +25,10 @@ from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMis
 from penstock.kernel.randomness import seeded
 from penstock.ports.agents import AgentDef
 from penstock.ports.model import Model, ModelSettings
+
+if TYPE_CHECKING:
+    from penstock.agents.agent import AgentTool
+    from penstock.agents.chat import Chat
 
 T = TypeVar("T")
 
@@ -134,6 +138,20 @@ class Run:
             ),
         )
         return turn.message.text
+
+    def chat(
+        self,
+        model: "Model | str",
+        *,
+        instructions: str = "",
+        tools: "Sequence[Tool[..., Any] | AgentTool]" = (),
+        max_tokens: int = 1024,
+        temperature: float | None = None,
+    ) -> "Chat":
+        """Begin a conversation of many turns with a model that may call tools; see `Chat`."""
+        from penstock.agents.chat import Chat
+
+        return Chat(self, self.model(model), instructions, tools, ModelSettings(max_tokens, temperature))
 
     def model(self, model: "Model | str") -> Model:
         """The model of that name."""

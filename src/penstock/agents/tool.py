@@ -1,4 +1,10 @@
-"""`@tool`: a function with a declared effect, risk and way of settling doubt."""
+"""`@tool`: a function with a declared effect, risk and way of settling doubt.
+
+A synchronous function runs outside the event loop: a read in a thread, which a time-out leaves to itself, a write in a
+process of its own, which a time-out kills. That process imports the function by name, so it must be at the top level
+of a module or of the program's script (whose start must then be under ``if __name__ == "__main__":``), and it shares no
+memory with this one.
+"""
 
 import hashlib
 import inspect
@@ -93,16 +99,10 @@ def tool(
 ) -> Any:
     """Declare a tool.
 
-    A synchronous function runs outside the event loop: a read in a thread, which a time-out leaves to itself, a write
-    in a process of its own, which a time-out kills. That process imports the function by name, so it must be at the
-    top level of a module or of the program's script (whose start must then be under ``if __name__ == "__main__":``),
-    and it shares no memory with this one.
-
     Args:
         name: what models call it; default the function's name.
         effect: ``read`` or ``write``. What is not declared is taken for a write.
-        risk: ``low``, ``medium``, ``high`` (a person approves each call) or ``prohibited`` (never called). Default:
-            low for reads, medium for writes.
+        risk: ``low`` (reads), ``medium`` (writes), ``high`` (a person approves) or ``prohibited`` (never called).
         permission: ``auto`` or ``confirm`` (a person approves). Default: auto for reads, confirm for writes.
         in_doubt: how to settle a call that may or may not have happened: ``idempotent`` (repeat it), ``keyed`` (repeat
             it with the same `IdempotencyKey`), ``confirm`` (ask the ``confirm`` look-up), ``escalate`` (ask a person).
@@ -121,44 +121,77 @@ def tool(
     """
 
     def declare(inner: Callable[..., Any]) -> Tool[..., Any]:
-        label = name or inner.__name__
-        reads = effect == "read"
-        is_async = inspect.iscoroutinefunction(inner)
-        if not is_async and not reads:
-            check_sendable(label, inner)
-        hints = _hints(label, inner)
-        schema_model, key_param, context_param = _arguments(label, inner, hints)
-        settle = in_doubt or ("idempotent" if reads else "escalate")
-        _check(label, effect, settle, key_param, confirm, timeout_seconds, attempts)
-        spec = ToolSpec(label, inspect.getdoc(inner) or "", _schema(schema_model))
-        returns = _returns(hints.get("return", Any))
-        definition = ToolDef(
-            name=label,
-            spec=spec,
-            call=inner,
-            is_async=is_async,
+        definition = _define(
+            inner,
+            name or inner.__name__,
             effect=effect,
-            risk=risk or ("low" if reads else "medium"),
-            permission=permission or ("auto" if reads else "confirm"),
-            in_doubt=settle,
+            risk=risk,
+            permission=permission,
+            in_doubt=in_doubt,
             timeout_seconds=timeout_seconds,
-            digest=_digest(spec, inner, [effect, risk, permission, settle]),
-            read_args=_reader(schema_model),
-            bind=_binder(schema_model),
-            read_result=returns,
-            validators=tuple(validate),
+            validate=validate,
             confirm=confirm,
-            key_param=key_param,
-            context_param=context_param,
-            repeatable=repeatable,
             attempts=attempts,
+            repeatable=repeatable,
             key_seconds=key_seconds,
             approval_seconds=approval_seconds,
-            labels=labels or {},
+            labels=labels,
         )
         return Tool(inner, definition)
 
     return declare if function is None else declare(function)
+
+
+def _define(
+    function: Callable[..., Any],
+    label: str,
+    *,
+    effect: Effect,
+    risk: Risk | None,
+    permission: Permission | None,
+    in_doubt: InDoubt | None,
+    timeout_seconds: float,
+    validate: Sequence[Validator],
+    confirm: Confirm | None,
+    attempts: int,
+    repeatable: bool,
+    key_seconds: float | None,
+    approval_seconds: float | None,
+    labels: dict[str, str] | None,
+) -> ToolDef:
+    reads = effect == "read"
+    is_async = inspect.iscoroutinefunction(function)
+    if not is_async and not reads:
+        check_sendable(label, function)
+    hints = _hints(label, function)
+    schema_model, key_param, context_param = _arguments(label, function, hints)
+    settle = in_doubt or ("idempotent" if reads else "escalate")
+    _check(label, effect, settle, key_param, confirm, timeout_seconds, attempts)
+    spec = ToolSpec(label, inspect.getdoc(function) or "", _schema(schema_model))
+    return ToolDef(
+        name=label,
+        spec=spec,
+        call=function,
+        is_async=is_async,
+        effect=effect,
+        risk=risk or ("low" if reads else "medium"),
+        permission=permission or ("auto" if reads else "confirm"),
+        in_doubt=settle,
+        timeout_seconds=timeout_seconds,
+        digest=_digest(spec, function, [effect, risk, permission, settle]),
+        read_args=_reader(schema_model),
+        bind=_binder(schema_model),
+        read_result=_returns(hints.get("return", Any)),
+        validators=tuple(validate),
+        confirm=confirm,
+        key_param=key_param,
+        context_param=context_param,
+        repeatable=repeatable,
+        attempts=attempts,
+        key_seconds=key_seconds,
+        approval_seconds=approval_seconds,
+        labels=labels or {},
+    )
 
 
 def _hints(label: str, function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The program: finds the command, runs it, and turns whatever it raises into words and an exit code."""
 
+import difflib
 import json
 import os
 import sys
@@ -32,6 +33,12 @@ class CommandGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.entries)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        near = difflib.get_close_matches(args[0], self.entries, n=1)
+        if args[0] not in self.entries and near and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}; did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = self.entries.get(cmd_name)

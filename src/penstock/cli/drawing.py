@@ -136,6 +136,8 @@ def _span_heading(span: Span) -> list[tuple[str, str]]:
     about = [span.about[name] for name in ("effect", "purpose") if span.about.get(name) not in (None, "step")]
     risk = f"{span.about['risk']} risk" if "risk" in span.about else ""
     words = [(f"{span.path}  ", "dim"), (f"{span.kind} ", ""), (safe(span.name), "bold")]
+    if "confidence" in span.about:
+        about.append(f"confidence {span.about['confidence']}")
     if about or risk:
         words.append((f"  {' · '.join([*about, *([risk] if risk else [])])}", "dim"))
     words.append((f"  {span.status.replace('_', ' ')}", _style(span.status)))
@@ -165,7 +167,7 @@ def _details(span: Span) -> list[tuple[str, Any]]:
     found += [("asks", f"{ask['name']}({ask['args']})") for ask in span.asks]
     if span.error:
         found.append(("error", span.error))
-    found += [(name, span.about[name]) for name in ("confidence", "facts", "prompt", "to") if name in span.about]
+    found += [(name, span.about[name]) for name in ("facts", "prompt", "to") if name in span.about]
     if span.child is not None and span.trace is None:
         found.append(("run", str(span.child)))
     return found
@@ -206,7 +208,7 @@ def _lines(heading: list[tuple[str, str]], details: list[tuple[str, Any]], full:
         line.append(words, style or None)
     room = max(24, width() - level * _INDENT_PER_LEVEL - _LABEL - 2)
     for label, value in details:
-        line.append(f"\n{label:<{_LABEL}}", "dim")
+        line.append(f"\n{label:<{_LABEL - 1}} ", "dim")
         text = _whole(value) if full else brief(_short(value), room)
         line.append(text.replace("\n", "\n" + " " * _LABEL), "italic" if label == "thinks" else None)
     return line
@@ -255,7 +257,7 @@ def _part_words(part: Part) -> str:
 
 
 def _took(span: Span) -> str:
-    return f"  {duration(span.duration)}" if span.ended_at else ""
+    return f"  {duration(span.duration)}" if span.duration else ""
 
 
 def _amount(amount: Amount) -> str:

@@ -60,7 +60,9 @@ def load_agent(target: str) -> "Definition":
     agents = load_agents(target)
     if len(agents) > 1:
         module = sys.modules[target.partition(":")[0]]
-        raise AgentUnknown(f"{target} has {len(agents)} agents", hint=_offer(module) or "name one of them")
+        raise AgentUnknown(
+            f"{target} has {len(agents)} agents; one is needed", hint=_offer(module) or "name one of them"
+        )
     return agents[0]
 
 
@@ -91,15 +93,16 @@ def _broken(name: str, error: BaseException) -> AgentInvalid:
 
 
 def _trace(error: BaseException) -> str:
-    """The user's part of a traceback: without this program's frames and the import machinery's."""
-    ours = str(Path(__file__).parent)
+    """The user's part of a traceback: without this package's frames and the import machinery's."""
+    ours = str(Path(__file__).parent.parent)
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((ours, "<frozen")) and "importlib" not in frame.filename
     ]
     lines = traceback.format_list(frames[-TRACE_FRAMES:])
-    return "".join([*lines, *traceback.format_exception_only(error)]).rstrip("\n")
+    last = [] if isinstance(error, PenstockError) else traceback.format_exception_only(error)
+    return "".join([*lines, *last]).rstrip("\n")
 
 
 def _attribute(module: ModuleType, path: str) -> Any:

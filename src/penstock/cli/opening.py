@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Iterable
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -18,9 +19,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def execute(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work to its end."""
-    return asyncio.run(work)
+def execute(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
+    """Run a command's work to its end. ``fast``: on uvloop, which takes 30 ms to import and pays in the long run."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if fast and sys.platform != "win32":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
 
 
 @contextlib.asynccontextmanager

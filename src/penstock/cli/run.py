@@ -86,6 +86,8 @@ async def _run(
     as_json: bool,
 ) -> int:
     async with opened(tenant, agents=[agent], in_memory=in_memory) as platform:
+        if wait:
+            _check_model(platform, agent)
         run_id = await platform.submit(agent, value, **options)
         if not wait:
             if as_json:
@@ -205,6 +207,17 @@ def _budget(agent: "Definition", usd: str | None, tokens: int | None, steps: int
     given: dict[str, Any] = {"usd": usd, "tokens": tokens, "steps": steps}
     changes = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(agent.limits, **changes) if changes else None
+
+
+def _check_model(platform: "Penstock", agent: "Definition") -> None:
+    """Find the agent's model before the run is made, rather than fail it at once.
+
+    Raises:
+        ModelUnknown, ProviderInvalid: there is none of that name, or it cannot be called from here.
+    """
+    model = getattr(agent, "model", None)
+    if isinstance(model, str):
+        platform.services.models.find(model)
 
 
 def _with_model(agent: "Definition", model: str) -> "Definition":

@@ -36,7 +36,8 @@ def print_sealed(what: str, sealed: "Sealed") -> None:
         return
     say(f"{plural(len(sealed.open_intents), 'call')} under way then:")
     for intent in sealed.open_intents:
-        say(f"  {intent_words(intent)}, over by {clock_time(intent.ends_by)} at the latest")
+        over = "its time was over at" if intent.ends_by <= sealed.at else "over at the latest by"
+        say(f"  {intent_words(intent)}, {over} {clock_time(intent.ends_by)}")
 
 
 def intent_words(intent: "OpenIntent | OpenCall") -> str:

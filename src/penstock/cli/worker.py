@@ -40,10 +40,13 @@ def worker(
     """
     agents = load_agents(target)
     called = name or f"{socket.gethostname()}-{os.getpid()}"
-    return execute(_work(agents, called, concurrency, as_json))
+    return execute(_work(agents, called, concurrency, as_json), fast=True)
 
 
 async def _work(agents: "list[Definition]", name: str, concurrency: int | None, as_json: bool) -> int:
+    from penstock.wiring import tune_worker_process
+
+    tune_worker_process()
     async with opened(agents=agents, worker_concurrency=concurrency) as platform:
         working = asyncio.create_task(platform.work(name))
         stopping = _Stopping(platform, as_json)

@@ -13,11 +13,11 @@ from penstock.gates.ledger import Ledger, Seen
 from penstock.gates.schedule import Schedule
 from penstock.gates.tape import Identity, Tape, identity_of
 from penstock.gates.words import divergence
-from penstock.journal.log import IntentRefused, RunLog
+from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import ClaimLost, GateCancelled, JournalError, PenstockError
+from penstock.kernel.errors import ClaimLost, GateCancelled, IntentRefused, JournalError, PenstockError
 from penstock.ports.agents import AgentDirectory, ModelDirectory
 from penstock.ports.journal import Claim, Journal, Letter, Post, Stop
 from penstock.ports.tools import Isolation
@@ -87,6 +87,8 @@ class RunContext:
         self.letter_waits: dict[str, asyncio.Future[None]] = {}
         self._taken: set[str] = set()
         self._journalled: set[str] = set()
+        self.awaited: set[str] = set()
+        """The letters that calls waited for when the run was put away: one that comes after that must wake it."""
         self.patches: dict[str, bool] = {}
         self.unsettled: set[str] = set()
         """Paths of writes that may or may not have happened."""
@@ -99,6 +101,7 @@ class RunContext:
         self.clock_offset = claim.now - services.clock.now_us()
         self.waiting: dict[str, Waiting] = {}
         self._interruptible: set[Branch] = set()
+        self._errands: set[asyncio.Task[None]] = set()
         self._active_us = tape.active_us()
         self._began_us = services.clock.now_us()
         submitted = tape.submitted
@@ -188,10 +191,26 @@ class RunContext:
             await self.halt()
         return last
 
-    def record(self, call: Call, event: Event) -> None:
-        """Journal an event of a live call."""
+    def record(self, call: Call, event: Event, if_lost: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
-        self.log.add(event)
+        if if_lost is None:
+            self.log.add(event)
+            return
+        written = self.log.add(event, waiter=True)
+        assert written is not None
+        written.add_done_callback(lambda done: self._not_written(done, if_lost))
+
+    def _not_written(self, done: "asyncio.Future[None]", if_lost: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if not done.cancelled() and isinstance(done.exception(), ClaimLost):
+            errand = self.schedule.loop.create_task(if_lost())
+            self._errands.add(errand)
+            errand.add_done_callback(self._errands.discard)
+
+    async def last_errands(self) -> None:
+        """Wait until what a lost claim leaves to do for others is done."""
+        while self._errands:
+            await asyncio.wait(self._errands)
 
     async def intend(self, call: Call, event: Event) -> None:
         """Journal an intent and wait until it is durable.
@@ -306,7 +325,8 @@ class RunContext:
 
         The next holder finds them on the tape: a call that is held up by a doubt may still come to wait for one.
         """
-        letters = [letter for letter in self.letters.values() if letter.dedup not in self._journalled]
+        known = self._journalled | self.awaited
+        letters = [letter for letter in self.letters.values() if letter.dedup not in known]
         self._journalled.update(letter.dedup for letter in letters)
         return letters
 

@@ -29,6 +29,7 @@ class ModelCall:
     purpose: str = "step"  # step | repair | final | a word of the agent's own
     attempts: int = 3
     can_answer_last: bool = True  # a forced last answer makes sense: room is set aside for it
+    recent_calls: int | None = None  # tool calls since something new came from outside; None = all of the run
 
     @property
     def offered(self) -> Sequence[ToolSpec]:
@@ -59,7 +60,8 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
     if asked.can_answer_last and not (facts.aside_tokens or facts.aside_nano):
         _set_aside(ctx, asked, price)
     bound = conversation.bound(asked.model, asked.offered)
-    level = max(budget_rule.level(facts), progress.level(facts.past))
+    past = facts.past if asked.recent_calls is None else facts.past[max(0, len(facts.past) - asked.recent_calls) :]
+    level = max(budget_rule.level(facts), progress.level(past))
     wants_last = asked.can_answer_last and level >= budget_rule.MUST_ANSWER
     note_size = len(NOTE_70) + 16
     if not wants_last:

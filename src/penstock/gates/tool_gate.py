@@ -23,7 +23,7 @@ from penstock.gates.tape import NOT_APPROVED, is_in_doubt
 from penstock.gates.tool_run import Result, run_tool
 from penstock.kernel.canonical import check_plain, digest
 from penstock.kernel.errors import ClaimLost, InputInvalid
-from penstock.ports.tools import ToolArgsInvalid, ToolDef
+from penstock.ports.tools import Effect, ToolArgsInvalid, ToolDef
 from penstock.rules.default import TOOL_RULES
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
@@ -201,7 +201,7 @@ async def _attempts(ctx: RunContext, call: Call, asked: _Asked, ruling: Ruling, 
             return _finish(ctx, asked, call, outcome, data)
         late += not result.started
         again = _again(ctx, tool, result, made, late)
-        outcome = _outcome(ctx, call, made, result, latency, again=again)
+        outcome = _outcome(ctx, call, tool.effect, made, result, latency, again=again)
         if not again:
             ok = result.failure is None
             ctx.ledger.remember(asked.name, call.identity.digest, ok, first_ref(outcome, "result"))
@@ -248,7 +248,9 @@ def _again(ctx: RunContext, tool: ToolDef, result: Result, made: int, late: int)
     return may_retry(result.failure, made, attempts)
 
 
-def _outcome(ctx: RunContext, call: Call, attempt: int, result: Result, latency: int, *, again: bool) -> ToolOutcome:
+def _outcome(
+    ctx: RunContext, call: Call, effect: Effect, attempt: int, result: Result, latency: int, *, again: bool
+) -> ToolOutcome:
     if result.failure is None:
         status = "ok"
     else:
@@ -264,7 +266,10 @@ def _outcome(ctx: RunContext, call: Call, attempt: int, result: Result, latency:
         payloads={"result": [ctx.log.payload(result.data)]} if result.data else {},
     )
     ctx.ledger.settle(Amount(), outcome.used)
-    ctx.record(call, outcome)
+    if effect == "read":
+        ctx.record(call, outcome)
+    else:
+        ctx.record(call, outcome, lambda: _leave_behind(ctx, call, attempt, result))
     return outcome
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from penstock.events import Event, ToolOutcome, encode, kind_of
 from penstock.journal.chain import link
 from penstock.journal.entries import FAMILIES, Entry, Rare, fail, too_large
-from penstock.journal.payloads import address, make_payload, ref_address, ref_text
+from penstock.journal.payloads import Committer, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
-from penstock.kernel.errors import ClaimLost, InputInvalid, JournalError, PenstockError
+from penstock.kernel.errors import ClaimLost, InputInvalid, IntentRefused, JournalError, PenstockError
+from penstock.kernel.randomness import token_bytes
 from penstock.ports.journal import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
 
 if TYPE_CHECKING:
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 
 KNOWN_ADDRESSES = 20_000
 """Addresses that a log remembers so as not to send a payload twice; then it forgets them all and goes on."""
-
-
-class IntentRefused(JournalError):
-    """A kill, cancel or pause covers the run: the intent was not written, and its call must not be made."""
-
-    code = "intent_refused"
-
-    def __init__(self, stop: Stop) -> None:
-        super().__init__(f"a {stop} covers the run")
-        self.stop = stop
 
 
 class RunLog:
@@ -56,6 +47,8 @@ class RunLog:
         self.queued_bytes = 0
         self.formed_bytes = 0
         self.scheduled = False
+        # Of an erased subject nothing more is stored; a key that nobody keeps hides what its events commit to.
+        self._committer = Committer(claim.subject_key or token_bytes(32))
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Entry] = deque()
@@ -111,7 +104,7 @@ class RunLog:
         """
         check_size(data, self._writer.settings.payload_max_bytes, "a payload", "payload_max_bytes")
         claim = self.claim
-        where = address(claim.subject_key, data)
+        where = self._committer.address(data)
         if where not in self._known:
             if len(self._known) >= KNOWN_ADDRESSES:
                 self._known.clear()
@@ -352,7 +345,9 @@ class RunLog:
     def _refused(self, error: PenstockError) -> None:
         """Find the event that the store cannot hold by sending them one at a time, and drop that one."""
         entries = self._take_back()
-        if len(entries) == 1:
+        if not entries:
+            self._waiting = None  # the list of what the run waits for was all there was
+        elif len(entries) == 1:
             self._drop(entries[0], error)
         else:
             self._requeue(entries)

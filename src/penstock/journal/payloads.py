@@ -6,6 +6,7 @@ a guess), and a proof against change (with the key anybody can recompute it).
 
 import asyncio
 import binascii
+import hashlib
 import hmac
 import threading
 from collections import OrderedDict
@@ -31,6 +32,29 @@ _local = threading.local()  # zstd contexts are costly to make and not safe to s
 def address(key: bytes, data: bytes) -> bytes:
     """HMAC-SHA256 of the data under the subject's key, 32 bytes."""
     return hmac.digest(key, data, "sha256")
+
+
+class Committer:
+    """`address` for one key, at a third of the price: what HMAC does with the key alone is done once (RFC 2104)."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = (key if len(key) <= 64 else hashlib.sha256(key).digest()).ljust(64, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER))
+        self._outer = hashlib.sha256(block.translate(_OUTER))
+
+    def address(self, data: bytes) -> bytes:
+        """HMAC-SHA256 of the data, 32 bytes."""
+        inner = self._inner.copy()
+        inner.update(data)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def ref_text(where: bytes) -> str:

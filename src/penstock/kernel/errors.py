@@ -212,6 +212,19 @@ class ClaimLost(JournalError):
     code = "claim_lost"
 
 
+class IntentRefused(JournalError):
+    """A kill, cancel or pause covers the run: the intent was not written, and its call must not be made.
+
+    ``stop`` is the stop that was met. Internal: the engine turns it into the run's outcome.
+    """
+
+    code = "intent_refused"
+
+    def __init__(self, stop: Any) -> None:
+        super().__init__(f"a {stop} covers the run", stop=str(stop))
+        self.stop = stop
+
+
 class EventTooLarge(JournalError):
     """An event over its named bound."""
 

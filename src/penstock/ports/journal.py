@@ -168,7 +168,7 @@ class Move:
     waiting: bytes = b"[]"  # JSON list of events.Waiting, for lists of what waits for whom
     outcome: str | None = None
     code: str = ""
-    post: Post | None = None  # the child's end, for its parent's inbox; same transaction
+    post: Post | None = None  # the child's end, for its parent's inbox; same transaction, always the batch's tenant
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from penstock.kernel.errors import ApprovalDecided, ApprovalMismatch, ApprovalUn
 from penstock.ports.journal import Journal, Post, RunFilter, RunRow
 
 ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
+PREFIX_MIN = 4  # characters of an id that a person must give
 _waiting = msgspec.json.Decoder(list[Waiting])
 
 
@@ -59,6 +60,8 @@ async def find(journal: Journal, reader: PayloadReader, tenant: str, prefix: str
     Raises:
         ApprovalUnknown: none, or several.
     """
+    if len(prefix) < PREFIX_MIN:
+        raise ApprovalUnknown(f"{prefix!r} is too short for an approval's id", hint="see `penstock approvals ls`")
     matches = [item for item in await pending(journal, reader, tenant, 1000) if item.id.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]

@@ -168,6 +168,7 @@ class Execution:
             if timer is not None:
                 timer.cancel()
         if self.lost or isinstance(ctx.fault, ClaimLost):
+            await ctx.last_errands()
             return "lost"
         if isinstance(ctx.fault, Divergence):
             return await self._quarantine(ctx.log, ctx.fault)
@@ -333,6 +334,7 @@ class Execution:
         if ctx is None or self.parked or not ctx.schedule.idle() or not ctx.waiting:
             return
         self.parked = True
+        ctx.awaited = set(ctx.letter_waits)
         self._unwind(ctx)
 
     def _quiet(self) -> None:

@@ -130,6 +130,8 @@ def waiting_words(waiting: Waiting) -> str:
     match waiting.kind:
         case "approval":
             words = f"approval {waiting.id} of {waiting.name}"
+        case "doubt" if not waiting.id:
+            words = f"the first call of {waiting.name} to be over"
         case "doubt":
             words = f"a person to say whether {waiting.name} happened (approval {waiting.id})"
         case "child":

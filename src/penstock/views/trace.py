@@ -95,6 +95,7 @@ async def _read(journal: Journal, tenant: str, run: UUID, room: list[int]) -> Tr
             room[0] -= 1
             try:
                 span.trace = await _read(journal, tenant, span.child, room)
+                span.simulated = span.trace.simulated
             except RunUnknown:
                 continue  # its intent is on the tape, but it was never made
     return trace

@@ -30,12 +30,13 @@ def serve(descriptor: int) -> None:
     watch = _Watch(descriptor)
     threading.Thread(target=watch.keep, name="penstock-watch", daemon=True).start()
     stream = line.makefile("rb")
-    while (received := frames.read_frame(stream)) is not None:
-        answer = _answer(frames.unpack_trusted(received[1]), line, watch)
-        for output in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                output.flush()  # a process that is killed later flushes nothing
-        line.sendall(answer)
+    with contextlib.suppress(OSError):  # the parent went away while it was being told something
+        while (received := frames.read_frame(stream)) is not None:
+            answer = _answer(frames.unpack_trusted(received[1]), line, watch)
+            for output in (sys.stdout, sys.stderr):
+                with contextlib.suppress(Exception):
+                    output.flush()  # a process that is killed later flushes nothing
+            line.sendall(answer)
     _end()
 
 

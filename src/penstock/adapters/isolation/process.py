@@ -85,10 +85,6 @@ class Process:
         self._line = ours
         self._loop.add_reader(ours.fileno(), self._receive)
 
-    @property
-    def pid(self) -> int:
-        return self._popen.pid
-
     async def ask(self, request: bytes, start_by_boot_ns: int, timeout_seconds: float) -> Answer | End:
         """Send a request and wait for its answer: until the call starts, and from then on for its time-out.
 

@@ -41,7 +41,7 @@ def _judge(run: Run, batch: Batch, stop: Stop | None) -> Answer | None:
 def _write(store: Store, run: Run, batch: Batch, now: int) -> None:
     move = batch.move
     if move is not None and move.post is not None:
-        parent = store.runs.get((move.post.tenant, move.post.run))
+        parent = store.runs.get((batch.tenant, move.post.run))
         if parent is not None and parent.status is not Status.ENDED:
             parent.receive(Letter(move.post.dedup, move.post.kind, move.post.body, now))
     run.consumed.update(dedup for dedup in batch.consumed if dedup in run.inbox)

@@ -71,6 +71,12 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
+async def _prefer_indexes(connection: asyncpg.Connection) -> None:
+    """A statement prepared while a table is small keeps its plan while the table grows, until the next automatic
+    analysis: one that reads the whole table would be ruinous by then. Only speed depends on this."""
+    await connection.execute("SET enable_seqscan = off; SET jit = off")
+
+
 class Database:
     """A pool of connections that raises only `JournalError`."""
 
@@ -98,6 +104,7 @@ class Database:
                     connection_class=_Connection,
                     statement_cache_size=settings.statement_cache_size,
                     max_cached_statement_lifetime=0,
+                    init=_prefer_indexes if settings.statement_cache_size else None,
                     command_timeout=settings.command_seconds,
                     timeout=settings.connect_seconds,
                     server_settings={"application_name": settings.application_name},

@@ -9,7 +9,7 @@ import asyncpg
 
 from penstock.adapters.postgres import queries, rows, stops
 from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
-from penstock.adapters.postgres.migrate import add_partitions, check_server, migrate
+from penstock.adapters.postgres.migrate import add_partitions, check_schema, check_server, migrate
 from penstock.adapters.postgres.signals import Signals
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
@@ -278,6 +278,7 @@ async def open_journal(
                 await add_partitions(connection, int(await connection.fetchval(queries.NOW)))
             else:
                 await check_server(connection)
+                await check_schema(connection)
     except BaseException:
         await database.close()
         raise

@@ -88,6 +88,21 @@ async def check_server(connection: asyncpg.Connection) -> None:
         raise ServerTooOld(f"the server is PostgreSQL {number // 10_000}; Penstock needs 15 or newer")
 
 
+async def check_schema(connection: asyncpg.Connection) -> None:
+    """Refuse a database whose schema is not this installation's.
+
+    Raises:
+        SchemaTooNew: it is newer.
+        JournalError: it is older, or was never made.
+    """
+    pending = _pending(known_migrations(), await _applied(connection))
+    if pending:
+        raise JournalError(
+            f"the database's schema is older than this installation: {pending[0].name} is missing",
+            hint="start a worker or run `penstock doctor`, which bring it up to date",
+        )
+
+
 async def add_partitions(connection: asyncpg.Connection, now_us: int, months: int = MONTHS_AHEAD) -> list[str]:
     """Make the event partitions of this month and the following ones where they are missing; names of those made.
 

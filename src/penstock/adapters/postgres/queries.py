@@ -86,7 +86,7 @@ SELECT k.i, p.data, p.codec, p.size
 FROM unnest($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY AS k(tenant, subject, address, i)
 CROSS JOIN LATERAL (
     SELECT data, codec, size FROM penstock.payloads q
-    WHERE q.tenant = k.tenant AND q.subject = k.subject AND q.address = k.address
+    WHERE q.tenant = k.tenant AND q.subject = k.subject AND q.address = k.address OFFSET 0
 ) AS p"""
 
 LETTERS = """

@@ -123,7 +123,7 @@ def _rare_arguments(batches: Sequence[Batch]) -> list[object]:
             changes.append((number, move.status.value, move.wake_at, move.waiting, move.outcome, move.code))
             if move.post is not None:
                 post = move.post
-                posts.append((number, post.tenant, post.run, post.dedup, post.kind, post.body))
+                posts.append((number, batch.tenant, post.run, post.dedup, post.kind, post.body))
         elif batch.waiting is not None:
             changes.append((number, None, None, batch.waiting, None, ""))
         if batch.consumed:

@@ -35,17 +35,17 @@ def verify(
 
 
 async def _verify(run: str | None, everything: bool, payloads: bool, tenant: str | None, as_json: bool) -> int:
-    from penstock.views import chain
+    from penstock.views import audit as view
 
     async with opened(tenant) as platform:
         journal = platform.journal
         if everything:
-            audit = await chain.verify_everything(journal, payloads=payloads)
+            audit = await view.verify_everything(journal, payloads=payloads)
         elif run is not None:
             found = await find_run(journal, platform.tenant, run)
-            audit = await chain.verify_run(journal, platform.tenant, found, payloads=payloads)
+            audit = await view.verify_run(journal, platform.tenant, found, payloads=payloads)
         else:
-            audit = await chain.verify_tenant(journal, platform.tenant, payloads=payloads)
+            audit = await view.verify_tenant(journal, platform.tenant, payloads=payloads)
     if as_json:
         from penstock.cli.output import plain
 

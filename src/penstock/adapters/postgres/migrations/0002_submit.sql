@@ -59,7 +59,7 @@ BEGIN
             tenant, id, agent, release, env, format, subject, subject_key, key, digest,
             session, priority, parent, parent_path, root, deadline, tags, hash, i
         )
-        ORDER BY n.tenant, n.key, n.id, n.i
+        ORDER BY n.tenant, n.key, CASE WHEN n.key IS NULL THEN n.id END, n.i
         ON CONFLICT DO NOTHING
         RETURNING tenant, id
     )
@@ -88,19 +88,24 @@ CREATE FUNCTION penstock.put_payloads(
     SET plan_cache_mode = force_generic_plan
     SET jit = off
     SET enable_seqscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
 AS $$
+DECLARE
+    v_erased bigint[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock_shared(penstock.erasure_lock());
+    SELECT coalesce(array_agg(n.i), '{}') INTO v_erased
+    FROM unnest(p_tenant, p_subject) WITH ORDINALITY AS n(tenant, subject, i)
+    JOIN penstock.subjects s ON s.tenant = n.tenant AND s.subject = n.subject
+    WHERE s.erased_at IS NOT NULL;
     INSERT INTO penstock.payloads (tenant, subject, address, codec, size, data)
     SELECT p_tenant[n.i], p_subject[n.i], substring(p_addresses FROM n.k::integer * 32 - 31 FOR 32),
            p_codecs[n.codec], n.size,
            substring(p_data FROM n.start FOR n.stored)
     FROM unnest(p_of, p_codec, p_size, p_from, p_stored) WITH ORDINALITY AS n(i, codec, size, start, stored, k)
-    WHERE NOT EXISTS (
-        SELECT FROM penstock.subjects s
-        WHERE s.tenant = p_tenant[n.i] AND s.subject = p_subject[n.i] AND s.erased_at IS NOT NULL
-    )
+    WHERE NOT n.i = ANY (v_erased)
     ON CONFLICT DO NOTHING;
 END
 $$;

@@ -1,0 +1,92 @@
+"""The command line as its users run it: a process of its own, on an embedded server that the session shares."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.adapters.postgres.embedded import start_embedded
+
+APP_FOLDER = Path(__file__).parent
+# -P: the current folder comes onto the path because the program puts it there, not because of -c.
+PROGRAM = (sys.executable, "-P", "-c", "import sys; from penstock.cli import main; sys.exit(main())")
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Standard output as one JSON document."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error on standard error as --json gives it."""
+        found: dict[str, Any] = json.loads(self.err)["error"]
+        return found
+
+
+class CommandLine:
+    """Runs commands."""
+
+    def __init__(self, environment: dict[str, str], dsn: str = "") -> None:
+        self.environment = environment
+        self.dsn = dsn
+
+    def __call__(self, *arguments: str, given: str | bytes = "", **environment: str) -> Done:
+        data = given.encode() if isinstance(given, str) else given
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            input=data,
+            capture_output=True,
+            env={**self.environment, **environment},
+            cwd=APP_FOLDER,
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command that goes on."""
+        return subprocess.Popen(
+            [*PROGRAM, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            cwd=APP_FOLDER,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def bare_environment() -> dict[str, str]:
+    """The environment without what would change what the program does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "COLUMNS"))}
+    source = Path(__file__).parents[2] / "src"
+    return {**kept, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": ""}
+
+
+@pytest.fixture(scope="session")
+def command_line(bare_environment: dict[str, str], fast_disk: Path) -> Iterator[CommandLine]:
+    """The program on an embedded server of its own, which stays up between the commands."""
+    with tempfile.TemporaryDirectory(prefix="pt-", dir=fast_disk) as folder:
+        data, effects = Path(folder) / "data", Path(folder) / "effects"
+        server = asyncio.run(start_embedded(data))
+        variables = {"PENSTOCK_DATA_DIR": str(data), "DESK_EFFECTS": str(effects), "PENSTOCK_POLL_SECONDS": "0.1"}
+        yield CommandLine({**bare_environment, **variables}, server.dsn)
+        asyncio.run(server.close())
