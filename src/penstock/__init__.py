@@ -72,8 +72,19 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     value = getattr(import_module(place[0]), place[1])
+    if name in ("Agent", "agent"):
+        import_module("penstock.agents.runtime").set_default(_open_for_one_call)
     globals()[name] = value
     return value
+
+
+def _open_for_one_call() -> Any:
+    """What ``agent.run(...)`` runs in when nothing is open: the configured database, with a worker of its own."""
+    from penstock.kernel.clock import SystemClock
+    from penstock.kernel.ids import new_id
+    from penstock.wiring import open_penstock
+
+    return open_penstock(worker=f"once-{new_id(SystemClock()).hex[-12:]}")
 
 
 def __dir__() -> list[str]:

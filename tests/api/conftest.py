@@ -1,12 +1,14 @@
 """The command line as its users run it: a process of its own, on an embedded server that the session shares."""
 
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from penstock.adapters.postgres.embedded import start_embedded
+from penstock.cli import main
 
 APP_FOLDER = Path(__file__).parent
 # -P: the current folder comes onto the path because the program puts it there, not because of -c.
@@ -60,6 +63,20 @@ class CommandLine:
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
+    def quick(self, *arguments: str, given: str = "", **environment: str) -> Done:
+        """The same inside this process, for what is looked at often: importing the program takes most of the time."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name in set(os.environ) - set(self.environment):
+                patch.delenv(name)
+            for name, value in {**self.environment, **environment}.items():
+                patch.setenv(name, value)
+            patch.chdir(APP_FOLDER)
+            patch.setattr(sys, "path", list(sys.path))
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+            code = main(arguments)
+        return Done(code, out.getvalue(), err.getvalue())
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command that goes on."""
         return subprocess.Popen(
@@ -78,7 +95,13 @@ def bare_environment() -> dict[str, str]:
     """The environment without what would change what the program does."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "COLUMNS"))}
     source = Path(__file__).parents[2] / "src"
-    return {**kept, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": ""}
+    return {
+        **kept,
+        "PYTHONPATH": str(source),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENAI_API_KEY": "",
+        "ANTHROPIC_API_KEY": "",
+    }
 
 
 @pytest.fixture(scope="session")

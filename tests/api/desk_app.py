@@ -5,18 +5,21 @@ import os
 from pathlib import Path
 
 from penstock import Agent, Budget, IdempotencyKey, Run, agent, tool
-from penstock.events import Amount
+from penstock.events import Amount, Failure
 from penstock.events.messages import Message, Text, Thinking, ToolCall
-from penstock.ports.model import ModelRequest, ModelResponse, Price
+from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price
 from penstock.testing import ScriptedModel
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 
 
-def answers(*given: ModelResponse | str | ToolCall) -> ScriptedModel:
+Answer = ModelResponse | str | ToolCall | ModelError
+
+
+def answers(*given: Answer) -> ScriptedModel:
     """A model that gives its n-th answer in a conversation's n-th turn, whichever process asks."""
 
-    def answer(request: ModelRequest) -> ModelResponse | str | ToolCall:
+    def answer(request: ModelRequest) -> Answer:
         turn = sum(message.role == "assistant" for message in request.messages)
         return given[min(turn, len(given) - 1)]
 
@@ -56,12 +59,14 @@ desk = Agent(
     instructions="Help.",
     tools=[look, refund],
 )
-unsure = Agent(
-    "unsure",
-    model=answers(ModelResponse(Message("assistant", [Text("half "), ToolCall("c1", "look", "{}")]), Amount(9, 9))),
+cut_off = Agent(
+    "cut-off",
+    model=answers(
+        ModelResponse(Message("assistant", [Text("half "), ToolCall("c1", "look", '{"order": "o-1"}')]), Amount(9, 9)),
+        ModelError(Failure("provider_down", "permanent", "the provider is down"), billed=False),
+    ),
     instructions="Help.",
     tools=[look],
-    budget=Budget(calls=2, steps=9),
 )
 
 

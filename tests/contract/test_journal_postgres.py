@@ -204,6 +204,17 @@ class TestMigrations:
         with pytest.raises(JournalError, match="0001_spine"):
             await open_journal(journal_dsn)
 
+    async def test_a_process_that_does_not_prepare_wants_the_schema_it_knows(
+        self, journal_dsn: str, other: asyncpg.Connection, database_url: str
+    ) -> None:
+        journal = await open_journal(journal_dsn, prepare=False)
+        await journal.close()
+        with pytest.raises(JournalError, match="0001_spine"):
+            await open_journal(database_url, prepare=False)
+        await other.execute("INSERT INTO penstock.migrations (number, name, sha256) VALUES (9000, 'x', 'y')")
+        with pytest.raises(SchemaTooNew):
+            await open_journal(journal_dsn, prepare=False)
+
     async def test_an_old_server_is_refused(self, journal_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(migrate, "OLDEST_SERVER", 10**6)
         with pytest.raises(ServerTooOld):

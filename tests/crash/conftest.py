@@ -1,6 +1,5 @@
 """A database with Penstock's tables and those of the world outside."""
 
-
 import pytest
 from tests.crash.world import World
 

@@ -39,7 +39,8 @@ async def penstock(world: World) -> AsyncIterator[Penstock]:
 
 async def stop_at(doom: Doom, penstock: Penstock, world: World) -> tuple[str, UUID, BaseProcess]:
     """Start a run in a process and wait until that stands still; others may take over from then on."""
-    tag = f"{doom.what.replace(':', '-')}-{doom.stage}"
+    kind, tool = doom.what.split(":")
+    tag = f"only.{tool}.{kind}.{doom.stage}"
     errand = make_errand(tag, Tools(world))
     for item in errand.agents:
         penstock.registry.add(item)
@@ -119,4 +120,4 @@ async def test_a_late_outcome_settles_the_doubt(penstock: Penstock, world: World
     assert ways_of_settling(events, tool) == ["late"], told
     assert asked_whether_it_happened(events, tool) == 0, told
     assert await world.counter(tag, tool) == 1
-    assert None not in result.output.values(), told
+    assert result.output is not None, told

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -12,9 +12,11 @@ import msgspec
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked, decode
 from penstock.journal.chain import verify
+from penstock.journal.payloads import ref_address, unpack
+from penstock.kernel.errors import ApprovalDecided, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Row, Status
-from penstock.ports.model import Model
+from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
 from penstock.settings import Settings
 from penstock.wiring import assemble
@@ -54,8 +56,6 @@ class Tape:
         return msgspec.json.decode(self.payload_bytes(ref))
 
     def payload_bytes(self, ref: str) -> bytes:
-        from penstock.journal.payloads import ref_address, unpack
-
         run = self.journal._store.runs[TENANT, self.run]
         return unpack(self.journal._store.payloads[TENANT, run.new.subject][ref_address(ref)])
 
@@ -65,31 +65,42 @@ class Tape:
             verify(tenant, run, stored.tape, stored.head, stored.last_seq)
 
 
+Person = Callable[[Approval], str]
+"""Who decides: given a question, the answer."""
+
+
+def every_third_no(approval: Approval) -> str:
+    """No to every third thing, yes to the rest."""
+    assert approval.question == "may_run", "nobody in these tests can tell whether something happened"
+    return "deny" if approval.args["x"] % 3 == 0 else "approve"
+
+
 @contextlib.asynccontextmanager
 async def open_on(
-    journal: MemoryJournal, agents: Iterable[AgentDef] = (), models: Iterable[Model] = (), settings: Settings = SETTINGS
+    journal: MemoryJournal,
+    agents: Iterable[AgentDef] = (),
+    *,
+    settings: Settings = SETTINGS,
+    person: Person = every_third_no,
 ) -> AsyncIterator[Penstock]:
-    """A platform with a worker and a person who decides on a journal."""
-    async with assemble(journal, settings, agents=agents, models=models) as platform:
+    """A platform with a worker, and a person who decides at once, on a journal."""
+    async with assemble(journal, settings, agents=agents) as platform:
         platform.start_worker("w")
-        person = asyncio.create_task(decide_all(platform))
+        deciding = asyncio.create_task(decide_all(platform, person))
         try:
             yield platform
         finally:
-            person.cancel()
+            deciding.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await person
+                await deciding
 
 
-async def decide_all(platform: Penstock) -> None:
-    """A person who says no to every third thing and yes to the rest, at once."""
+async def decide_all(platform: Penstock, person: Person) -> None:
+    """Answer every question as it comes, until cancelled."""
     while True:
         for approval in await platform.approvals():
-            x = approval.args.get("x", 0)
-            if approval.question == "did_it_happen":
-                raise AssertionError("nobody in these tests can tell")
-            with contextlib.suppress(Exception):
-                await platform.decide(approval, "deny" if x % 3 == 0 else "approve", actor="person")
+            with contextlib.suppress(ApprovalDecided, RunUnknown):  # answered a moment ago, or the run has ended
+                await platform.decide(approval, person(approval), actor="person")
         await asyncio.sleep(0.002)
 
 
@@ -140,10 +151,10 @@ def cut(tape: Tape, count: int) -> MemoryJournal:
     return copy
 
 
-async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], settings: Settings = SETTINGS) -> Tape:
+async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], **options: Any) -> Tape:
     """Continue a copy of the run from its first ``count`` events to its end."""
     journal = cut(tape, count)
-    async with open_on(journal, agents, settings=settings) as platform:
+    async with open_on(journal, agents, **options) as platform:
         await platform.result(tape.run, timeout_seconds=3)
     return Tape(tape.run, journal)
 

@@ -440,6 +440,24 @@ async def test_the_row_never_understates_the_open_intents(journal: Script, write
     assert await shown() == (4, 5)
 
 
+async def test_a_holders_mistake_does_not_reach_other_runs(journal: Script, writer: GroupWriter) -> None:
+    noisy, broken, mate = await logs_of(journal, writer, 3)
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["message"]))
+
+    def mistake(*_: object) -> Summary:
+        raise ZeroDivisionError
+
+    noisy.on_flags = mistake  # type: ignore[assignment]
+    broken.summary = mistake
+    await journal.deliver(Post("t", noisy.claim.run, "a", "message", b""))
+    futures = [log.intent(intent(log)) for log in (noisy, broken, mate)]
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), JournalError, type(None)]
+    assert [str(noisy.claim.run) in words for words in reported] == [True]
+    assert await names(journal, noisy) == await names(journal, mate) == ["1"]
+
+
 async def test_what_a_run_waits_for_is_written_without_an_event(journal: Script, writer: GroupWriter) -> None:
     (log,) = await logs_of(journal, writer)
     log.set_waiting(b'[{"kind":"timer","path":"1"}]')

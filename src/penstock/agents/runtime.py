@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from penstock.agents.budget import Budget
-from penstock.kernel.errors import UsageError
+from penstock.kernel.errors import NoRuntime
 from penstock.ports.agents import AgentDef
 
 
@@ -23,13 +23,6 @@ class Runtime(Protocol):
     ) -> Any:
         """Submit, wait, and give the result."""
         ...
-
-
-class NoRuntime(UsageError):
-    """`agent.run` was called where nothing can run it."""
-
-    code = "no_runtime"
-    hint = "use `async with penstock.open()`, or `penstock.testing.in_memory()` in a unit test"
 
 
 _stack: list[Runtime] = []

@@ -102,7 +102,7 @@ def tool(
     Args:
         name: what models call it; default the function's name.
         effect: ``read`` or ``write``. What is not declared is taken for a write.
-        risk: ``low`` (reads), ``medium`` (writes), ``high`` (a person approves) or ``prohibited`` (never called).
+        risk: ``low`` (a read's default), ``medium`` (a write's), ``high`` (a person approves), ``prohibited`` (never).
         permission: ``auto`` or ``confirm`` (a person approves). Default: auto for reads, confirm for writes.
         in_doubt: how to settle a call that may or may not have happened: ``idempotent`` (repeat it), ``keyed`` (repeat
             it with the same `IdempotencyKey`), ``confirm`` (ask the ``confirm`` look-up), ``escalate`` (ask a person).

@@ -63,9 +63,7 @@ async def ask(
     waiting = Waiting(
         "approval" if question == "may_run" else "doubt", call.path, tool.name, request.approval, request.expires
     )
-    ctx.wait_on(waiting)
-    letter = await ctx.letter(f"approval:{request.approval}", request.expires)
-    ctx.wait_off(waiting)
+    letter = await ctx.mail.wait(waiting, f"approval:{request.approval}")
     if letter is None:
         decision = Decision("expired", "penstock")
     else:

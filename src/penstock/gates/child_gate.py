@@ -83,9 +83,7 @@ async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOu
     intent = call.recorded[0]
     assert isinstance(intent, ChildIntent)
     waiting = Waiting("child", call.path, asked.agent.name, str(intent.child))
-    ctx.wait_on(waiting)
-    letter = await ctx.letter(f"child:{intent.child}", 0)
-    ctx.wait_off(waiting)
+    letter = await ctx.mail.wait(waiting, f"child:{intent.child}")
     assert letter is not None
     ctx.log.consume(letter.dedup)
     end = msgspec.json.decode(letter.body, type=ChildEnd)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from penstock.events import Event, LimitReached, MessageReceived, VerdictRecorded, Waiting
+from penstock.events import Event, LimitReached, MessageReceived, VerdictRecorded
 from penstock.gates.branches import Branch
 from penstock.gates.ledger import Ledger, Seen
+from penstock.gates.mailbox import Mailbox
 from penstock.gates.schedule import Schedule
 from penstock.gates.tape import Identity, Tape, identity_of
 from penstock.gates.words import divergence
@@ -17,7 +18,7 @@ from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import ClaimLost, GateCancelled, IntentRefused, JournalError, PenstockError
+from penstock.kernel.errors import ClaimLost, GateCancelled, IntentRefused, JournalError, PenstockError, RunFault
 from penstock.ports.agents import AgentDirectory, ModelDirectory
 from penstock.ports.journal import Claim, Journal, Letter, Post, Stop
 from penstock.ports.tools import Isolation
@@ -28,18 +29,6 @@ from penstock.settings import Settings
 E = TypeVar("E", bound=Event)
 
 _UNCLAIMED = "unclaimed "
-
-
-class RunFault(PenstockError):
-    """Why the engine ends a run by itself; becomes the run's outcome whatever the agent's code does."""
-
-    code = "run_fault"
-
-    def __init__(self, outcome: str, code: str, what: str, *, needed: list[str] | None = None) -> None:
-        super().__init__(what)
-        self.outcome = outcome
-        self.fault_code = code
-        self.needed = needed or []
 
 
 @dataclass(slots=True)
@@ -83,12 +72,7 @@ class RunContext:
         self.seen = Seen(at=tape.submitted.at)
         """What was used, as the agent may see them: they change only when an outcome is released, so they replay."""
         self.fault: PenstockError | None = None
-        self.letters: dict[str, Letter] = {}
-        self.letter_waits: dict[str, asyncio.Future[None]] = {}
-        self._taken: set[str] = set()
-        self._journalled: set[str] = set()
-        self.awaited: set[str] = set()
-        """The letters that calls waited for when the run was put away: one that comes after that must wake it."""
+        self.mail = Mailbox(self.schedule, log, self.now, lambda: self.fault is not None)
         self.patches: dict[str, bool] = {}
         self.unsettled: set[str] = set()
         """Paths of writes that may or may not have happened."""
@@ -99,7 +83,6 @@ class RunContext:
         """Paths of the tape that the code has come to."""
         self.recorded_paths = frozenset(tape.calls)
         self.clock_offset = claim.now - services.clock.now_us()
-        self.waiting: dict[str, Waiting] = {}
         self._interruptible: set[Branch] = set()
         self._errands: set[asyncio.Task[None]] = set()
         self._active_us = tape.active_us()
@@ -144,9 +127,11 @@ class RunContext:
             Divergence: the tape holds another call here; the run is stopped with it.
         """
         branch = self.schedule.bind()
-        if self.log.last_seq >= self.services.settings.history_max_events:
-            limit = self.services.settings.history_max_events
-            self.end("exhausted", "over_history", f"{limit:,} events recorded", needed=["a shorter task, or several"])
+        settings = self.services.settings
+        size = self.tape.size + self.log.bytes
+        if self.log.last_seq >= settings.history_max_events or size >= settings.history_max_bytes:
+            words = f"{self.log.last_seq:,} events with {size:,} bytes recorded"
+            self.end("exhausted", "over_history", words, needed=["a shorter task, or several"])
         path = branch.next_path() if place is None else place
         recorded = self.tape.calls.get(path, [])
         identity = Identity(kind, name, digest)
@@ -242,9 +227,7 @@ class RunContext:
         for branch in list(self._interruptible):
             if branch.task is not None:
                 branch.task.cancel()
-        for wait in self.letter_waits.values():
-            if not wait.done():
-                wait.cancel()
+        self.mail.close()
         self.schedule.loop.call_soon(self.on_fault)
 
     async def halt(self) -> None:
@@ -279,64 +262,13 @@ class RunContext:
         """A branch was cancelled inside a gate by something other than the engine."""
         self.stop(GateCancelled("a gate call was cancelled from outside the engine"))
 
-    async def letter(self, key: str, until: int) -> Letter | None:
-        """The letter with that key, from the inbox or when it comes; None when the time has come first."""
-        while True:
-            letter = self.letters.pop(key, None)
-            if letter is not None:
-                self._taken.add(key)
-                return letter
-            left = (until - self.now()) / 1e6 if until else None
-            if left is not None and left <= 0:
-                return None
-            wait = self.letter_waits[key] = self.schedule.loop.create_future()
-            timer = self.schedule.loop.call_later(left, self._wake, wait) if left is not None else None
-            self.schedule.rest()
-            try:
-                await wait
-            except asyncio.CancelledError:
-                if self.fault is None:
-                    if wait.cancelled():
-                        self.schedule.wake()
-                    raise
-                await self.schedule.loop.create_future()
-            finally:
-                self.letter_waits.pop(key, None)
-                if timer is not None:
-                    timer.cancel()
-
-    def post(self, letter: Letter) -> None:
-        """A letter has come; the inbox shows it again and again until its record is durable."""
-        if letter.dedup in self._taken:
-            return
-        self.letters[letter.dedup] = letter
-        wait = self.letter_waits.get(letter.dedup)
-        if wait is not None:
-            self._wake(wait)
-
-    def _wake(self, wait: "asyncio.Future[None]") -> None:
-        """In flight from now on, not from when the waiting task runs: in between the run must not park."""
-        if not wait.done():
-            self.schedule.wake()
-            wait.set_result(None)
-
-    def unclaimed(self) -> list[Letter]:
-        """Letters that no call waits for; they are journalled when the run parks, so that they do not wake it again.
-
-        The next holder finds them on the tape: a call that is held up by a doubt may still come to wait for one.
-        """
-        known = self._journalled | self.awaited
-        letters = [letter for letter in self.letters.values() if letter.dedup not in known]
-        self._journalled.update(letter.dedup for letter in letters)
-        return letters
-
     async def take_up_unclaimed(self) -> None:
         """Put the letters that earlier holders journalled where calls look for them."""
         for event in self.tape.events:
             if isinstance(event, MessageReceived) and event.topic.startswith(_UNCLAIMED):
                 body = await self.load(event.payloads["body"][0])
-                self._journalled.add(event.dedup)
-                self.post(Letter(event.dedup, event.topic.removeprefix(_UNCLAIMED), body, event.at))
+                kind = event.topic.removeprefix(_UNCLAIMED)
+                self.mail.post_journalled(Letter(event.dedup, kind, body, event.at))
 
     def unclaimed_event(self, letter: Letter) -> MessageReceived:
         """The record of such a letter."""
@@ -376,16 +308,6 @@ class RunContext:
         """Store arguments; their commitment."""
         return self.log.payload(stable_json(args))
 
-    def wait_on(self, waiting: Waiting) -> None:
-        """The run waits for this from now on; shown in its row."""
-        self.waiting[waiting.path] = waiting
-        self.log.set_waiting(stable_json(list(self.waiting.values())))
-
-    def wait_off(self, waiting: Waiting) -> None:
-        """It came, or its time is over."""
-        self.waiting.pop(waiting.path, None)
-        self.log.set_waiting(stable_json(list(self.waiting.values())))
-
     def intend_later(self, call: Call, event: Event) -> None:
         """Journal the intent of a free read without waiting for it."""
         call.recorded.append(event)
@@ -410,7 +332,7 @@ class RunContext:
             seconds = min(seconds, max(0.001, (self.claim.deadline - self.now()) / 1e6))
         return seconds
 
-    def record_limit(self, path: str, level: int) -> None:
-        """A threshold was reached: say by which limit."""
-        name, used, of = dominant_limit(self.facts)
+    def record_limit(self, path: str, level: int, *, looping: bool) -> None:
+        """A threshold was reached: say by which limit, or that the run makes no progress."""
+        name, used, of = ("loop", 0.0, 0.0) if looping else dominant_limit(self.facts)
         self.log.add(self.event(LimitReached, path, limit=name, level=level, used=used, of=of))

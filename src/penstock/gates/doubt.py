@@ -56,9 +56,7 @@ async def settle(
         )
         ctx.record(call, doubted)
     waiting = Waiting("doubt", call.path, tool.name, until=settle_at)
-    ctx.wait_on(waiting)
-    letter = await ctx.letter(f"settle:{call.path}:{intent.attempt}", settle_at)
-    ctx.wait_off(waiting)
+    letter = await ctx.mail.wait(waiting, f"settle:{call.path}:{intent.attempt}")
     if letter is not None:
         ctx.log.consume(letter.dedup)
         late = msgspec.json.decode(letter.body, type=LateOutcome)

@@ -19,6 +19,7 @@ from penstock.events import (
 )
 from penstock.gates.tape import NOT_APPROVED, Tape
 from penstock.ports.journal import Summary
+from penstock.rules import repeats
 from penstock.rules.repeats import WINDOW
 from penstock.rules.verdict import PastCall, RunFacts
 
@@ -81,10 +82,10 @@ class Ledger:
         if at_maximum:
             self.at_maximum += used.nano
 
-    def remember(self, name: str, digest: str, ok: bool, result: str = "") -> None:
+    def remember(self, name: str, digest: str, ok: bool, result: str = "", *, refused: bool = False) -> None:
         """Keep a tool call in view of the rules against loops; bounded."""
         past = self.facts.past
-        past.append(PastCall(name, digest, ok, result))
+        past.append(PastCall(name, digest, ok, result, refused))
         if len(past) > 2 * WINDOW:
             del past[:WINDOW]
 
@@ -137,12 +138,13 @@ class Ledger:
             case ChildOutcome():
                 self.settle(self._reserved.pop(event.path, Amount()), child_used(event))
             case VerdictRecorded() if event.gate == "tool":
-                self.remember(event.name, event.digest, ok=False)
+                refused = event.verdicts[-1].rule == repeats.RULE.name
+                self.remember(event.name, event.digest, ok=False, refused=refused)
             case ApprovalRequested():
                 self._names[event.path] = (event.tool, event.call_digest)
             case ApprovalDecided() if event.decision in NOT_APPROVED:
                 name, digest = self._names.get(event.path, ("", ""))
-                self.remember(name, digest, ok=False)
+                self.remember(name, digest, ok=False, refused=True)
             case _:
                 pass
 

@@ -199,7 +199,7 @@ async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, attempt: int) 
         asked.conversation.add(plan.note)
         asked.conversation.commit(ctx.log)
         asked.conversation.level = plan.level
-        ctx.record_limit(call.path, plan.level)
+        ctx.record_limit(call.path, plan.level, looping=plan.looping)
     return plan, ruling
 
 

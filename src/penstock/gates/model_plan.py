@@ -52,6 +52,7 @@ class Plan:
     messages: Sequence[Message]
     note: Message | None = None
     shortened: bool = False
+    looping: bool = False  # the level comes from a lack of progress, not from a limit
 
 
 def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
@@ -61,7 +62,8 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
         _set_aside(ctx, asked, price)
     bound = conversation.bound(asked.model, asked.offered)
     past = facts.past if asked.recent_calls is None else facts.past[max(0, len(facts.past) - asked.recent_calls) :]
-    level = max(budget_rule.level(facts), progress.level(past))
+    by_limits, by_progress = budget_rule.level(facts), progress.level(past)
+    level, looping = max(by_limits, by_progress), by_progress > by_limits
     wants_last = asked.can_answer_last and level >= budget_rule.MUST_ANSWER
     note_size = len(NOTE_70) + 16
     if not wants_last:
@@ -70,7 +72,7 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
             note = budget_note(conversation, level)
             most = max(1, min(asked.settings.max_tokens, room))
             size = bound + (note_size if note else 0)
-            return Plan(False, level, most, _reserve(size, most, price), conversation.messages, note)
+            return Plan(False, level, most, _reserve(size, most, price), conversation.messages, note, looping=looping)
     room = _output_room(ctx, bound + note_size, price, final=True)
     most = max(1, min(asked.settings.max_tokens, room))
     messages: Sequence[Message] = conversation.messages
@@ -83,7 +85,7 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
         shorter = conversation.shortened(asked.model, asked.offered, free, say("note", NOTE_90))
         if shorter is not None:
             messages, size, is_short = shorter, asked.model.prompt_bound(shorter, asked.offered), True
-    return Plan(True, budget_rule.MUST_ANSWER, most, _reserve(size, most, price), messages, note, is_short)
+    return Plan(True, budget_rule.MUST_ANSWER, most, _reserve(size, most, price), messages, note, is_short, looping)
 
 
 def _set_aside(ctx: RunContext, asked: ModelCall, price: Price | None) -> None:

@@ -34,9 +34,7 @@ async def _sleep(ctx: RunContext, call: Call, duration: int) -> None:
     timer = call.recorded[0]
     assert isinstance(timer, TimerSet)
     waiting = Waiting("timer", call.path, "sleep", until=timer.until)
-    ctx.wait_on(waiting)
-    await ctx.letter(f"timer:{call.path}", timer.until)
-    ctx.wait_off(waiting)
+    await ctx.mail.wait(waiting, f"timer:{call.path}")
     ctx.record(call, ctx.event(TimerFired, call.path, late=max(0, ctx.now() - timer.until)))
 
 

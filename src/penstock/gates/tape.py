@@ -115,8 +115,10 @@ class Tape:
         """The store's time of each intent, by seq: what settling a doubt is measured from."""
         self.order: deque[str] = deque()
         self.events: list[Event] = []
+        self.size = 0  # bytes of all events
         for row in rows:
             event = decode(row.body)
+            self.size += len(row.body)
             self.events.append(event)
             if isinstance(event, _OUTSIDE_CALLS):
                 continue

@@ -24,6 +24,7 @@ from penstock.gates.tool_run import Result, run_tool
 from penstock.kernel.canonical import check_plain, digest
 from penstock.kernel.errors import ClaimLost, InputInvalid
 from penstock.ports.tools import Effect, ToolArgsInvalid, ToolDef
+from penstock.rules import repeats
 from penstock.rules.default import TOOL_RULES
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
@@ -139,7 +140,7 @@ async def _permitted(ctx: RunContext, call: Call, asked: _Asked) -> Ruling | Too
             seconds=seconds,
         )
         if decided.decision != "approve":
-            ctx.ledger.remember(asked.name, call.identity.digest, ok=False)
+            ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
             return _as_return(decided, b"")
         ruling = TOOL_RULES.decide(_facts(call, asked, approved=True), ctx.facts)
     if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
@@ -157,7 +158,8 @@ async def _permitted(ctx: RunContext, call: Call, asked: _Asked) -> Ruling | Too
             payloads={"args": [ctx.args_ref(asked.args)]},
         )
         ctx.record(call, event)
-        ctx.ledger.remember(asked.name, call.identity.digest, ok=False)
+        refused = ruling.verdicts[-1].rule == repeats.RULE.name
+        ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=refused)
         ctx.deny(ruling)
         if ctx.fault is not None:
             await ctx.halt()

@@ -11,17 +11,19 @@ from penstock.events import Failure, ToolIntent
 from penstock.gates.context import Call, RunContext
 from penstock.kernel.canonical import check_plain, stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import InputInvalid
+from penstock.kernel.errors import InputInvalid, ToolResultInvalid
 from penstock.ports.tools import (
     IdempotencyKey,
     OutcomeUnknown,
     StartedTooLate,
     ToolContext,
     ToolDef,
+    ToolTimedOut,
     TransientToolError,
 )
 
 ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
+RETRY_AFTER_MAX_SECONDS = 3600.0
 SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
 _CONNECTION_LOST = (ConnectionError, TimeoutError, EOFError, OutcomeUnknown)
 
@@ -62,13 +64,14 @@ async def run_tool(
             value = await _bounded(ctx, call, tool, _start(ctx.services.clock, tool, kwargs, start_by), seconds)
         else:
             run = ctx.services.isolation.run(tool, kwargs, timeout_seconds=seconds, start_by_boot_ns=start_by)
-            value = await _bounded(ctx, call, tool, run, seconds + ISOLATION_GRACE_SECONDS)
+            allowance = max(0, start_by - ctx.services.clock.boot_ns()) / 1e9
+            value = await _bounded(ctx, call, tool, run, allowance + seconds + ISOLATION_GRACE_SECONDS)
     except StartedTooLate:
         return Result(failure=_late(), started=False)
     except TransientToolError as error:
-        wait = int(error.retry_after_seconds * 1e6)
+        wait = int(max(0.0, min(error.retry_after_seconds, RETRY_AFTER_MAX_SECONDS)) * 1e6)
         return Result(failure=Failure("tool_transient", "transient", _words(error), wait))
-    except _TimedOut:
+    except (_TimedOut, ToolTimedOut):
         words = f"no answer within {seconds:g} s"
         return Result(failure=Failure("tool_timeout", "transient", words), doubt="timeout")
     except _CONNECTION_LOST as error:
@@ -76,6 +79,8 @@ async def run_tool(
     except asyncio.CancelledError:
         ctx.cancelled(call)
         return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
+    except ToolResultInvalid as error:
+        return Result(failure=Failure("tool_result_invalid", "permanent", f"the tool ran; {error.what}"))
     except Exception as error:
         return Result(failure=Failure("tool_failed", "permanent", _words(error)))
     return _stored(ctx, value)
@@ -111,7 +116,7 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
         return task.result()
     task.cancel()
     await asyncio.wait({task}, timeout=SWALLOW_GRACE_SECONDS)
-    if task.done() and not task.cancelled() and task.exception() is None:
+    if task.done() and not task.cancelled():
         return task.result()
     raise _TimedOut
 

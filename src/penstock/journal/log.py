@@ -45,6 +45,7 @@ class RunLog:
         self.skips = 0
         self.payloads: list[Payload] = []
         self.queued_bytes = 0
+        self.bytes = 0  # of the events formed under this claim
         self.formed_bytes = 0
         self.scheduled = False
         # Of an erased subject nothing more is stored; a key that nobody keeps hides what its events commit to.
@@ -185,6 +186,7 @@ class RunLog:
                     continue
                 seq += 1
                 head = link(head, body)
+                self.bytes += len(body)
                 rows.append(Row(seq, body, head))
                 size += len(body)
                 family = FAMILIES.get(type(event))
@@ -231,7 +233,7 @@ class RunLog:
             self.lose(ClaimLost(f"run {self.claim.run} is held by another worker ({kind})", run=self.claim.run))
             return
         if answer.letters or answer.stop is not None:
-            self.on_flags(answer.letters, answer.stop)
+            self._tell(self.on_flags, answer.letters, answer.stop)
 
     def lose(self, error: PenstockError) -> None:
         """For the writer: nothing more can be written under this claim."""
@@ -244,7 +246,7 @@ class RunLog:
         self._sent, self.batch, self.payloads = [], None, []
         self._queue.clear()
         self._urgent = 0
-        self.on_lost(error)
+        self._tell(self.on_lost, error)
 
     def take_payloads(self) -> list[Payload]:
         """For the writer: the payloads to store before the next append."""
@@ -268,6 +270,14 @@ class RunLog:
             self._urgent += 1
             self._writer.schedule(self)
 
+    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+        """Call the holder back. Its mistakes are its own: they must not reach the writer, which serves other runs."""
+        try:
+            callback(*args)
+        except Exception as error:  # noqa: BLE001 - reported where all stray errors of the loop are
+            context = {"message": f"a callback of run {self.claim.run} failed", "exception": error}
+            self._loop.call_exception_handler(context)
+
     def _count(self, events: int, size: int) -> None:
         self.queued_bytes += size
         self._writer.queued_bytes += size
@@ -280,7 +290,7 @@ class RunLog:
             event.seq = 0
         # Letters stay in the inbox: what would have journalled them does not exist.
         if entry.future is None and event is not None:
-            self.on_bad(event, error)
+            self._tell(self.on_bad, event, error)
         fail(entry.future, error)
         if entry.rare is not None and entry.rare.move is not None:
             self._closing = False

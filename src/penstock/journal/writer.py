@@ -161,7 +161,13 @@ class GroupWriter:
         events, size = self.settings.max_events, self.settings.max_bytes
         while self._dirty and events > 0 and size > 0:
             log = self._dirty.popleft()
-            batch = log.form(events, size)
+            try:
+                batch = log.form(events, size)
+            except Exception as error:  # noqa: BLE001 - a log's own mistake must not end the writer of all others
+                log.lose(
+                    JournalError(f"no batch could be formed for run {log.claim.run}: {error!r}", hint="report this")
+                )
+                batch = None
             if batch is None:
                 log.scheduled = False
                 if not log.queued:

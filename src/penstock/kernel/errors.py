@@ -145,6 +145,38 @@ class WorkerNameTaken(UsageError):
     hint = "give each worker its own --name, or wait until the other's lease ends"
 
 
+class NoRuntime(UsageError):
+    """`agent.run` was called where nothing can run it."""
+
+    code = "no_runtime"
+    hint = "use `async with penstock.open()`, or `penstock.wiring.open_in_memory()` in a unit test"
+
+
+class TagInvalid(UsageError):
+    """A tag whose key is unknown or whose value is not acceptable."""
+
+    code = "tag_invalid"
+    hint = "tags are customer, feature, task_type, and your own with keys like x_team"
+
+
+class AnswerInvalid(UsageError):
+    """A decision that does not answer the question that was asked."""
+
+    code = "answer_invalid"
+
+
+class RunFault(PenstockError):
+    """Why the engine ends a run by itself; becomes the run's outcome whatever the agent's code does."""
+
+    code = "run_fault"
+
+    def __init__(self, outcome: str, code: str, what: str, *, needed: list[str] | None = None) -> None:
+        super().__init__(what)
+        self.outcome = outcome
+        self.fault_code = code
+        self.needed = needed or []
+
+
 class JournalError(PenstockError):
     """The journal refused or could not be reached."""
 

@@ -23,7 +23,7 @@ def nano_usd(amount: str | int | float | Decimal) -> int:
 
 
 def show_usd(nano: int) -> str:
-    """Dollars for people: two decimals from one dollar up, else three significant digits; never $0.00 for more than 0."""
+    """Dollars for people: two decimals from one dollar up, else three significant digits; only nothing is $0.00."""
     if nano == 0:
         return "$0.00"
     sign, value = ("-" if nano < 0 else ""), abs(Decimal(nano)) / NANO

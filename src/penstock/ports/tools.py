@@ -92,6 +92,10 @@ class OutcomeUnknown(Exception):
     """A tool that writes raises this to say: it may or may not have happened. Treated like a lost connection."""
 
 
+class ToolTimedOut(TimeoutError):
+    """The place where a synchronous tool runs ended it, or gave it up, at its time-out."""
+
+
 class Isolation(Protocol):
     """Where synchronous tools run."""
 
@@ -100,7 +104,7 @@ class Isolation(Protocol):
 
         Raises:
             StartedTooLate: the start allowance was over; the tool was not called.
-            TimeoutError: it did not end in time; a process was killed, a thread is left to itself.
+            ToolTimedOut: it did not end in time; a process was killed, a thread is left to itself.
         """
         ...
 

@@ -60,6 +60,7 @@ class PastCall:
     digest: str
     ok: bool
     result: str = ""  # the result payload's address: the same address is the same result
+    refused: bool = False  # by the rule against repeats, or by a person: says nothing of whether the tool would work
 
 
 @dataclass(slots=True)

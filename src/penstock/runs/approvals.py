@@ -9,18 +9,12 @@ import msgspec
 from penstock.events import ApprovalRequested, RuleVerdict, Waiting, decode
 from penstock.gates.approval import Decision
 from penstock.journal.payloads import PayloadReader, ref_address
-from penstock.kernel.errors import ApprovalDecided, ApprovalMismatch, ApprovalUnknown, UsageError
+from penstock.kernel.errors import AnswerInvalid, ApprovalDecided, ApprovalMismatch, ApprovalUnknown
 from penstock.ports.journal import Journal, Post, RunFilter, RunRow
 
 ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
 PREFIX_MIN = 4  # characters of an id that a person must give
 _waiting = msgspec.json.Decoder(list[Waiting])
-
-
-class AnswerInvalid(UsageError):
-    """A decision that does not answer the question that was asked."""
-
-    code = "answer_invalid"
 
 
 @dataclass(slots=True, frozen=True)

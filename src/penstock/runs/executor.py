@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from penstock.agents.run import Run
 from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked, Waiting
 from penstock.gates.branches import UNWOUND
 from penstock.gates.child_gate import ChildEnd
-from penstock.gates.context import RunContext, RunFault, Services
+from penstock.gates.context import RunContext, Services
 from penstock.gates.tape import Tape
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
@@ -27,24 +26,14 @@ from penstock.kernel.errors import (
     InputTooLarge,
     PayloadMissing,
     PenstockError,
+    RunFault,
 )
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Claim, Letter, Move, Post, Row, Status, Stop
 from penstock.rules.verdict import RunFacts
+from penstock.runs.ending import Ending, judge
 
 _logger = logging.getLogger("penstock.runs")
-
-
-@dataclass(slots=True)
-class Verdict:
-    """How a run ends, before it is written down."""
-
-    outcome: str
-    code: str = ""
-    reason: str = ""
-    output: bytes = b""
-    missing: list[str] | None = None
-    needed: list[str] | None = None
 
 
 class Execution:
@@ -128,7 +117,7 @@ class Execution:
             for refs in event.payloads.values():
                 log.remember(refs)
         for letter in self._letters:
-            ctx.post(letter)
+            ctx.mail.post(letter)
         ctx.on_fault = ctx.schedule.stop
         ctx.schedule.on_idle = self._idle
         ctx.schedule.on_quiet = self._quiet
@@ -143,22 +132,10 @@ class Execution:
         result: Any = None
         failure: BaseException | None = None
         try:
-            if agent is None:
-                raise RunFault(
-                    "failed", "agent_unknown", f"no agent {self.claim.agent} of this release is offered here"
-                )
-            if ctx.fault is None:
-                data = await ctx.load(ctx.tape.submitted.payloads["input"][0])
-                await ctx.take_up_unclaimed()
-                root = ctx.schedule.begin("", context)
-                result = await root.drive(_body(agent, Run(ctx), agent.read_input(data)))
-                if result is UNWOUND:
-                    _forget_cancellation()
-                else:
-                    ctx.schedule.branches.remove(root)
+            result = await self._invoke(ctx, agent, context)
         except PayloadMissing as error:
             return await self._quarantine(ctx.log, error)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the agent's code raises is its outcome
             failure = error
         except asyncio.CancelledError as error:
             if _is_cancelled():
@@ -167,19 +144,43 @@ class Execution:
         finally:
             if timer is not None:
                 timer.cancel()
-        if self.lost or isinstance(ctx.fault, ClaimLost):
+        return await self._conclude(ctx, agent, result, failure)
+
+    async def _invoke(self, ctx: RunContext, agent: AgentDef | None, context: contextvars.Context) -> Any:
+        """What the agent's code returns, or ``UNWOUND``."""
+        if agent is None:
+            words = f"no agent {self.claim.agent} of this release is offered here"
+            raise RunFault("failed", "agent_unknown", words)
+        if ctx.fault is not None:
+            return UNWOUND
+        data = await ctx.load(ctx.tape.submitted.payloads["input"][0])
+        await ctx.take_up_unclaimed()
+        root = ctx.schedule.begin("", context)
+        result = await root.drive(_body(agent, Run(ctx), agent.read_input(data)))
+        if result is UNWOUND:
+            _forget_cancellation()
+        else:
+            ctx.schedule.branches.remove(root)
+        return result
+
+    async def _conclude(
+        self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseException | None
+    ) -> str:
+        """Put the run where it belongs now: elsewhere, aside, parked, back into the queue, or to its end."""
+        fault = ctx.fault
+        if self.lost or isinstance(fault, ClaimLost):
             await ctx.last_errands()
             return "lost"
-        if isinstance(ctx.fault, Divergence):
-            return await self._quarantine(ctx.log, ctx.fault)
-        if ctx.fault is None and result is not UNWOUND and len(ctx.made) < len(ctx.recorded_paths):
+        if isinstance(fault, Divergence):
+            return await self._quarantine(ctx.log, fault)
+        if fault is None and result is not UNWOUND and len(ctx.made) < len(ctx.recorded_paths):
             unmade = next(path for path in ctx.recorded_paths if path not in ctx.made)
             return await self._quarantine(ctx.log, ctx.schedule.leftover(unmade))
-        if ctx.fault is None and result is UNWOUND and self.parked:
+        if fault is None and result is UNWOUND and self.parked:
             return await self._park(ctx)
-        if isinstance(ctx.fault, RunFault) and ctx.fault.outcome == "paused":
+        if isinstance(fault, RunFault) and fault.outcome == "paused":
             return await self._hand_back(ctx, "paused")
-        return await self._end(ctx, self._judge(ctx, agent, result, failure))
+        return await self._end(ctx, judge(ctx, agent, result, failure))
 
     def _deadline(self, ctx: RunContext) -> asyncio.TimerHandle | None:
         """Stop the run when its seconds or its deadline are over, also while it only computes."""
@@ -196,43 +197,17 @@ class Execution:
             max(0.0, min(left)), lambda: ctx.end("exhausted", "over_seconds", words, needed=["more time"])
         )
 
-    def _judge(self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseException | None) -> Verdict:
-        """The one structured outcome. What the engine decided comes before what the code returned."""
-        fault: BaseException | None = ctx.fault or failure
-        if fault is None and agent is not None:
-            try:
-                plain = agent.plain_output(result)
-                data = stable_json(plain)
-                limit = self.services.settings.payload_max_bytes
-                if len(data) <= limit:
-                    return Verdict("succeeded", output=data)
-                fault = PenstockError(f"the output has {len(data):,} bytes; the bound is {limit:,}")
-            except Exception as error:
-                fault = error
-        partial = _partial(ctx)
-        unsettled = sorted(ctx.schedule.doubts | ctx.unsettled)
-        missing = ["the final answer"] + [f"whether the call at {path} took effect" for path in unsettled]
-        if isinstance(fault, RunFault):
-            return Verdict(fault.outcome, fault.fault_code, fault.what, partial, missing, fault.needed)
-        if isinstance(fault, Escalation):
-            return Verdict("escalated", "escalated", fault.what, partial, missing, ["a person's decision"])
-        if isinstance(fault, PenstockError):
-            outcome = "refused" if fault.code in ("call_denied", "approval_denied") else "failed"
-            return Verdict(outcome, fault.code, fault.what, partial, missing, [fault.advice] if fault.advice else [])
-        words = f"{type(fault).__name__}: {fault}"[:500]
-        return Verdict("failed", "agent_raised", words, partial, missing, ["a fix of the agent's code"])
-
-    async def _end(self, ctx: RunContext, verdict: Verdict) -> str:
+    async def _end(self, ctx: RunContext, ending: Ending) -> str:
         """Write the last event; a child's end reaches its parent's inbox in the same transaction."""
-        output = ctx.log.payload(verdict.output) if verdict.output else ""
+        output = ctx.log.payload(ending.output) if ending.output else ""
         totals = ctx.ledger.totals()
         event = ctx.event(
             RunEnded,
-            outcome=verdict.outcome,
-            code=verdict.code,
-            reason=verdict.reason,
-            missing=verdict.missing or [],
-            needed=verdict.needed or [],
+            outcome=ending.outcome,
+            code=ending.code,
+            reason=ending.reason,
+            missing=ending.missing,
+            needed=ending.needed,
             totals=totals,
             simulated=ctx.simulated,
             payloads={"output": [output]} if output else {},
@@ -241,20 +216,20 @@ class Execution:
         if self.claim.parent is not None:
             end = ChildEnd(
                 self.claim.run,
-                verdict.outcome,
+                ending.outcome,
                 self.claim.subject,
-                verdict.code,
-                verdict.reason,
+                ending.code,
+                ending.reason,
                 totals,
                 output,
                 ctx.simulated,
             )
             dedup = f"child:{self.claim.run}"
             post = Post(self.claim.tenant, self.claim.parent, dedup, "child", msgspec.json.encode(end))
-        move = Move(Status.ENDED, outcome=verdict.outcome, code=verdict.code, post=post)
+        move = Move(Status.ENDED, outcome=ending.outcome, code=ending.code, post=post)
         if not await self._finish(ctx.log, move, event):
             return "lost"
-        for waiting in ctx.waiting.values():
+        for waiting in ctx.mail.waiting.values():
             if waiting.kind == "child":
                 await self._cancel_child(waiting)
         return "ended"
@@ -267,10 +242,10 @@ class Execution:
 
     async def _park(self, ctx: RunContext) -> str:
         """Let go of the run until a letter or the earliest time comes."""
-        for letter in ctx.unclaimed():
+        for letter in ctx.mail.unclaimed():
             ctx.log.consume(letter.dedup)
             ctx.log.add(ctx.unclaimed_event(letter))
-        waiting = list(ctx.waiting.values())
+        waiting = list(ctx.mail.waiting.values())
         times = [item.until for item in waiting if item.until]
         event = ctx.event(RunParked, waiting=waiting)
         move = Move(Status.PARKED, min(times) if times else None, stable_json(waiting))
@@ -278,7 +253,7 @@ class Execution:
 
     async def _hand_back(self, ctx: RunContext, reason: str) -> str:
         event = ctx.event(RunHandedBack, reason=reason)
-        move = Move(Status.QUEUED, waiting=stable_json(list(ctx.waiting.values())))
+        move = Move(Status.QUEUED, waiting=stable_json(list(ctx.mail.waiting.values())))
         return "handed_back" if await self._finish(ctx.log, move, event) else "lost"
 
     async def _quarantine(self, log: RunLog, error: PenstockError, code: str = "") -> str:
@@ -315,7 +290,7 @@ class Execution:
             return
         key = (self.claim.tenant, self.claim.run)
         for letter in (await self.services.journal.letters([key])).get(key, []):
-            ctx.post(letter)
+            ctx.mail.post(letter)
 
     def _unstorable(self, event: Event, error: PenstockError) -> None:
         """Something that happened could not be written down: the run does not go on as if it had not happened."""
@@ -331,10 +306,10 @@ class Execution:
     def _idle(self) -> None:
         """Nothing will move without something from outside: unwind, then park."""
         ctx = self.ctx
-        if ctx is None or self.parked or not ctx.schedule.idle() or not ctx.waiting:
+        if ctx is None or self.parked or not ctx.schedule.idle() or not ctx.mail.waiting:
             return
         self.parked = True
-        ctx.awaited = set(ctx.letter_waits)
+        ctx.mail.put_away()
         self._unwind(ctx)
 
     def _quiet(self) -> None:
@@ -369,15 +344,6 @@ def _forget_cancellation() -> None:
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
-
-
-def _partial(ctx: RunContext) -> bytes:
-    if ctx.partial is None:
-        return b""
-    try:
-        return stable_json(ctx.partial)
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        return b""
 
 
 async def _side_by_side(ctx: RunContext, error: PenstockError) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.canonical import canonical_digest, check_size, stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInvalid, UsageError
+from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInvalid, TagInvalid
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
@@ -20,13 +20,6 @@ from penstock.settings import Settings
 
 KNOWN_TAGS = ("customer", "feature", "task_type")
 _OWN_TAG = re.compile(r"x_[a-z0-9_]{1,30}")
-
-
-class TagInvalid(UsageError):
-    """A tag whose key is unknown or whose value is too long."""
-
-    code = "tag_invalid"
-    hint = f"tags are {', '.join(KNOWN_TAGS)}, and your own with keys like x_team"
 
 
 @dataclass(slots=True, frozen=True)

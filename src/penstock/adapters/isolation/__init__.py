@@ -59,7 +59,7 @@ class ToolIsolation:
 
         Raises:
             StartedTooLate: the start allowance was over, or no thread or process came free; the tool was not called.
-            TimeoutError: it did not end in time; a process was killed, a thread is left to itself.
+            ToolTimedOut: it did not end in time; a process was killed, a thread is left to itself.
             OutcomeUnknown: the process of a write ended during the call.
             IsolationFull: every thread is held by a read that ran over its time-out; the tool was not called.
             ToolInvalid: the process cannot load the tool or its arguments; the tool was not called.

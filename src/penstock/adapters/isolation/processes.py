@@ -12,7 +12,7 @@ from penstock.adapters.isolation.places import Places
 from penstock.adapters.isolation.process import Answer, End, Process
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ToolInvalid, ToolResultInvalid
-from penstock.ports.tools import OutcomeUnknown, StartedTooLate, ToolDef, TransientToolError
+from penstock.ports.tools import OutcomeUnknown, StartedTooLate, ToolDef, ToolTimedOut, TransientToolError
 
 _LOAD_SECONDS_MAX = 120.0  # a tool's module that takes longer to import is given up, and its process killed
 _REAP_SECONDS = 5.0  # how long a caller waits to see a killed process gone; the kernel may be busy for it
@@ -133,7 +133,7 @@ def _conclude(outcome: Answer | End, timeout_seconds: float, status: int | None)
         case End.DIED_BEFORE:
             raise TransientToolError(f"{outcome.value} ({_words(status)})")
         case End.TIMED_OUT:
-            raise TimeoutError(f"no answer within {timeout_seconds:g} s; the process was killed")
+            raise ToolTimedOut(f"no answer within {timeout_seconds:g} s; the process was killed")
         case End.DIED_DURING:
             raise OutcomeUnknown(f"{outcome.value} ({_words(status)})")
         case Answer(frames.LATE):

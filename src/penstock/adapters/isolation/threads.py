@@ -13,7 +13,7 @@ from penstock.adapters.isolation.faults import raised_by_tool
 from penstock.adapters.isolation.places import Places
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import IsolationFull
-from penstock.ports.tools import StartedTooLate, ToolDef, TransientToolError
+from penstock.ports.tools import StartedTooLate, ToolDef, ToolTimedOut, TransientToolError
 
 
 @dataclass(slots=True, frozen=True)
@@ -73,7 +73,7 @@ class ThreadPool:
                 job.given_up = True
                 self._hanging[job] = tool.name
         if not ended.done():
-            raise TimeoutError(f"no answer within {timeout_seconds:g} s; the thread is left to itself")
+            raise ToolTimedOut(f"no answer within {timeout_seconds:g} s; the thread is left to itself")
         outcome = ended.result()
         if outcome.error is not None:
             raise outcome.error

@@ -34,22 +34,28 @@ BEGIN
     END IF;
 
     -- Timers whose time has come join the queue first, so that one order holds for all that is due.
-    UPDATE penstock.runs r SET status = 'queued'
-    FROM (
+    WITH due AS MATERIALIZED (
         SELECT q.tenant, q.id FROM penstock.runs q
         WHERE q.status = 'parked' AND q.wake_at <= v_now AND (q.stop IS NULL OR q.stop <> 'pause')
         ORDER BY q.wake_at LIMIT 1000
         FOR NO KEY UPDATE SKIP LOCKED
-    ) AS due
-    WHERE r.tenant = due.tenant AND r.id = due.id;
+    )
+    UPDATE penstock.runs r SET status = 'queued' FROM due WHERE r.tenant = due.tenant AND r.id = due.id;
 
     RETURN QUERY
-    WITH due AS MATERIALIZED (
-        SELECT q.tenant, q.id FROM penstock.workers w JOIN penstock.runs q ON q.worker = w.id
-        WHERE w.lease_until <= v_now AND q.status = 'running' AND (q.stop IS NULL OR q.stop <> 'pause')
-          AND q.release = ANY (p_releases) AND q.format <= p_format AND NOT q.tenant = ANY (v_tenants)
+    WITH gone AS MATERIALIZED (
+        SELECT w.id FROM penstock.workers w WHERE w.lease_until <= v_now
+    ), due AS MATERIALIZED (
+        SELECT d.tenant, d.id
+        FROM gone
+        CROSS JOIN LATERAL (
+            SELECT q.tenant, q.id FROM penstock.runs q
+            WHERE q.worker = gone.id AND q.status = 'running' AND (q.stop IS NULL OR q.stop <> 'pause')
+              AND q.release = ANY (p_releases) AND q.format <= p_format AND NOT q.tenant = ANY (v_tenants)
+            LIMIT p_limit
+            FOR NO KEY UPDATE SKIP LOCKED
+        ) AS d
         LIMIT p_limit
-        FOR NO KEY UPDATE OF q SKIP LOCKED
     ), taken AS (
         UPDATE penstock.runs r SET epoch = r.epoch + 1, worker = p_worker, claims = r.claims + 1
         FROM due WHERE r.tenant = due.tenant AND r.id = due.id

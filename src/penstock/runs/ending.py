@@ -1,0 +1,61 @@
+"""How a run ends: the one structured outcome."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from penstock.gates.context import RunContext
+from penstock.kernel.canonical import stable_json
+from penstock.kernel.errors import Escalation, PenstockError, RunFault
+from penstock.ports.agents import AgentDef
+
+REFUSALS = ("call_denied", "approval_denied")
+
+
+@dataclass(slots=True, frozen=True)
+class Ending:
+    """An outcome before it is written down. ``output`` is the stored form, whole or partial; b"" = none."""
+
+    outcome: str
+    code: str = ""
+    reason: str = ""
+    output: bytes = b""
+    missing: list[str] = field(default_factory=list)
+    needed: list[str] = field(default_factory=list)
+
+
+def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseException | None) -> Ending:
+    """The outcome of a run. What the engine decided comes before what the code returned or raised."""
+    fault: BaseException | None = ctx.fault or failure
+    if fault is None and agent is not None:
+        try:
+            data = stable_json(agent.plain_output(result))
+        except Exception as error:  # noqa: BLE001 - an output type is the user's code
+            fault = error
+        else:
+            limit = ctx.services.settings.payload_max_bytes
+            if len(data) <= limit:
+                return Ending("succeeded", output=data)
+            fault = PenstockError(f"the output has {len(data):,} bytes; the bound is {limit:,}")
+    partial = _partial(ctx)
+    unsettled = sorted(ctx.schedule.doubts | ctx.unsettled)
+    missing = ["the final answer", *(f"whether the call at {path} took effect" for path in unsettled)]
+    if isinstance(fault, RunFault):
+        return Ending(fault.outcome, fault.fault_code, fault.what, partial, missing, fault.needed)
+    if isinstance(fault, Escalation):
+        return Ending("escalated", "escalated", fault.what, partial, missing, ["a person's decision"])
+    if isinstance(fault, PenstockError):
+        outcome = "refused" if fault.code in REFUSALS else "failed"
+        return Ending(outcome, fault.code, fault.what, partial, missing, [fault.advice] if fault.advice else [])
+    words = f"{type(fault).__name__}: {fault}"[:500]
+    return Ending("failed", "agent_raised", words, partial, missing, ["a fix of the agent's code"])
+
+
+def _partial(ctx: RunContext) -> bytes:
+    if ctx.partial is None:
+        return b""
+    try:
+        return stable_json(ctx.partial)
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return b""
