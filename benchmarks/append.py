@@ -12,7 +12,7 @@ from penstock.events import Amount, ModelIntent, ModelOutcome, RunSubmitted, enc
 from penstock.journal.chain import genesis, link
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import Answer, Batch, Claim, NewRun, Row, Summary
+from penstock.ports.records import Answer, Batch, Claim, NewRun, Row, Summary
 
 GROUP = "The append alone"
 SIZES = (60, 180, 450, 900)

@@ -10,7 +10,7 @@ import uvloop
 import penstock
 from benchmarks.child import resident_bytes, say, told
 from penstock import Run, Settings, agent, tool
-from penstock.ports.journal import RunFilter, Status
+from penstock.ports.records import RunFilter, Status
 from penstock.runs.submit import Request
 from penstock.wiring import tune_worker_process
 

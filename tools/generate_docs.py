@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from penstock import events, settings
+from penstock.cli import application, commands, exits
 from penstock.events import envelope
 from penstock.gates import tool_gate
 from penstock.kernel import errors
@@ -104,7 +105,41 @@ def rules_page() -> str:
     )
 
 
+def cli_page() -> str:
+    """Every command, in the words of its own help."""
+    parts = []
+    for entry in commands.COMMANDS:
+        group = application.root()
+        if isinstance(entry, commands.Group):
+            parts.append(f"## `penstock {entry.name}`\n\n{entry.text}.")
+            group = application.CommandGroup(entry.name, entry.text, entry.entries)
+        for inner in entry.entries if isinstance(entry, commands.Group) else (entry,):
+            words = inner.name if inner is entry else f"{entry.name} {inner.name}"
+            command = group.get_command(None, inner.name)
+            context = command.make_context(f"penstock {words}", [], resilient_parsing=True, terminal_width=110)
+            parts.append(
+                f"{'##' if inner is entry else '###'} `penstock {words}`\n\n```text\n{context.get_help()}\n```"
+            )
+    codes = [(str(code.value), exits.MEANINGS[code]) for code in exits.ExitCode]
+    return page(
+        "Command line",
+        "Ids may be shortened to a beginning that names one run or approval. With `--json` a command prints one JSON "
+        "document to standard output (`runs tail` and `worker`: one object a line), with all fields, times in "
+        "microseconds since the epoch and money in nano-dollars.",
+        "What goes on beside the answer is said on standard error. An error is `error[code]: what` there and, on the "
+        'next line, `  hint: what to do`; with `--json` it is one object, `{"error": {"code", "what", "hint", '
+        '"exit_code"}}`, and standard output stays empty. The codes are those of [Errors](errors.md), and `usage` and '
+        "`internal`.",
+        "In text for people, control characters, terminal escapes and bidirectional marks of recorded text are made "
+        "visible, such as `\\x1b`. `NO_COLOR` is respected, and what does not go to a terminal is plain.",
+        "## Exit codes",
+        table(("Code", "Meaning"), codes),
+        *parts,
+    )
+
+
 PAGES: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("docs/reference/cli.md", cli_page),
     ("docs/reference/errors.md", error_page),
     ("docs/reference/settings.md", settings_page),
     ("docs/reference/events.md", events_page),

@@ -49,6 +49,7 @@ class CommandLine:
     def __init__(self, environment: dict[str, str], dsn: str = "") -> None:
         self.environment = environment
         self.dsn = dsn
+        self._started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *arguments: str, given: str | bytes = "", **environment: str) -> Done:
         data = given.encode() if isinstance(given, str) else given
@@ -79,7 +80,7 @@ class CommandLine:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command that goes on."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*PROGRAM, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -88,6 +89,14 @@ class CommandLine:
             cwd=APP_FOLDER,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -111,5 +120,7 @@ def command_line(bare_environment: dict[str, str], fast_disk: Path) -> Iterator[
         data, effects = Path(folder) / "data", Path(folder) / "effects"
         server = asyncio.run(start_embedded(data))
         variables = {"PENSTOCK_DATA_DIR": str(data), "DESK_EFFECTS": str(effects), "PENSTOCK_POLL_SECONDS": "0.1"}
-        yield CommandLine({**bare_environment, **variables}, server.dsn)
+        command_line = CommandLine({**bare_environment, **variables}, server.dsn)
+        yield command_line
+        command_line.close()
         asyncio.run(server.close())

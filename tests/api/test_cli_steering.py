@@ -25,7 +25,7 @@ def wait_for_line(process: "subprocess.Popen[str]", words: str) -> str:
 @pytest.fixture(scope="module")
 def worker(command_line: CommandLine) -> Iterator["subprocess.Popen[str]"]:
     process = command_line.start("worker", "desk_app", "--name", "w-1")
-    assert "works on 8 agents: broken, desk, " in wait_for_line(process, "worker w-1")
+    assert "works on 8 agents: broken, cut-off, desk, " in wait_for_line(process, "worker w-1")
     yield process
     process.kill()
     process.communicate()

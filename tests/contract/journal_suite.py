@@ -12,17 +12,8 @@ from penstock.events import FORMAT, Waiting
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import (
-    Answer,
-    Journal,
-    Move,
-    Post,
-    RunFilter,
-    Status,
-    Stop,
-    Submitted,
-    Summary,
-)
+from penstock.ports.journal import Journal
+from penstock.ports.records import Answer, Move, Post, RunFilter, Status, Stop, Submitted, Summary
 
 
 class SubmitSuite:

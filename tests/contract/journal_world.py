@@ -9,20 +9,8 @@ from penstock.journal.chain import genesis, link, verify
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
-from penstock.ports.journal import (
-    Answer,
-    Applied,
-    Batch,
-    Claim,
-    Journal,
-    Move,
-    NewRun,
-    Payload,
-    Post,
-    Row,
-    Status,
-    Summary,
-)
+from penstock.ports.journal import Journal
+from penstock.ports.records import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Post, Row, Status, Summary
 
 CLOCK = SystemClock()
 LEASE = 60.0

@@ -19,7 +19,8 @@ from penstock.kernel.errors import (
     SchemaTooNew,
     ServerTooOld,
 )
-from penstock.ports.journal import Answer, Journal, Move, Post, Status, Stop, Summary
+from penstock.ports.journal import Journal
+from penstock.ports.records import Answer, Move, Post, Status, Stop, Summary
 
 
 class PostgresWorld(World):

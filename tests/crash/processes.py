@@ -14,7 +14,8 @@ from tests.crash.world import Doom, Fate, Stage, World
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.events import ToolIntent, decode
-from penstock.ports.journal import Applied, Batch, Journal
+from penstock.ports.journal import Journal
+from penstock.ports.records import Applied, Batch
 from penstock.runs.client import Penstock
 from penstock.runs.lease import LeaseKeeper
 from penstock.settings import Settings

@@ -22,7 +22,8 @@ from penstock.events import (
 from penstock.gates.context import Services
 from penstock.journal.chain import verify
 from penstock.journal.writer import GroupWriter, WriterSettings
-from penstock.ports.journal import Answer, Applied, Batch, Claim, Journal, Payload, Row, RunRow
+from penstock.ports.journal import Journal
+from penstock.ports.records import Answer, Applied, Batch, Claim, Payload, Row, RunRow
 from penstock.runs.client import Penstock
 from penstock.runs.executor import Execution
 

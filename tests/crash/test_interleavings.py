@@ -24,7 +24,8 @@ from penstock.events import ApprovalRequested, ChildIntent, ChildOutcome, RunEnd
 from penstock.gates.approval import Decision
 from penstock.kernel.errors import ApprovalDecided, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import derived_id
-from penstock.ports.journal import Journal, Post, RunFilter, Status
+from penstock.ports.journal import Journal
+from penstock.ports.records import Post, RunFilter, Status
 from penstock.runs.client import Penstock
 from penstock.runs.lease import LeaseKeeper
 from penstock.settings import Settings

@@ -23,7 +23,7 @@ from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import ClaimLost, IntentRefused, JournalUnavailable
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import Claim, Move, NewRun, Row, Status
+from penstock.ports.records import Claim, Move, NewRun, Row, Status
 
 pytestmark = pytest.mark.crash
 

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.docs.code import Notebook
 from tests.docs.pages import PAGES, ROOT, Block, blocks_of
 from tests.docs.session import Shell

@@ -37,17 +37,21 @@ class Airline:
     cases: list[list[dict[str, Any]]] = field(default_factory=recorded)
     asked: int = 0
     writes: list[tuple[int, str, str]] = field(default_factory=list)  # case, path, tool
+    untooled: dict[int, int] = field(default_factory=dict)  # calls of a case that never reached the gate
+    astray: list[tuple[int, str, str]] = field(default_factory=list)  # calls without a recorded answer
 
     def result(self, context: ToolContext, name: str, *, writes: bool = False) -> str:
-        """What the tool answered at this place: calls, answers and turns stand in the tape as in the recording.
+        """What the tool answered at this place: turns, answers and calls have the places of the recording.
 
         Raises:
             RuntimeError: the recorded answer was an error.
         """
         case = int(context.tags["x_case"])
-        message = self.cases[case][int(context.path) + 1]
-        assert (message["role"], message["name"]) == ("tool", name)
+        message = self.cases[case][int(context.path) + 1 + self.untooled.get(case, 0)]
         self.asked += 1
+        if message.get("name") != name:
+            self.astray.append((case, context.path, name))
+            raise LookupError(f"the recording has {message} here")
         if writes:
             self.writes.append((case, context.path, name))
         if message["content"].startswith("Error"):
@@ -180,9 +184,7 @@ async def update_reservation_baggages(
 
 
 @tool(effect="write", permission="auto")
-async def update_reservation_passengers(
-    reservation_id: str, passengers: list[Passenger], context: ToolContext
-) -> str:
+async def update_reservation_passengers(reservation_id: str, passengers: list[Passenger], context: ToolContext) -> str:
     """Change the passengers."""
     return airline.result(context, "update_reservation_passengers", writes=True)
 
@@ -268,7 +270,7 @@ async def desk(run: Run, value: Case) -> dict[str, int]:
     """Talks with a customer until the customer has gone."""
     instructions = airline.cases[value.case][0]["content"]
     chat = run.chat(RecordedModel(value.case), instructions=instructions, tools=TOOLS, max_tokens=4096)
-    answers = turns = 0
+    airline.untooled[value.case] = answers = turns = 0
     statuses: dict[str, int] = {}
     while (words := await run.record("customer", functools.partial(customer, value.case, turns))) is not None:
         turns += 1
@@ -276,6 +278,8 @@ async def desk(run: Run, value: Case) -> dict[str, int]:
         while answers < value.answers:
             step = await chat.step()
             answers += 1
+            if step.last:
+                airline.untooled[value.case] += len(step.results)
             for result in step.results:
                 statuses[result.status] = statuses.get(result.status, 0) + 1
             if not step.results:

@@ -15,14 +15,15 @@ from penstock.journal.chain import verify
 from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import ApprovalDecided, RunUnknown
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import Row, Status
+from penstock.ports.journal import Journal
+from penstock.ports.records import NewRun, Row, Status
 from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
 from penstock.settings import Settings
 from penstock.wiring import assemble
 
 TENANT = "default"
-SETTINGS = Settings(poll_seconds=0.01, start_allowance_seconds=0.1, doubt_margin_seconds=0.1, drain_seconds=0.5)
+SETTINGS = Settings(poll_seconds=0.01, drain_seconds=0.5)
 LONG_AGO = 60_000_000  # microseconds: a copied tape is so old that every doubt may be settled at once
 
 
@@ -95,13 +96,13 @@ async def open_on(
                 await deciding
 
 
-async def decide_all(platform: Penstock, person: Person) -> None:
-    """Answer every question as it comes, until cancelled."""
+async def decide_all(platform: Penstock, person: Person, pause: float = 0.002) -> None:
+    """Answer every question as it comes, until cancelled; ``pause``: seconds between two looks."""
     while True:
         for approval in await platform.approvals():
             with contextlib.suppress(ApprovalDecided, RunUnknown):  # answered a moment ago, or the run has ended
                 await platform.decide(approval, person(approval), actor="person")
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(pause)
 
 
 async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
@@ -157,6 +158,26 @@ async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], **options: A
     async with open_on(journal, agents, **options) as platform:
         await platform.result(tape.run, timeout_seconds=3)
     return Tape(tape.run, journal)
+
+
+async def copy_of(journal: Journal, run: UUID) -> Tape:
+    """A run of any journal, copied into memory with its payloads."""
+    row = await journal.get_run(TENANT, run)
+    assert row is not None
+    rows = await journal.tape(TENANT, run)
+    key = await journal.subject_key(TENANT, row.subject)
+    assert key is not None
+    first = NewRun(TENANT, run, row.agent, row.release, rows[0], row.subject, key, tags=row.tags)
+    copy = MemoryJournal()
+    await copy.submit([first])
+    stored = copy._store.runs[TENANT, run]
+    stored.tape, stored.epoch = rows, row.epoch
+    refs = {
+        ref for event in map(decode, (row.body for row in rows)) for part in event.payloads.values() for ref in part
+    }
+    found = await journal.get_payloads(TENANT, row.subject, [ref_address(ref) for ref in refs])
+    await copy.put_payloads(list(found.values()))
+    return Tape(run, copy)
 
 
 def comings_and_goings(events: Iterable[Event]) -> list[Event]:

@@ -60,7 +60,9 @@ def test_from_every_crash_a_run_ends_alike(program: Program) -> None:
             again.verify()
             assert again.output() == live.output(), f"after event {count}"
             assert same_calls(again, live)
-            assert effects_of(again.events, in_doubt=1).items() <= programs.world.effects.items(), f"after event {count}"
+            assert effects_of(again.events, in_doubt=1).items() <= programs.world.effects.items(), (
+                f"after event {count}"
+            )
             assert set(programs.world.effects.values()) <= {1}, f"after event {count}"
 
     asyncio.run(check())

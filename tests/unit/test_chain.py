@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from penstock.events import NoteRecorded, encode
 from penstock.journal.chain import genesis, link, verify
 from penstock.kernel.errors import ChainBroken
-from penstock.ports.journal import Row
+from penstock.ports.records import Row
 
 RUN = UUID("0190abcd-0000-7000-8000-000000000001")
 OTHER = UUID("0190abcd-0000-7000-8000-000000000002")

@@ -24,7 +24,7 @@ from penstock.journal.payloads import (
     unpack,
 )
 from penstock.kernel.errors import ChainBroken, EventUnreadable, PayloadMissing
-from penstock.ports.journal import Payload, PayloadKey
+from penstock.ports.records import Payload, PayloadKey
 
 KEY = bytes(range(32))
 

@@ -23,19 +23,7 @@ from penstock.kernel.errors import (
     JournalUnavailable,
 )
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import (
-    Answer,
-    Applied,
-    Batch,
-    Move,
-    NewRun,
-    Payload,
-    Post,
-    Row,
-    Status,
-    Stop,
-    Summary,
-)
+from penstock.ports.records import Answer, Applied, Batch, Move, NewRun, Payload, Post, Row, Status, Stop, Summary
 
 CLOCK = SystemClock()
 QUICK = WriterSettings(backoff_seconds=0.001, backoff_max_seconds=0.002, linger_seconds=0)

@@ -7,7 +7,8 @@ from uuid import UUID
 from penstock.cli.text import safe
 from penstock.events import Event, RunEnded, RunSubmitted, decode
 from penstock.kernel.errors import RunUnknown
-from penstock.ports.journal import Journal, Status
+from penstock.ports.journal import Journal
+from penstock.ports.records import Status
 from penstock.views.lines import clock_time, event_line
 
 PAUSE_SECONDS = 0.1

@@ -16,8 +16,9 @@ from penstock.demo.support_tools import BankTools
 from penstock.demo.world import World, measure
 from penstock.events import Waiting
 from penstock.kernel.clock import wall_seconds
-from penstock.ports.journal import Journal, RunFilter, RunRow, Status
+from penstock.ports.journal import Journal
 from penstock.ports.model import Model
+from penstock.ports.records import RunFilter, RunRow, Status
 from penstock.runs.client import Penstock
 from penstock.runs.submit import Request
 

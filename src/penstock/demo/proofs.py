@@ -27,7 +27,7 @@ from penstock.journal.chain import verify
 from penstock.kernel.clock import wall_seconds
 from penstock.kernel.errors import ChainBroken, PenstockError
 from penstock.kernel.money import show_usd
-from penstock.ports.journal import Status
+from penstock.ports.records import Status
 from penstock.runs.client import Penstock
 from penstock.runs.submit import Request
 from penstock.settings import Settings

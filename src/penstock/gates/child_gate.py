@@ -26,7 +26,7 @@ from penstock.kernel.errors import CallDenied, ChildFailed
 from penstock.kernel.ids import derived_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import NewRun, Row
+from penstock.ports.records import NewRun, Row
 from penstock.rules.default import CHILD_RULES
 from penstock.rules.verdict import CallFacts, Ruling, Verdict
 

@@ -20,7 +20,8 @@ from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ClaimLost, GateCancelled, IntentRefused, JournalError, PenstockError, RunFault
 from penstock.ports.agents import AgentDirectory, ModelDirectory
-from penstock.ports.journal import Claim, Journal, Letter, Post, Stop
+from penstock.ports.journal import Journal
+from penstock.ports.records import Claim, Letter, Post, Stop
 from penstock.ports.tools import Isolation
 from penstock.rules.budget import dominant_limit
 from penstock.rules.verdict import Ruling, RunFacts

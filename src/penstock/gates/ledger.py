@@ -18,7 +18,7 @@ from penstock.events import (
     VerdictRecorded,
 )
 from penstock.gates.tape import NOT_APPROVED, Tape
-from penstock.ports.journal import Summary
+from penstock.ports.records import Summary
 from penstock.rules import repeats
 from penstock.rules.repeats import WINDOW
 from penstock.rules.verdict import PastCall, RunFacts

@@ -7,7 +7,7 @@ from penstock.events import Waiting
 from penstock.gates.schedule import Schedule
 from penstock.journal.log import RunLog
 from penstock.kernel.canonical import stable_json
-from penstock.ports.journal import Letter
+from penstock.ports.records import Letter
 
 
 class Mailbox:

@@ -32,7 +32,7 @@ from penstock.events import (
     decode,
 )
 from penstock.kernel.errors import EventUnreadable
-from penstock.ports.journal import Row
+from penstock.ports.records import Row
 
 _OUTSIDE_CALLS = (
     RunSubmitted,

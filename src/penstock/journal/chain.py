@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.kernel.errors import ChainBroken
-from penstock.ports.journal import Row
+from penstock.ports.records import Row
 
 _DOMAIN = b"penstock.journal.1"
 

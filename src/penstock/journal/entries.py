@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from penstock.events import Event, ModelIntent, ModelOutcome, ToolIntent, ToolOutcome, kind_of
 from penstock.kernel.errors import EventTooLarge, PenstockError
-from penstock.ports.journal import Move, NewRun
+from penstock.ports.records import Move, NewRun
 
 
 @dataclass(slots=True)

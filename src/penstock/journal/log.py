@@ -12,7 +12,7 @@ from penstock.journal.payloads import Committer, make_payload, ref_address, ref_
 from penstock.kernel.canonical import check_size
 from penstock.kernel.errors import ClaimLost, InputInvalid, IntentRefused, JournalError, PenstockError
 from penstock.kernel.randomness import token_bytes
-from penstock.ports.journal import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
+from penstock.ports.records import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
 
 if TYPE_CHECKING:
     from penstock.journal.writer import GroupWriter

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 import zstandard
 
 from penstock.kernel.errors import ChainBroken, EventUnreadable, PayloadMissing
-from penstock.ports.journal import Journal, Payload, PayloadKey
+from penstock.ports.journal import Journal
+from penstock.ports.records import Payload, PayloadKey
 
 COMPRESS_FROM = 256
 """Bytes from which compression is tried. Below, zstd's frame and the time cost more than they save."""

@@ -11,7 +11,8 @@ from penstock.journal.log import RunLog
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable
 from penstock.kernel.randomness import jitter
-from penstock.ports.journal import Applied, Batch, Journal, Payload
+from penstock.ports.journal import Journal
+from penstock.ports.records import Applied, Batch, Payload
 from penstock.settings import Settings
 
 BLOCKING_AT_A_TIME = 2

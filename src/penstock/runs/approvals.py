@@ -10,7 +10,8 @@ from penstock.events import ApprovalRequested, RuleVerdict, Waiting, decode
 from penstock.gates.approval import Decision
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.errors import AnswerInvalid, ApprovalDecided, ApprovalMismatch, ApprovalUnknown
-from penstock.ports.journal import Journal, Post, RunFilter, RunRow
+from penstock.ports.journal import Journal
+from penstock.ports.records import Post, RunFilter, RunRow
 
 ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
 PREFIX_MIN = 4  # characters of an id that a person must give

@@ -16,7 +16,8 @@ from penstock.journal.payloads import ref_address
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import Journal, RunRow, Sealed, Status, Stop
+from penstock.ports.journal import Journal
+from penstock.ports.records import RunRow, Sealed, Status, Stop
 from penstock.runs import approvals as questions
 from penstock.runs.registry import Registry
 from penstock.runs.result import Result

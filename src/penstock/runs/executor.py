@@ -29,7 +29,7 @@ from penstock.kernel.errors import (
     RunFault,
 )
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import Claim, Letter, Move, Post, Row, Status, Stop
+from penstock.ports.records import Claim, Letter, Move, Post, Row, Status, Stop
 from penstock.rules.verdict import RunFacts
 from penstock.runs.ending import Ending, judge
 

@@ -26,8 +26,9 @@ from penstock.journal.payloads import PayloadReader, ref_address, unpack
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.errors import AgentUnknown, Divergence, PayloadMissing, PenstockError, RunUnknown
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import Answer, Applied, Batch, Claim, Journal, Payload, PayloadKey, Row, RunRow
+from penstock.ports.journal import Journal
 from penstock.ports.model import ModelRequest, ModelResponse, Price, ToolSpec
+from penstock.ports.records import Answer, Applied, Batch, Claim, Payload, PayloadKey, Row, RunRow
 from penstock.ports.tools import ToolDef
 from penstock.runs.divergence import DivergenceReport, ending, report
 from penstock.runs.executor import Execution

@@ -15,7 +15,8 @@ from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInva
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
-from penstock.ports.journal import Journal, NewRun, Payload, Row
+from penstock.ports.journal import Journal
+from penstock.ports.records import NewRun, Payload, Row
 from penstock.settings import Settings
 
 KNOWN_TAGS = ("customer", "feature", "task_type")

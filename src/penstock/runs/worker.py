@@ -12,7 +12,8 @@ from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalError, JournalUnavailable
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import jitter
-from penstock.ports.journal import Claim, Journal, RunKey
+from penstock.ports.journal import Journal
+from penstock.ports.records import Claim, RunKey
 from penstock.runs.executor import Execution
 from penstock.runs.lease import LeaseKeeper
 

@@ -9,7 +9,8 @@ import msgspec
 from penstock.journal.chain import verify
 from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import ChainBroken, EventUnreadable, RunUnknown
-from penstock.ports.journal import Journal, Payload, Row, RunFilter, RunRow, Status
+from penstock.ports.journal import Journal
+from penstock.ports.records import Payload, Row, RunFilter, RunRow, Status
 
 PAGE = 1000
 EVENTS_AT_A_TIME = 20_000

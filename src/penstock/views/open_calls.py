@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from penstock.events import ModelOutcome, ToolDoubted, ToolOutcome
-from penstock.ports.journal import Journal, OpenIntent
+from penstock.ports.journal import Journal
+from penstock.ports.records import OpenIntent
 from penstock.views.trace import read_events
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from penstock.events import BudgetRecord, Event, RunClaimed, RunEnded, RunSubmitted, Totals, Waiting, decode
 from penstock.kernel.errors import EventUnreadable, RunUnknown
-from penstock.ports.journal import Journal, RunRow, Status
+from penstock.ports.journal import Journal
+from penstock.ports.records import RunRow, Status
 from penstock.views.contents import Contents, read_contents
 from penstock.views.lines import event_line
 from penstock.views.spans import MARKS, Mark, Span, span_of, totals_of

@@ -3,7 +3,7 @@
 import msgspec
 
 from penstock.events import Waiting
-from penstock.ports.journal import RunRow, Status
+from penstock.ports.records import RunRow, Status
 
 _decoder = msgspec.json.Decoder(list[Waiting])
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from penstock.adapters.memory.records import Run, Store
 from penstock.kernel.errors import JournalError
-from penstock.ports.journal import Answer, Applied, Batch, Letter, Move, Row, Status, Stop
+from penstock.ports.records import Answer, Applied, Batch, Letter, Move, Row, Status, Stop
 
 
 def append(store: Store, batch: Batch, now: int) -> Applied:

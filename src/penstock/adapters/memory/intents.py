@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from penstock.events import ModelIntent, ModelOutcome, ToolIntent, ToolOutcome, decode
-from penstock.ports.journal import OpenIntent, Row
+from penstock.ports.records import OpenIntent, Row
 
 
 def intents_of(tenant: str, run: UUID, tape: Sequence[Row]) -> list[OpenIntent]:

@@ -11,7 +11,7 @@ from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import (
+from penstock.ports.records import (
     Applied,
     Batch,
     Claim,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from penstock.ports.journal import Letter, NewRun, Payload, Row, RunFilter, RunKey, RunRow, Status, Stop, Summary
+from penstock.ports.records import Letter, NewRun, Payload, Row, RunFilter, RunKey, RunRow, Status, Stop, Summary
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import (
+from penstock.ports.records import (
     Answer,
     Applied,
     Batch,

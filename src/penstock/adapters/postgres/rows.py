@@ -8,19 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.adapters.postgres.database import columns
-from penstock.ports.journal import (
-    Answer,
-    Applied,
-    Batch,
-    Claim,
-    Flags,
-    NewRun,
-    Payload,
-    RunRow,
-    Status,
-    Stop,
-    Summary,
-)
+from penstock.ports.records import Answer, Applied, Batch, Claim, Flags, NewRun, Payload, RunRow, Status, Stop, Summary
 
 ANSWERS = (Answer.SKIPPED, Answer.APPLIED, Answer.GAP, Answer.FENCED, Answer.ABSENT, Answer.STOPPED)
 """By the number that ``penstock.append`` returns."""

@@ -12,7 +12,7 @@ from penstock.adapters.postgres.database import Database
 from penstock.kernel.clock import Clock, wall_seconds
 from penstock.kernel.errors import JournalUnavailable, PenstockError, RunUnknown
 from penstock.kernel.ids import new_id
-from penstock.ports.journal import OpenIntent, Sealed, Stop
+from penstock.ports.records import OpenIntent, Sealed, Stop
 
 T = TypeVar("T")
 
