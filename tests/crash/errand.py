@@ -15,6 +15,7 @@ from penstock.testing import ScriptedModel, tool_call
 PRICE = Price(250.0, 1000.0, source="test")
 MODEL = "scripted:errand"
 TIMEOUT = 1.0
+SHIPPING_SECONDS = 0.15
 WRITES = ("pay", "set_limit", "notify", "print_card", "refund", "book")
 _TAG = re.compile(r"tag=([\w.-]+)")
 
@@ -126,14 +127,27 @@ class Tools:
                 await world.count(connection, tag, "print_card", context)
             return "printed"
 
+        @tool(permission="auto", timeout_seconds=TIMEOUT)
+        async def ship(tag: str, parcel: int, context: ToolContext) -> int:
+            """Takes its time."""
+            async with world.effect(tag, "ship", context, slow_seconds=SHIPPING_SECONDS) as connection:
+                await world.count(connection, tag, "ship", context)
+            return parcel
+
+        self.ship = ship
         self.look, self.pay, self.refund, self.book = look, pay, refund, book
         self.set_limit, self.notify, self.print_card = set_limit, notify, print_card
 
 
 def make_errand(tag: str, tools: Tools) -> Errand:
-    """The agents of the run with this tag. The tag ``only.pay.1`` is that of a run with a single write."""
+    """The agents of the run with this tag. ``only.pay.1`` is that of a run with a single write, ``slow.1`` of one with
+    many slow ones, ``held.1`` of one that waits for a person."""
     if tag.startswith("only."):
         return _make_single(tag, tools, tag.split(".")[1])
+    if tag.startswith("held."):
+        return _make_single(tag, tools, "refund")
+    if tag.startswith("slow."):
+        return _make_slow(tag, tools)
     child = Agent(f"book-{tag}", model=MODEL, instructions=f"Book it. tag={tag}", tools=[tools.book])
 
     @agent(f"errand-{tag}", version=tag, budget=Budget(usd="1", tokens=100_000))
@@ -168,6 +182,19 @@ def _make_single(tag: str, tools: Tools, name: str) -> Errand:
     async def main(run: Run, tag: str) -> str | None:
         answer: str | None = await run.call(getattr(tools, name), tag)
         return answer
+
+    return Errand(tag, main, child)
+
+
+def _make_slow(tag: str, tools: Tools) -> Errand:
+    child = Agent(f"book-{tag}", model=MODEL, instructions=f"Book it. tag={tag}", tools=[tools.book])
+
+    @agent(f"errand-{tag}", version=tag, budget=Budget(usd="1"))
+    async def main(run: Run, tag: str) -> str:
+        for step in range(6):
+            await run.ask(MODEL, f"Which kind of {step}? tag={tag}", max_tokens=16)
+            await run.gather(*(run.call(tools.ship, tag, 2 * step + half) for half in (0, 1)))
+        return tag
 
     return Errand(tag, main, child)
 

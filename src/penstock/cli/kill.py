@@ -12,7 +12,7 @@ from penstock.cli.sealing import as_json_of, print_quiesced, print_sealed
 from penstock.kernel.errors import UsageError
 
 if TYPE_CHECKING:
-    from penstock.ports.journal import Sealed
+    from penstock.ports.records import Sealed
     from penstock.runs.client import Penstock
     from penstock.views.open_calls import OpenCall
 

@@ -8,7 +8,7 @@ from penstock.cli.text import plural, safe
 from penstock.views.lines import clock_time
 
 if TYPE_CHECKING:
-    from penstock.ports.journal import OpenIntent, Sealed
+    from penstock.ports.records import OpenIntent, Sealed
     from penstock.views.open_calls import OpenCall
 
 

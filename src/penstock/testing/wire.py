@@ -9,7 +9,7 @@ import contextlib
 import json
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
@@ -64,9 +64,12 @@ class WireCall:
 
 
 class WireServer:
-    """Plays its answers in order, the last one for ever; use it with ``async with``."""
+    """Plays its answers in order, the last one for ever; use it with ``async with``.
 
-    def __init__(self, *answers: WireAnswer) -> None:
+    An answer may be a function that gives one for the call.
+    """
+
+    def __init__(self, *answers: WireAnswer | Callable[["WireCall"], WireAnswer]) -> None:
         self._answers = answers or (WireAnswer.json({"error": {"message": "no answer was given"}}, 500),)
         self._server: asyncio.Server | None = None
         self._closing = asyncio.Event()
@@ -99,7 +102,7 @@ class WireServer:
             while call := await _read_call(reader):
                 answer = self._answers[min(len(self.calls), len(self._answers) - 1)]
                 self.calls.append(call)
-                if not await self._play(answer, writer):
+                if not await self._play(answer(call) if callable(answer) else answer, writer):
                     break
         except (ConnectionError, asyncio.CancelledError):
             # The client went away, or the test is over.

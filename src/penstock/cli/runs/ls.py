@@ -11,7 +11,7 @@ from penstock.cli.output import columns, note, print_json, say
 from penstock.kernel.errors import InputInvalid
 
 if TYPE_CHECKING:
-    from penstock.ports.journal import RunRow
+    from penstock.ports.records import RunRow
 
 LIMIT_MAX = 1000
 OUTCOMES = ("succeeded", "failed", "exhausted", "refused", "escalated", "cancelled", "killed")
@@ -47,7 +47,7 @@ async def _ls(
     tenant: str | None,
     as_json: bool,
 ) -> int:
-    from penstock.ports.journal import RunFilter, Status
+    from penstock.ports.records import RunFilter, Status
 
     if status is not None and status not in {known.value for known in Status}:
         raise InputInvalid(f"there is no status {status!r}", hint=f"one of {', '.join(Status)}")

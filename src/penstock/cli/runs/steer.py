@@ -41,7 +41,7 @@ def release(
 
 
 async def _stop(how: str, run: str, reason: str, actor: str, tenant: str | None, as_json: bool) -> int:
-    from penstock.ports.journal import Status, Stop
+    from penstock.ports.records import Status, Stop
 
     async with opened(tenant) as platform:
         journal = platform.journal
