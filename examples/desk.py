@@ -13,6 +13,13 @@ PAYMENTS = Path("payments.txt")  # stands for a payment service
 SERVICE_SECONDS = float(os.environ.get("SERVICE_SECONDS", "2"))  # how long it takes to answer
 
 
+def pay_once(key: str, order_id: str, amount_cents: int) -> None:
+    """What the payment service does. It knows its keys: the second time changes nothing."""
+    if not PAYMENTS.exists() or key not in PAYMENTS.read_text():
+        with PAYMENTS.open("a") as payments:
+            payments.write(f"{key} {order_id} {amount_cents}\n")
+
+
 @tool(effect="read")
 async def get_order(order_id: str) -> dict[str, str | int]:
     """An order: where it is, and what was charged for it."""
@@ -22,10 +29,7 @@ async def get_order(order_id: str) -> dict[str, str | int]:
 @tool(effect="write", risk="high", in_doubt="keyed", timeout_seconds=SERVICE_SECONDS + 2)
 async def refund(order_id: str, amount_cents: int, *, key: IdempotencyKey) -> str:
     """Give money back for an order."""
-    paid = PAYMENTS.read_text() if PAYMENTS.exists() else ""
-    if key not in paid:  # the service knows its keys: the second time changes nothing
-        with PAYMENTS.open("a") as payments:
-            payments.write(f"{key} {order_id} {amount_cents}\n")
+    await asyncio.to_thread(pay_once, key, order_id, amount_cents)
     await asyncio.sleep(SERVICE_SECONDS)
     return f"refunded {amount_cents} cents of {order_id}"
 

@@ -18,7 +18,8 @@ def write_note(name: str, text: str) -> str:
 @agent("note-taker")
 async def note_taker(run: Run, text: str) -> str:
     """Keep the text in a file."""
-    return await run.call(write_note, "note.txt", text)
+    words: str = await run.call(write_note, "note.txt", text)
+    return words
 
 
 async def main() -> None:

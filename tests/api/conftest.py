@@ -1,14 +1,18 @@
 """The command line as its users run it: a process of its own, on an embedded server that the session shares."""
 
 import asyncio
+import fcntl
 import io
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,19 +82,40 @@ class CommandLine:
             code = main(arguments)
         return Done(code, out.getvalue(), err.getvalue())
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A command that goes on."""
         process = subprocess.Popen(
             [*PROGRAM, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self.environment,
+            env={**self.environment, **environment},
             cwd=APP_FOLDER,
             text=True,
         )
         self._started.append(process)
         return process
+
+    def on_terminal(self, *arguments: str, columns: int, **environment: str) -> str:
+        """What a command writes to a terminal of that many columns."""
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        environment = {"TERM": "xterm-256color", **environment}
+        with subprocess.Popen(
+            [*PROGRAM, *arguments],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**self.environment, **environment},
+            cwd=APP_FOLDER,
+        ):
+            os.close(slave)
+            written = b""
+            with suppress(OSError):  # a terminal that nobody holds any more reads as an error
+                while piece := os.read(master, 65536):
+                    written += piece
+        os.close(master)
+        return written.decode()
 
     def close(self) -> None:
         """End what a failed test left running."""
@@ -119,7 +144,12 @@ def command_line(bare_environment: dict[str, str], fast_disk: Path) -> Iterator[
     with tempfile.TemporaryDirectory(prefix="pt-", dir=fast_disk) as folder:
         data, effects = Path(folder) / "data", Path(folder) / "effects"
         server = asyncio.run(start_embedded(data))
-        variables = {"PENSTOCK_DATA_DIR": str(data), "DESK_EFFECTS": str(effects), "PENSTOCK_POLL_SECONDS": "0.1"}
+        variables = {
+            "PENSTOCK_DATA_DIR": str(data),
+            "DESK_EFFECTS": str(effects),
+            "PENSTOCK_POLL_SECONDS": "0.1",
+            "PENSTOCK_START_ALLOWANCE_SECONDS": "0.5",
+        }
         command_line = CommandLine({**bare_environment, **variables}, server.dsn)
         yield command_line
         command_line.close()

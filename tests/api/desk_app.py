@@ -86,6 +86,14 @@ async def moody(run: Run, order: str) -> str:
     return str(await run.call(look, os.environ.get("DESK_ORDER", order)))
 
 
+@agent("wavering")
+async def wavering(run: Run, order: str) -> str:
+    """Asks for what the environment says, and sleeps a little: its replay on another worker diverges."""
+    await run.call(look, os.environ.get("DESK_ORDER", order))
+    await run.sleep(0.5)
+    return order
+
+
 @agent("sleepy")
 async def sleepy(run: Run, order: str) -> str:
     """Sleeps for an hour."""

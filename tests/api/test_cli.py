@@ -85,7 +85,7 @@ def test_every_listed_command_can_be_loaded_and_says_what_it_does() -> None:
             "did you mean desk_app:simple?",
         ),
         (["run", "desk_app:look", "x"], "desk_app:look is a Tool, not an agent", "its agents are: desk_app:simple"),
-        (["run", "desk_app", "x"], "desk_app has 8 agents; one is needed", "its agents are: desk_app:simple"),
+        (["run", "desk_app", "x"], "desk_app has 9 agents; one is needed", "its agents are: desk_app:simple"),
         (["worker", "json"], "the module json defines no agents", None),
         (["worker", "desk_app:ESCAPE"], "desk_app:ESCAPE is a str, not an agent", None),
         (["audit", "verify", "0123", "--all"], "--all already means every run of every tenant", None),

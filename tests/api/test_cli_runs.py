@@ -118,6 +118,27 @@ def test_show_nests_branches_and_children(command_line: CommandLine, made: Made)
     assert without["spans"][0]["spans"][1]["trace"] is None
 
 
+def test_a_narrow_terminal_gets_colours_and_short_lines(command_line: CommandLine, made: Made) -> None:
+    run = made.simple.err.split()[1]
+    shown = command_line.on_terminal("runs", "show", run, columns=64)
+    assert "\x1b[32msucceeded\x1b[0m" in shown
+    bare = re.sub(r"\x1b\[[\d;]*m", "", shown)
+    assert "\x1b" not in bare, "nothing but colours of ours"
+    assert max(map(len, bare.splitlines())) <= 64
+    assert not re.search(r"\x1b\[[\d;]*3\dm", command_line.on_terminal("runs", "show", run, columns=64, NO_COLOR="1"))
+    table = command_line.on_terminal("runs", "ls", columns=64).splitlines()
+    assert table[0].split() == ["ID", "AGENT", "STATE", "COST"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(command_line: CommandLine, made: Made) -> None:
+    process = command_line.start("runs", "tail", made.moody, "--json")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=20) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
 def test_tail_prints_one_object_an_event(command_line: CommandLine, made: Made) -> None:
     done = command_line.quick("runs", "tail", made.moody, "--json")
     events = [json.loads(line) for line in done.out.splitlines()]

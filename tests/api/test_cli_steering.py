@@ -25,7 +25,7 @@ def wait_for_line(process: "subprocess.Popen[str]", words: str) -> str:
 @pytest.fixture(scope="module")
 def worker(command_line: CommandLine) -> Iterator["subprocess.Popen[str]"]:
     process = command_line.start("worker", "desk_app", "--name", "w-1")
-    assert "works on 8 agents: broken, cut-off, desk, " in wait_for_line(process, "worker w-1")
+    assert "works on 9 agents: broken, cut-off, desk, " in wait_for_line(process, "worker w-1")
     yield process
     process.kill()
     process.communicate()
@@ -44,6 +44,7 @@ def row_when(command_line: CommandLine, run: str, seconds: float = 20, **wanted:
     while True:
         rows = command_line.quick("runs", "ls", "--json").document
         row: dict[str, Any] = next(row for row in rows if row["id"] == run)
+        row |= row["summary"]
         if all(row[name] == value for name, value in wanted.items()):
             return row
         assert time.monotonic() < give_up, f"{run} is still {row['status']} {row['outcome']}, not {wanted}"
@@ -100,7 +101,7 @@ def test_a_kill_is_sealed_names_what_was_open_and_then_what_is_in_doubt(
     command_line: CommandLine, worker: "subprocess.Popen[str]"
 ) -> None:
     run = submit(command_line, "hanging")
-    row_when(command_line, run, summary={**row_when(command_line, run)["summary"], "open_intents": 1})
+    row_when(command_line, run, open_intents=1)
     done = command_line("kill", run, "--reason", "wrong customer", "--wait", "--json", "--actor", "ann")
     assert done.code == 0, done.err
     document = done.document
@@ -144,7 +145,7 @@ def test_a_second_signal_ends_a_worker_at_once(command_line: CommandLine) -> Non
     process = command_line.start("worker", "desk_app:hanging", "--name", "w-2")
     wait_for_line(process, "worker w-2")
     run = submit(command_line, "hanging")
-    row_when(command_line, run, status="running")
+    row_when(command_line, run, status="running", open_intents=1)
     process.send_signal(signal.SIGINT)
     assert "1 run in hand" in wait_for_line(process, "draining")
     process.send_signal(signal.SIGINT)
@@ -163,6 +164,33 @@ def test_an_interrupted_run_goes_on_elsewhere(command_line: CommandLine) -> None
     assert f"penstock runs tail {run}" in err
     assert row_when(command_line, run, status="parked")["outcome"] is None
     command_line("kill", run, "--reason", "the test is over")
+
+
+def test_a_run_that_diverges_is_set_aside_shown_side_by_side_and_released(command_line: CommandLine) -> None:
+    process = command_line.start("run", "desk_app:wavering", "o-1")
+    run = wait_for_line(process, "run ").split()[1]
+    row_when(command_line, run, status="parked")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    changed = command_line.start("worker", "desk_app:wavering", "--name", "w-3", DESK_ORDER="o-2")
+    row = row_when(command_line, run, status="quarantined")
+    assert row["code"] == "divergence"
+    changed.send_signal(signal.SIGTERM)
+    changed.communicate(timeout=20)
+    tree = [line.lstrip("│├└─ ") for line in command_line.quick("runs", "show", run).out.splitlines()]
+    place = next(number for number, line in enumerate(tree) if line.startswith("— handed back: "))
+    assert tree[place].endswith("at call 0 (seq 3), the same call, with other arguments")
+    assert [line for line in tree if line.startswith(("then", "now"))] == [
+        'then     {"order": "o-1"}',
+        'now      {"order": "o-2"}',
+    ]
+    tail = command_line.quick("runs", "tail", run)
+    assert (tail.code, tail.err) == (0, f"the run was set aside for a person: penstock runs show {run}\n")
+    assert command_line.quick("runs", "release", run, "--json").document["released"] is True
+    again = command_line.start("worker", "desk_app:wavering", "--name", "w-4")
+    assert row_when(command_line, run, outcome="succeeded")["status"] == "ended"
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=20)
 
 
 def test_doctor_says_what_is_well(command_line: CommandLine) -> None:

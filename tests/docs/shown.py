@@ -72,13 +72,16 @@ def mismatch(expected: Sequence[str], printed: Sequence[str], ids: Ids) -> str |
 
 def _match(expected: str, printed: str, known: dict[str, str]) -> dict[str, str] | None:
     """The ids learnt from a line that fits; None when it does not."""
-    pattern, place, names = "", 0, []
+    pattern, place = "", 0
+    names: list[str] = []
     for variable in _VARIABLE.finditer(expected):
         pattern += _literal(expected[place : variable.start()])
         place = variable.end()
         kind, text = variable.lastgroup, variable[0]
         if kind == "id" and text in known:
             pattern += re.escape(known[text])
+        elif kind == "id" and text in names:
+            pattern += rf"\{names.index(text) + 1}"
         elif kind == "id":
             names.append(text)
             pattern += f"({'[0-9a-f]' if '-' not in text else '[0-9a-f-]'}{{{len(text)}}})"

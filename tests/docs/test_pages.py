@@ -11,10 +11,8 @@ What the first line of a block says:
 """
 
 import asyncio
-import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,38 +29,11 @@ LOOK_SECONDS = 20.0
 _KILLED = re.compile(r"^bash: line \d+: +\d+ (Killed|Terminated) ")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The page's working folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def environment(database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the page's commands and blocks find set: a database of the page's own."""
-    for name in [name for name in os.environ if name.startswith("PENSTOCK_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PENSTOCK_DATABASE_URL", database_url)
-    monkeypatch.setenv("PENSTOCK_DATA_DIR", str(folder / "data"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    return dict(os.environ)
-
-
-@pytest.fixture
-def notebook(request: pytest.FixtureRequest) -> Iterator[Notebook]:
-    book = Notebook("page")
-    yield book
-    book.close()
-
-
 def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=name_of)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md" and blocks_of(page)], ids=name_of)
 async def test_examples(page: Path, folder: Path, environment: dict[str, str], notebook: Notebook) -> None:
     ids = Ids()
     printed: list[str] | None = None

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.adapters.memory import MemoryJournal
-from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked, decode
+from penstock.events import ChildIntent, ChildOutcome, Event, RunClaimed, RunEnded, RunHandedBack, RunParked, decode
 from penstock.journal.chain import verify
 from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import ApprovalDecided, RunUnknown
@@ -23,7 +23,7 @@ from penstock.settings import Settings
 from penstock.wiring import assemble
 
 TENANT = "default"
-SETTINGS = Settings(poll_seconds=0.01, drain_seconds=0.5)
+SETTINGS = Settings(poll_seconds=0.01, drain_seconds=0.1)
 LONG_AGO = 60_000_000  # microseconds: a copied tape is so old that every doubt may be settled at once
 
 
@@ -60,10 +60,11 @@ class Tape:
         run = self.journal._store.runs[TENANT, self.run]
         return unpack(self.journal._store.payloads[TENANT, run.new.subject][ref_address(ref)])
 
-    def verify(self) -> None:
-        """Check the chain of this run and of all its children."""
+    def verify(self) -> int:
+        """Check the chain of every run of the journal; how many there are."""
         for (tenant, run), stored in self.journal._store.runs.items():
             verify(tenant, run, stored.tape, stored.head, stored.last_seq)
+        return len(self.journal._store.runs)
 
 
 Person = Callable[[Approval], str]
@@ -117,14 +118,19 @@ async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
 def cut(tape: Tape, count: int) -> MemoryJournal:
     """A copy that holds only the first ``count`` events of the run, as after a crash; its children begin anew.
 
-    Only children whose creation is still on the tape exist.
+    Only children that its tape waits for exist.
     """
     source = tape.journal._store
     copy = MemoryJournal()
     copy._store.payloads = {key: dict(known) for key, known in source.payloads.items()}
     copy._store.subjects = dict(source.subjects)
     kept = tape.rows[:count]
-    children = {getattr(decode(row.body), "child", None) for row in kept}
+    children: set[UUID] = set()
+    for event in (decode(row.body) for row in kept):
+        if isinstance(event, ChildIntent):
+            children.add(event.child)
+        elif isinstance(event, ChildOutcome):
+            children.discard(event.child)
     for (tenant, run), stored in source.runs.items():
         if run == tape.run:
             rows = kept

@@ -48,6 +48,10 @@ class Budget:
         nano = 0 if self.usd is None else nano_usd(self.usd)
         if self.usd is not None and nano == 0:
             raise BudgetInvalid("budget usd='0' allows nothing", hint="use None for no limit")
+        if nano >= 2**53:
+            raise BudgetInvalid(
+                f"budget usd={self.usd!r} is more money than can be counted", hint="use None for no limit"
+            )
         return BudgetRecord(
             tokens=self.tokens or 0,
             nano=nano,

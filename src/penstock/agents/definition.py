@@ -6,15 +6,27 @@ from typing import Any
 
 import msgspec
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
 
 from penstock.agents import runtime
 from penstock.agents.budget import Budget
 from penstock.events import BudgetRecord
-from penstock.kernel.canonical import check_plain
+from penstock.kernel.canonical import check_finite, check_plain
 from penstock.kernel.errors import AgentInvalid, InputInvalid, OutputInvalid, PenstockError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def _plain(adapter: TypeAdapter[Any], value: Any) -> Any:
+    """The plain JSON value of what the adapter accepts.
+
+    Raises:
+        ValueError, TypeError, RecursionError: it does not fit, has no JSON form, or contains itself.
+        InputInvalid: NaN or an infinity, which pydantic would turn into null where no type is declared.
+    """
+    accepted = adapter.validate_python(value)
+    plain = adapter.dump_python(accepted, mode="json")
+    check_finite(accepted)
+    return plain
 
 
 class Definition:
@@ -45,15 +57,16 @@ class Definition:
             InputInvalid: it does not fit the agent's input type, or JSON cannot carry it.
         """
         try:
-            plain = self._input.dump_python(self._input.validate_python(value), mode="json")
+            plain = _plain(self._input, value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
             raise InputInvalid(
                 f"the input of {self.name} is not valid{f' at {place}' if place else ''}: {first['msg']}"
             ) from error
-        except (PydanticSerializationError, UnicodeError, RecursionError) as error:
-            raise InputInvalid(f"the input of {self.name} cannot be stored: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            words = str(error).encode("utf-8", "backslashreplace").decode()[:300]
+            raise InputInvalid(f"the input of {self.name} cannot be stored: {words}") from error
         check_plain(plain, "input")
         return plain
 
@@ -68,9 +81,9 @@ class Definition:
             OutputInvalid: it does not fit the output type, or JSON cannot carry it.
         """
         try:
-            plain = self._output.dump_python(self._output.validate_python(value), mode="json")
+            plain = _plain(self._output, value)
             check_plain(plain, "output")
-        except (ValidationError, PydanticSerializationError, UnicodeError, RecursionError, InputInvalid) as error:
+        except (ValueError, TypeError, RecursionError, InputInvalid) as error:
             words = error.what if isinstance(error, InputInvalid) else f"{type(error).__name__}"
             raise OutputInvalid(f"the output of {self.name} does not fit its type: {words}") from error
         return plain

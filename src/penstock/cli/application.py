@@ -82,8 +82,9 @@ def run_command(arguments: Sequence[str] | None) -> int:
         return _misused(error, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone, for example `head`: nothing is left to say, and nowhere to say it.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has gone, for example `head` (typer makes a SystemExit of it): nothing is left to say,
+        # and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 - a bug must still end in words and a code

@@ -59,7 +59,7 @@ def _grow(tree: "Tree", trace: Trace, full: bool, level: int) -> None:
     items: list[Span | Mark] = [*trace.spans, *(mark for mark in trace.marks if full or mark.kind not in _QUIET_MARKS)]
     for item in sorted(items, key=lambda item: item.seq):
         if isinstance(item, Mark):
-            tree.add(_mark_line(item))
+            tree.add(_mark_line(item, full, level))
         else:
             _add(tree, item, full, level)
     for line in _end(trace, full, level):
@@ -214,13 +214,14 @@ def _lines(heading: list[tuple[str, str]], details: list[tuple[str, Any]], full:
     return line
 
 
-def _mark_line(mark: Mark) -> "Line":
-    from rich.text import Text as Line
-
-    line = Line()
-    line.append("— ", "dim")
-    line.append(safe(mark.words), "yellow" if mark.kind == "limit.reached" else "dim")
-    return line
+def _mark_line(mark: Mark, full: bool, level: int) -> "Line":
+    """What happened between calls; of a run that was handed back also the two calls that differ."""
+    first, *rest = mark.words.splitlines() or [""]
+    style = "yellow" if mark.kind == "limit.reached" else "red" if mark.kind == "run.handed_back" else "dim"
+    found: list[tuple[str, Any]] = [("", words.strip()) for words in rest]
+    if full or mark.kind == "run.handed_back":
+        found += [("now" if name == "attempted" else "then", value) for name, value in mark.payloads.items()]
+    return _lines([("— ", "dim"), (safe(first), style)], found, full, level)
 
 
 def _short(value: Any) -> Any:

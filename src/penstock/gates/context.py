@@ -18,7 +18,15 @@ from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import ClaimLost, GateCancelled, IntentRefused, JournalError, PenstockError, RunFault
+from penstock.kernel.errors import (
+    ClaimLost,
+    GateCancelled,
+    IntentRefused,
+    JournalError,
+    PenstockError,
+    PriceUnknown,
+    RunFault,
+)
 from penstock.ports.agents import AgentDirectory, ModelDirectory
 from penstock.ports.journal import Journal
 from penstock.ports.records import Claim, Letter, Post, Stop
@@ -288,8 +296,10 @@ class RunContext:
         self._exhaust(strictest.code if strictest else "denied", ruling.reason)
 
     def _exhaust(self, code: str, reason: str) -> None:
-        outcome = "failed" if code == "price_unknown" else "exhausted"
-        self.end(outcome, code, reason, needed=[f"more room: {reason}"])
+        if code == "price_unknown":
+            self.end("failed", code, reason, needed=[PriceUnknown.hint])
+        else:
+            self.end("exhausted", code, reason, needed=[f"more room: {reason}"])
 
     async def load(self, ref: str) -> bytes:
         """The payload that an event of this run refers to."""

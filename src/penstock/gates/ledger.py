@@ -82,6 +82,13 @@ class Ledger:
         if at_maximum:
             self.at_maximum += used.nano
 
+    def close(self) -> None:
+        """The run ends: what is still reserved, by calls whose outcome nobody waits for, is charged at its maximum."""
+        facts = self.facts
+        held = Amount(tokens_in=facts.held_tokens, nano=facts.held_nano)
+        self.settle(held, held, at_maximum=True)
+        self.open_intents = 0
+
     def remember(self, name: str, digest: str, ok: bool, result: str = "", *, refused: bool = False) -> None:
         """Keep a tool call in view of the rules against loops; bounded."""
         past = self.facts.past

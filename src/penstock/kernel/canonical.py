@@ -83,6 +83,24 @@ def check_plain(value: object, where: str = "value", max_depth: int = MAX_DEPTH)
         raise InputInvalid(f"{where} is a {kind.__name__}, which is not a JSON value")
 
 
+def check_finite(value: object, where: str = "value", max_depth: int = MAX_DEPTH) -> None:
+    """Refuse NaN and infinities in containers and in objects with fields, before a serialiser makes null of them.
+
+    Raises:
+        InputInvalid: one was found; the message says where.
+    """
+    if isinstance(value, float):
+        check_plain(float(value), where)
+    elif max_depth and isinstance(value, dict):
+        for key, item in value.items():
+            check_finite(item, f"{where}.{key}", max_depth - 1)
+    elif max_depth and isinstance(value, list | tuple | set | frozenset):
+        for index, item in enumerate(value):
+            check_finite(item, f"{where}[{index}]", max_depth - 1)
+    elif max_depth and hasattr(value, "__dict__") and not isinstance(value, type):
+        check_finite(vars(value), where, max_depth - 1)
+
+
 def check_size(data: bytes, limit: int, what: str, setting: str) -> bytes:
     """``data`` itself when it is at most ``limit`` bytes.
 

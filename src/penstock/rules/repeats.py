@@ -13,7 +13,7 @@ from penstock.rules.verdict import CallFacts, Decision, Rule, RunFacts, Verdict
 
 WRITE_REPEATS = 1  # a write that was made is not made again with the same arguments
 NUDGE_REPEATS = 2  # earlier calls with the same arguments: the next one is refused with advice
-STOP_REPEATS = 5  # refused or made: the run is looping, and ends
+STOP_REPEATS = 6  # refused or made: the run is looping, and ends
 NUDGE_FAILURES = 3  # failures in a row of one tool
 STOP_FAILURES = 6
 WINDOW = 50  # how many past calls are looked at

@@ -14,7 +14,7 @@ from penstock.events import RunEnded, decode
 from penstock.gates.context import Services
 from penstock.journal.payloads import ref_address
 from penstock.journal.writer import GroupWriter
-from penstock.kernel.errors import RunQuarantined, RunUnknown
+from penstock.kernel.errors import AgentUnknown, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunRow, Sealed, Status, Stop
@@ -104,6 +104,10 @@ class Penstock:
     async def submit_many(self, requests: list[Request]) -> list[UUID]:
         """Submit several runs in one transaction."""
         for request in requests:
+            if not hasattr(request.agent, "invoke"):
+                raise AgentUnknown(
+                    f"{str(request.agent)[:80]!r} is no agent", hint="pass the agent itself, not its name"
+                )
             self.registry.add(request.agent)
         settings = self.services.settings
         return await submit(self.journal, self.services.clock, settings, requests)

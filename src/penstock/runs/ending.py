@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.events import Event, ToolIntent
 from penstock.gates.context import RunContext
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import Escalation, PenstockError, RunFault
@@ -39,7 +40,9 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
                 return Ending("succeeded", output=data)
             fault = PenstockError(f"the output has {len(data):,} bytes; the bound is {limit:,}")
     partial = _partial(ctx)
-    unsettled = sorted(ctx.schedule.doubts | ctx.unsettled)
+    # Reads and model calls in doubt are charged, and that is all there is to know of them.
+    writes = {path for path in ctx.schedule.doubts if any(_writes(event) for event in ctx.tape.calls[path])}
+    unsettled = sorted(writes | ctx.unsettled)
     missing = ["the final answer", *(f"whether the call at {path} took effect" for path in unsettled)]
     if isinstance(fault, RunFault):
         return Ending(fault.outcome, fault.fault_code, fault.what, partial, missing, fault.needed)
@@ -50,6 +53,10 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
         return Ending(outcome, fault.code, fault.what, partial, missing, [fault.advice] if fault.advice else [])
     words = f"{type(fault).__name__}: {fault}"[:500]
     return Ending("failed", "agent_raised", words, partial, missing, ["a fix of the agent's code"])
+
+
+def _writes(event: Event) -> bool:
+    return isinstance(event, ToolIntent) and event.effect == "write"
 
 
 def _partial(ctx: RunContext) -> bytes:

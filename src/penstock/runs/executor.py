@@ -174,7 +174,7 @@ class Execution:
         if isinstance(fault, Divergence):
             return await self._quarantine(ctx.log, fault)
         if fault is None and result is not UNWOUND and len(ctx.made) < len(ctx.recorded_paths):
-            unmade = next(path for path in ctx.recorded_paths if path not in ctx.made)
+            unmade = min(ctx.recorded_paths - ctx.made, key=lambda path: ctx.tape.calls[path][0].seq)
             return await self._quarantine(ctx.log, ctx.schedule.leftover(unmade))
         if fault is None and result is UNWOUND and self.parked:
             return await self._park(ctx)
@@ -200,6 +200,7 @@ class Execution:
     async def _end(self, ctx: RunContext, ending: Ending) -> str:
         """Write the last event; a child's end reaches its parent's inbox in the same transaction."""
         output = ctx.log.payload(ending.output) if ending.output else ""
+        ctx.ledger.close()
         totals = ctx.ledger.totals()
         event = ctx.event(
             RunEnded,

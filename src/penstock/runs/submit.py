@@ -9,7 +9,7 @@ from penstock.agents.budget import Budget
 from penstock.events import FORMAT, RunSubmitted, encode
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
-from penstock.kernel.canonical import canonical_digest, check_size, stable_json
+from penstock.kernel.canonical import MAX_SAFE_INTEGER, canonical_digest, check_size, stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInvalid, TagInvalid
 from penstock.kernel.ids import new_id
@@ -19,6 +19,9 @@ from penstock.ports.journal import Journal
 from penstock.ports.records import NewRun, Payload, Row
 from penstock.settings import Settings
 
+NAME_MAX_CHARS = 256  # of idempotency keys, sessions, subjects and actors: they stand in indexes
+TENANT_MAX_CHARS = 64
+PRIORITY_MAX = 1_000_000
 KNOWN_TAGS = ("customer", "feature", "task_type")
 _OWN_TAG = re.compile(r"x_[a-z0-9_]{1,30}")
 
@@ -75,6 +78,7 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
     data = check_size(stable_json(plain), settings.input_max_bytes, "the input", "input_max_bytes")
     tags = _checked_tags(request.tags, settings)
     tenant = request.tenant or settings.tenant
+    _check_names(request, tenant)
     run_id = new_id(clock)
     subject_key = token_bytes(32)
     if request.subject:
@@ -122,6 +126,27 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
         tags=tags,
     )
     return run, make_payload(tenant, subject, where, data)
+
+
+def _check_names(request: Request, tenant: str) -> None:
+    """What goes into keys and columns must be short plain text, and numbers must fit."""
+    names = {
+        "tenant": (tenant, TENANT_MAX_CHARS),
+        "key": (request.key or "", NAME_MAX_CHARS),
+        "session": (request.session, NAME_MAX_CHARS),
+        "subject": (request.subject, NAME_MAX_CHARS),
+        "actor": (request.actor, NAME_MAX_CHARS),
+        "behalf": (request.behalf, NAME_MAX_CHARS),
+    }
+    for name, (text, most) in names.items():
+        if not isinstance(text, str) or len(text) > most or not text.isprintable():
+            raise InputInvalid(f"the {name} must be a text of at most {most} printable characters")
+    if not tenant.strip():
+        raise InputInvalid("the tenant must have a name")
+    if not -PRIORITY_MAX <= request.priority <= PRIORITY_MAX:
+        raise InputInvalid(f"the priority must be from -{PRIORITY_MAX:,} to {PRIORITY_MAX:,}")
+    if not 0 <= request.deadline <= MAX_SAFE_INTEGER:
+        raise InputInvalid("the deadline must be a time in microseconds since the epoch; 0 = none")
 
 
 def _checked_tags(tags: dict[str, str], settings: Settings) -> dict[str, str]:

@@ -118,6 +118,8 @@ def verdict_words(verdict: RuleVerdict) -> str:
 
 def limit_words(event: LimitReached) -> str:
     """Which threshold was crossed, and what follows from it."""
+    if event.limit == "loop":
+        return f"{event.level} % mark: nothing new comes back; {NUDGES.get(event.level, 'noted')}"
     used, of = f"{event.used:,g}", f"{event.of:,g}"
     if event.limit == "usd":
         used, of = show_usd(round(event.used * NANO)), show_usd(round(event.of * NANO))

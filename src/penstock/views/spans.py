@@ -67,6 +67,7 @@ class Mark:
     seq: int
     at: int
     words: str
+    payloads: dict[str, Any] = field(default_factory=dict)  # such as the two calls of a divergence
 
 
 @dataclass(slots=True)

@@ -147,7 +147,7 @@ def build_trace(row: RunRow, events: Sequence[Event], contents: Contents) -> Tra
         waiting=_waiting.decode(row.waiting) if row.status in (Status.PARKED, Status.RUNNING) else [],
         absent=contents.absent,
         spans=_nest(_spans(events, contents)),
-        marks=_marks(events),
+        marks=_marks(events, contents),
     )
 
 
@@ -201,7 +201,7 @@ def _sum_up(gather: Span) -> None:
         gather.status = "open"
 
 
-def _marks(events: Sequence[Event]) -> list[Mark]:
+def _marks(events: Sequence[Event], contents: Contents) -> list[Mark]:
     """What happened to the run besides its calls: stops, limits, and every change of hands after the first claim."""
     marks = []
     claims = 0
@@ -211,5 +211,10 @@ def _marks(events: Sequence[Event]) -> list[Mark]:
         claims += isinstance(event, RunClaimed)
         if isinstance(event, RunSubmitted | RunEnded) or (isinstance(event, RunClaimed) and claims == 1):
             continue
-        marks.append(Mark(str(event.__struct_config__.tag), event.path, event.seq, event.at, event_line(event)))
+        said = {name: _unpacked(contents.all(event, name)) for name in event.payloads}
+        marks.append(Mark(str(event.__struct_config__.tag), event.path, event.seq, event.at, event_line(event), said))
     return marks
+
+
+def _unpacked(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values

@@ -266,8 +266,10 @@ class MemoryJournal:
         return True
 
     async def wait_for_work(self, timeout_seconds: float) -> None:
+        now = self._clock.now_us()
+        wakes = [run.wake_at for run in self._store.runs.values() if run.wake_at is not None and run.wake_at > now]
         heard = asyncio.ensure_future(self._news.wait())
-        over = asyncio.ensure_future(self._clock.sleep(timeout_seconds))
+        over = asyncio.ensure_future(self._clock.sleep(min([timeout_seconds, *((at - now) / 1e6 for at in wakes)])))
         try:
             await asyncio.wait((heard, over), return_when=asyncio.FIRST_COMPLETED)
         finally:
