@@ -38,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _measure(options: argparse.Namespace, folder: Path) -> int:
     names = [name for name in MEASUREMENTS if not options.only or name in options.only]
+    # All of them now: one that cannot be imported should not be found out after minutes.
+    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
     begun = time.monotonic()
 
     def say(words: str) -> None:
@@ -48,9 +50,9 @@ async def _measure(options: argparse.Namespace, folder: Path) -> int:
     async with server.running(folder / "data") as running:
         version = await running.version()
         bench = Bench(running, folder, options.quick, say)
-        for module in names:
-            say(f"measuring {module}")
-            figures += await importlib.import_module(f"benchmarks.{module}").measure(bench)
+        for name, module in modules.items():
+            say(f"measuring {name}")
+            figures += await module.measure(bench)
     seconds = time.monotonic() - begun
     when = datetime.now(UTC).date().isoformat()
     words = (

@@ -19,7 +19,7 @@ from benchmarks.desk import AGENT
 from benchmarks.figures import Figure
 from penstock import Settings
 from penstock.runs.submit import Request
-from penstock.views.chain import Audit, verify_run
+from penstock.views.audit import Audit, verify_run
 
 GROUP = "Five-step runs"
 SUBMIT_AT_A_TIME = 500

@@ -15,7 +15,7 @@ import pytest
 from penstock.adapters.postgres.embedded import start_embedded
 from penstock.adapters.postgres.journal import open_journal
 
-pytest.register_assert_rewrite("tests.contract.journal_suite", "tests.contract.journal_world")
+pytest.register_assert_rewrite("tests.contract.journal_suite", "tests.contract.journal_world", "tests.crash.record")
 
 _numbers = itertools.count(1)
 

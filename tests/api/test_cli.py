@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.api.conftest import APP_FOLDER, CommandLine
 
+import penstock
 from penstock.cli import main
 from penstock.cli.application import root
 from penstock.cli.commands import COMMANDS, Entry, Group
@@ -144,6 +145,14 @@ def test_a_database_that_cannot_be_reached(offline: CommandLine) -> None:
     assert "sk-very-secret" not in done.out + done.err
 
 
+@pytest.mark.parametrize("address", ["nonsense", "postgresql://h:port/db"])
+def test_an_address_that_is_none_is_said_at_once(offline: CommandLine, address: str) -> None:
+    done = offline.quick("runs", "ls", PENSTOCK_DATABASE_URL=address, PENSTOCK_DATABASE_CONNECT_SECONDS="60")
+    assert done.code == ExitCode.JOURNAL
+    assert done.err.startswith("error[journal]: the database's address cannot be read: ")
+    assert done.err.endswith("\n  hint: mend PENSTOCK_DATABASE_URL\n")
+
+
 def test_settings_are_shown_but_no_secret(offline: CommandLine) -> None:
     done = offline.quick("settings", "--json", PENSTOCK_LEASE_SECONDS="20")
     assert done.code == 0
@@ -189,6 +198,12 @@ def test_the_reference_names_every_exit_code() -> None:
     assert set(MEANINGS) == set(ExitCode)
     for code in ExitCode:
         assert f"| {code.value} |" in page
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"]])
+def test_the_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == ExitCode.OK
+    assert capsys.readouterr().out.startswith(f"penstock {penstock.__version__} (Python 3.")
 
 
 def test_the_actor_is_the_account_unless_given() -> None:

@@ -5,7 +5,7 @@ from tests.crash.world import World
 
 from penstock.adapters.postgres.journal import open_journal
 
-pytest.register_assert_rewrite("tests.crash.record")
+
 
 
 @pytest.fixture

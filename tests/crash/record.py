@@ -92,7 +92,7 @@ def _check_calls(events: list[Event], where: str) -> None:
 
 
 async def _check_replay(penstock: Penstock, row: RunRow, rows: list[Row], end: RunEnded) -> None:
-    if end.outcome in ("killed", "cancelled"):
+    if end.outcome in ("killed", "cancelled") or end.code in ("over_seconds", "gate_cancelled"):
         return  # ended from outside: the tape stops where the stop met it
     sealed = Sealed(penstock.journal)
     journal = cast("Journal", sealed)

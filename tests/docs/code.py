@@ -7,19 +7,22 @@ import io
 import linecache
 import sys
 from types import CodeType, ModuleType
+from typing import Self
 
 from tests.docs.pages import Block
 
 
 class Notebook:
-    """The namespace of one page. `await` is allowed at the top level of a block."""
+    """The namespace of one page, to be used with ``with``. `await` is allowed at the top level of a block."""
 
     def __init__(self, name: str) -> None:
         self._module = ModuleType(name)
         sys.modules[name] = self._module  # pydantic and inspect look classes up where they say they are from
 
-    def close(self) -> None:
-        """Forget it."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         sys.modules.pop(self._module.__name__, None)
 
     async def run(self, block: Block) -> list[str]:

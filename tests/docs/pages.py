@@ -50,3 +50,21 @@ def _blocks(page: Path, lines: list[str]) -> Iterator[Block]:
             raise ValueError(f"{page}:{number}: the block is not closed")
         about = dict(word.split("=", 1) for word in words.split())
         yield Block(page, number + 1, language, "\n".join(text) + "\n", about)
+
+
+def commands_of(block: Block) -> Iterator[tuple[str, list[str]]]:
+    """The commands of a block, each with the lines that are shown below it."""
+    command: str | None = None
+    shown: list[str] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            if command is not None:
+                yield command, shown
+            command, shown = line.removeprefix("$ "), []
+        elif line.startswith("> ") and command is not None and command.endswith("\\"):
+            command += "\n" + line.removeprefix("> ")
+        else:
+            assert command is not None, f"{block.place}: begin with a command"
+            shown.append(line)
+    if command is not None:
+        yield command, shown

@@ -13,7 +13,7 @@ from penstock.agents.loop import standard_loop
 from penstock.agents.tool import Tool
 from penstock.gates.model_gate import tools_digest
 from penstock.kernel.canonical import digest
-from penstock.kernel.errors import AgentInvalid, PenstockError
+from penstock.kernel.errors import AgentInvalid, OutputInvalid, PenstockError
 from penstock.ports.model import Model, ModelSettings, ToolSpec
 
 LOOP_VERSION = "1"  # a change of the loop that changes what it asks of the gates makes new releases
@@ -61,7 +61,8 @@ class Agent(Definition):
         repairs: how often an answer that does not fit ``output`` is sent back.
         show_budget: tell the model after each step what remains.
         can_escalate: offer the model a way to say that it is not confident; the run then ends as ``escalated``.
-        fallback: an agent that is run as a child when this one fails or is exhausted; its answer is labelled.
+        fallback: an agent that is run as a child when this one fails (not when a limit ends it); the run then
+            succeeds with the code ``fallback`` and the failure as its reason.
         extra: settings handed to the provider as they are.
 
     Raises:
@@ -137,15 +138,18 @@ class Agent(Definition):
         if self.output_adapter is None:
             if not text.strip():
                 raise ValueError("the answer was empty")
+            self._check_storable(text)
             return text
         try:
-            return self.output_adapter.validate_json(_bare_json(text))
+            value = self.output_adapter.validate_json(_bare_json(text))
         except ValidationError as error:
             lines = [
                 f"{'.'.join(str(place) for place in item['loc']) or 'answer'}: {item['msg']}"
                 for item in error.errors(include_url=False, include_input=False)[:5]
             ]
             raise ValueError("; ".join(lines)) from error
+        self._check_storable(value)
+        return value
 
     def with_model(self, model: str | Model) -> "Agent":
         """The same agent on another model; a release of its own."""
@@ -153,6 +157,12 @@ class Agent(Definition):
         changed.model = model
         Definition.__init__(changed, self.name, self.limits, str, self._output_type, changed._parts())
         return changed
+
+    def _check_storable(self, value: Any) -> None:
+        try:
+            self.plain_output(value)
+        except OutputInvalid as error:
+            raise ValueError(error.what) from error
 
     def as_tool(self, *, name: str | None = None, description: str = "", budget: Budget | None = None) -> AgentTool:
         """This agent as a tool of another agent's model."""

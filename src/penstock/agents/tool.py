@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic.errors import PydanticSchemaGenerationError
 
 from penstock.adapters.isolation.address import check_sendable
-from penstock.kernel.canonical import stable_json
+from penstock.kernel.canonical import check_finite, stable_json
 from penstock.kernel.errors import ToolInvalid
 from penstock.ports.model import ToolSpec
 from penstock.ports.tools import (
@@ -260,9 +260,11 @@ def _reader(model: type[BaseModel]) -> Callable[[str | bytes], dict[str, Any]]:
 
     def read(raw: str | bytes) -> dict[str, Any]:
         try:
-            plain: dict[str, Any] = dump(validate(raw or "{}"), mode="json")
+            values = validate(raw or "{}")
+            plain: dict[str, Any] = dump(values, mode="json")
         except ValidationError as error:
             raise ToolArgsInvalid(_explain(error)) from error
+        check_finite(values, "arguments")
         return plain
 
     return read

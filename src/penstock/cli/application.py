@@ -71,6 +71,8 @@ def root() -> CommandGroup:
 def run_command(arguments: Sequence[str] | None) -> int:
     """Run what the arguments ask for; the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--version"]:
+        given[0] = "version"
     as_json = "--json" in given[: given.index("--")] if "--" in given else "--json" in given
     try:
         code = root().main(given, prog_name=PROGRAM, standalone_mode=False)

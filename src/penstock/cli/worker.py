@@ -59,7 +59,7 @@ async def _work(agents: "list[Definition]", name: str, concurrency: int | None, 
         finally:
             started.cancel()
         if not stopping.asked:
-            why = "an agent would not let go of its task" if stopping.tainted else "its lease ran out"
+            why = "an agent would not let go of its task"
             raise PenstockError(f"the worker {name} had to stop: {why}", hint="start another; its runs go on there")
     if as_json:
         print_json({"worker": name, "state": "drained"})

@@ -80,6 +80,23 @@ def encode_message(message: Message) -> bytes:
     return stable_json(message)
 
 
+def storable_message(message: Message) -> Message:
+    """The message itself, or one in which what no text can hold (lone surrogates) is escaped."""
+    try:
+        encode_message(message)
+    except UnicodeEncodeError:
+        return msgspec.convert(_escaped(msgspec.to_builtins(message)), Message)
+    return message
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value
+
+
 def decode_message(data: bytes) -> Message:
     """The message of a stored form.
 

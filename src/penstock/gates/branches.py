@@ -95,7 +95,9 @@ class Branch:
             try:
                 self.context.run(self.coro.close)
             except BaseException as error:
-                objection = error
+                # Any other error is that of a `finally` block: the coroutine has ended with it.
+                if isinstance(error, RuntimeError) and "ignored GeneratorExit" in str(error):
+                    objection = error
         if self.task is not None:
             self.task.cancel()
         return objection

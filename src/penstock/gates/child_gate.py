@@ -19,9 +19,10 @@ from penstock.events import (
 )
 from penstock.gates.context import Call, RunContext
 from penstock.gates.ledger import child_used, first_ref
+from penstock.gates.model_gate import ID_MAX_CHARS
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_address, ref_text
-from penstock.kernel.canonical import canonical_digest, digest, stable_json
+from penstock.kernel.canonical import canonical_digest, clean_text, digest, stable_json
 from penstock.kernel.errors import CallDenied, ChildFailed
 from penstock.kernel.ids import derived_id
 from penstock.kernel.randomness import token_bytes
@@ -126,7 +127,7 @@ async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
         child=child,
         child_agent=asked.agent.name,
         digest=call.identity.digest,
-        call_id=asked.call_id,
+        call_id=clean_text(asked.call_id, ID_MAX_CHARS),
         budget=budget,
         reserved=reserved,
         passed=ruling.passed,
@@ -148,7 +149,7 @@ async def _denied(ctx: RunContext, call: Call, asked: ChildAsked, ruling: Ruling
         name=asked.agent.name,
         verdict="deny",
         digest=call.identity.digest,
-        call_id=asked.call_id,
+        call_id=clean_text(asked.call_id, ID_MAX_CHARS),
         passed=ruling.passed,
         verdicts=ruling.verdicts,
         ends_run=ruling.ends_run,

@@ -87,6 +87,8 @@ class RunContext:
         """Paths of writes that may or may not have happened."""
         self.on_fault: Callable[[], None] = lambda: None
         self.partial: Any = None
+        self.recovered_from: PenstockError | None = None
+        """The failure that a fallback's answer stands in for."""
         self.simulated = False
         self.made: set[str] = set()
         """Paths of the tape that the code has come to."""
@@ -136,13 +138,10 @@ class RunContext:
             Divergence: the tape holds another call here; the run is stopped with it.
         """
         branch = self.schedule.bind()
-        settings = self.services.settings
-        size = self.tape.size + self.log.bytes
-        if self.log.last_seq >= settings.history_max_events or size >= settings.history_max_bytes:
-            words = f"{self.log.last_seq:,} events with {size:,} bytes recorded"
-            self.end("exhausted", "over_history", words, needed=["a shorter task, or several"])
         path = branch.next_path() if place is None else place
         recorded = self.tape.calls.get(path, [])
+        if not recorded:
+            self._check_history()
         identity = Identity(kind, name, digest)
         if recorded:
             self.made.add(path)
@@ -151,6 +150,14 @@ class RunContext:
                 self.stop(divergence(path, recorded[0], known, identity, shown))
                 recorded = []  # another call's events: this one gets none of them, and waits until the run is put away
         return Call(branch, path, identity, recorded)
+
+    def _check_history(self) -> None:
+        settings = self.services.settings
+        size = self.tape.size + self.log.bytes
+        if self.log.last_seq >= settings.history_max_events or size >= settings.history_max_bytes:
+            words = f"{self.log.last_seq:,} events with {size:,} bytes recorded"
+            needed = "a shorter task, several, or more PENSTOCK_HISTORY_MAX_EVENTS and PENSTOCK_HISTORY_MAX_BYTES"
+            self.end("exhausted", "over_history", words, needed=[needed])
 
     async def perform(self, call: Call, body: Coroutine[Any, Any, Any]) -> Any:
         """Run the live part of a call, then hand its result, or its error, to the agent in its turn."""

@@ -8,19 +8,22 @@ from typing import Any, Literal
 import msgspec
 
 from penstock.events import Amount, Failure, ModelIntent, ModelOutcome, VerdictRecorded
-from penstock.events.messages import Message, decode_message, encode_message
+from penstock.events.messages import Message, decode_message, encode_message, storable_message
 from penstock.gates.alarm import Alarm
 from penstock.gates.context import Call, RunContext
 from penstock.gates.conversation import Conversation
 from penstock.gates.ledger import first_ref
 from penstock.gates.model_plan import ModelCall, Plan, budget_note, make_plan
 from penstock.gates.retry import may_retry, pause_seconds
+from penstock.kernel.canonical import clean_text, stable_json
 from penstock.kernel.canonical import digest as digest_of
-from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import CallDenied, ModelFailed
 from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse, ToolSpec
 from penstock.rules.default import MODEL_RULES
 from penstock.rules.verdict import CallFacts, Ruling, Verdict
+
+WORDS_MAX_CHARS = 300  # of what a provider says of a failure
+ID_MAX_CHARS = 200  # of a provider's id of its answer
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,8 +94,8 @@ async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
         outcome, response = await _attempt(ctx, call, asked, plan, attempt)
         ctx.ledger.settle(plan.reserved, outcome.used, at_maximum=outcome.at_maximum)
         ctx.record(call, outcome)
+        ctx.simulated |= outcome.simulated
         if response is not None:
-            ctx.simulated |= asked.model.simulated
             if not plan.shortened:
                 _sent(ctx, call, asked.conversation)
                 if response.used is not None:
@@ -237,9 +240,10 @@ async def _attempt(
     billed: bool | None = None
     try:
         with Alarm(seconds):
-            response = await ctx.interruptible(call.branch, asked.model.request(request))
+            response = _checked(ctx, await ctx.interruptible(call.branch, asked.model.request(request)))
     except ModelError as error:
         failure, billed = error.failure, error.billed
+        failure = msgspec.structs.replace(failure, words=clean_text(failure.words, WORDS_MAX_CHARS))
     except TimeoutError:
         failure = Failure("model_timeout", "transient", f"no answer within {seconds:g} s")
     except asyncio.CancelledError:
@@ -267,6 +271,25 @@ async def _attempt(
         ),
         None,
     )
+
+
+def _checked(ctx: RunContext, response: ModelResponse) -> ModelResponse:
+    """An answer as it can be recorded.
+
+    Raises:
+        ModelError: it is none, or cannot be recorded whole; it was paid for all the same.
+    """
+    message, used = response.message, response.used
+    if not isinstance(message, Message) or message.role != "assistant":
+        raise ModelError(Failure("answer_invalid", "unknown", "the model adapter gave no message"))
+    if used is not None and min(used.tokens_in, used.tokens_out) < 0:
+        used = None
+    message = storable_message(message)
+    size, limit = len(encode_message(message)), ctx.services.settings.payload_max_bytes
+    if size > limit:
+        words = f"the answer has {size:,} bytes; PENSTOCK_PAYLOAD_MAX_BYTES allows {limit:,}"
+        raise ModelError(Failure("answer_too_large", "permanent", words))
+    return replace(response, message=message, used=used, provider_id=clean_text(response.provider_id, ID_MAX_CHARS))
 
 
 def _answered(

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from penstock.events import DecisionRecorded, Fact, Failure, NoteRecorded, RunPatched, TimerFired, TimerSet, Waiting
 from penstock.gates.context import Call, RunContext
 from penstock.gates.ledger import first_ref
-from penstock.kernel.canonical import check_plain, stable_json
+from penstock.kernel.canonical import check_finite, check_plain, check_size, describe, stable_json
 from penstock.kernel.errors import InputInvalid, ToolFailed
 
 
@@ -63,12 +63,13 @@ async def _record(ctx: RunContext, call: Call, name: str, function: Callable[[],
             value = await ctx.interruptible(call.branch, _as_coroutine(value))
         plain = to_jsonable_python(value, inf_nan_mode="constants")
         check_plain(plain, name)
-        data = stable_json(plain)
+        check_finite(value, name)
+        data = check_size(stable_json(plain), ctx.services.settings.payload_max_bytes, name, "payload_max_bytes")
     except asyncio.CancelledError:
         ctx.cancelled(call)
         await ctx.halt()
     except Exception as error:
-        failure = Failure("record_failed", "permanent", f"{type(error).__name__}: {error}"[:300])
+        failure, data = Failure("record_failed", "permanent", describe(error)), b"null"
     event = ctx.event(NoteRecorded, call.path, name=name, failure=failure, payloads={"value": [ctx.log.payload(data)]})
     ctx.record(call, event)
     return event, data

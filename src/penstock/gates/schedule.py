@@ -172,7 +172,7 @@ class Schedule:
         for _ in range(min(limit, len(coros))):
             start()
         try:
-            await done
+            await self._wait(done)
         finally:
             for _, coro in waiting:
                 coro.close()

@@ -18,10 +18,11 @@ from penstock.gates.approval import ask
 from penstock.gates.context import Call, RunContext
 from penstock.gates.doubt import LateOutcome, settle
 from penstock.gates.ledger import first_ref
+from penstock.gates.model_gate import ID_MAX_CHARS
 from penstock.gates.retry import may_retry, pause_seconds
 from penstock.gates.tape import NOT_APPROVED, is_in_doubt
 from penstock.gates.tool_run import Result, run_tool
-from penstock.kernel.canonical import check_plain, digest
+from penstock.kernel.canonical import check_plain, clean_text, digest
 from penstock.kernel.errors import ClaimLost, InputInvalid
 from penstock.ports.tools import Effect, ToolArgsInvalid, ToolDef
 from penstock.rules import repeats
@@ -84,21 +85,23 @@ def _read(asked: ToolCallAsked) -> _Asked:
         problem = Decision(Verdict.DENY, f"there is no tool named {_storable(asked.name)[:64]!r}", "tool_unknown")
     else:
         try:
+            if not isinstance(asked.args, str):
+                check_plain(asked.args, "arguments")
             raw = asked.args if isinstance(asked.args, str) else msgspec.json.encode(asked.args)
             args = tool.read_args(raw)
             check_plain(args, "arguments")
         except (ToolArgsInvalid, InputInvalid, ValueError, RecursionError) as error:
-            words = error.what if isinstance(error, InputInvalid) else str(error)
-            problem = Decision(Verdict.DENY, f"arguments not accepted: {words[:400]}", "arguments_invalid")
+            words = clean_text(error.what if isinstance(error, InputInvalid) else error, 400)
+            problem = Decision(Verdict.DENY, f"arguments not accepted: {words}", "arguments_invalid")
             args = {"raw": _storable(asked.args)}
     if tool is None:
         args = {"raw": _storable(asked.args)}
-    return _Asked(tool, tool.name if tool else _storable(asked.name)[:128], args, asked.call_id, problem)
+    name = tool.name if tool else _storable(asked.name)[:128]
+    return _Asked(tool, name, args, clean_text(asked.call_id, ID_MAX_CHARS), problem)
 
 
 def _storable(raw: str | dict[str, Any]) -> str:
-    text = raw if isinstance(raw, str) else repr(raw)
-    return text[:2000].encode("utf-8", "backslashreplace").decode().replace("\x00", "\\0")
+    return clean_text(raw if isinstance(raw, str) else repr(raw), 2000)
 
 
 async def _live(ctx: RunContext, call: Call, asked: _Asked) -> ToolReturn:

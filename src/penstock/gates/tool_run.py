@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.events import Failure, ToolIntent
 from penstock.gates.context import Call, RunContext
-from penstock.kernel.canonical import check_plain, stable_json
+from penstock.kernel.canonical import check_finite, check_plain, describe, stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import InputInvalid, ToolResultInvalid
 from penstock.ports.tools import (
@@ -70,19 +70,19 @@ async def run_tool(
         return Result(failure=_late(), started=False)
     except TransientToolError as error:
         wait = int(max(0.0, min(error.retry_after_seconds, RETRY_AFTER_MAX_SECONDS)) * 1e6)
-        return Result(failure=Failure("tool_transient", "transient", _words(error), wait))
+        return Result(failure=Failure("tool_transient", "transient", describe(error), wait))
     except (_TimedOut, ToolTimedOut):
         words = f"no answer within {seconds:g} s"
         return Result(failure=Failure("tool_timeout", "transient", words), doubt="timeout")
     except _CONNECTION_LOST as error:
-        return Result(failure=Failure("tool_connection", "transient", _words(error)), doubt="connection")
+        return Result(failure=Failure("tool_connection", "transient", describe(error)), doubt="connection")
     except asyncio.CancelledError:
         ctx.cancelled(call)
         return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
     except ToolResultInvalid as error:
         return Result(failure=Failure("tool_result_invalid", "permanent", f"the tool ran; {error.what}"))
     except Exception as error:
-        return Result(failure=Failure("tool_failed", "permanent", _words(error)))
+        return Result(failure=Failure("tool_failed", "permanent", describe(error)))
     return _stored(ctx, value)
 
 
@@ -96,8 +96,10 @@ async def _start(clock: Clock, tool: ToolDef, kwargs: dict[str, Any], start_by: 
         raise StartedTooLate
     try:
         return await tool.call(**kwargs)
-    except SystemExit as error:  # of a task it would end the whole worker
-        raise RuntimeError("the tool asked the process to end") from error
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit would end the whole worker, and others the run
+        raise RuntimeError(f"the tool raised {type(error).__name__}") from error
 
 
 async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[Any, Any, Any], seconds: float) -> Any:
@@ -150,6 +152,7 @@ def _stored(ctx: RunContext, value: Any) -> Result:
             else to_jsonable_python(value, inf_nan_mode="constants")
         )
         check_plain(plain, "result")
+        check_finite(value, "result")
         data = stable_json(plain)
         if len(data) > limit:
             raise InputInvalid(f"the result has {len(data):,} bytes; the bound is {limit:,}")
@@ -161,7 +164,3 @@ def _stored(ctx: RunContext, value: Any) -> Result:
 
 def _late() -> Failure:
     return Failure("start_too_late", "transient", "the start allowance was over before the call")
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300]

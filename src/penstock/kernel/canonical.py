@@ -115,6 +115,20 @@ def check_size(data: bytes, limit: int, what: str, setting: str) -> bytes:
     return data
 
 
+def clean_text(text: object, most: int) -> str:
+    """At most ``most`` characters of ``str(text)`` in a form that can be stored anywhere: what cannot be is escaped."""
+    try:
+        words = str(text)[:most]
+    except Exception:  # noqa: BLE001 - errors of users' code may have no words
+        words = f"a {type(text).__name__} that has no words"
+    return words.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\0")[:most]
+
+
+def describe(error: BaseException, most: int = 300) -> str:
+    """An error of foreign code in words that can be stored."""
+    return clean_text(f"{type(error).__name__}: {clean_text(error, most)}", most)
+
+
 def _check_text(text: str, where: str) -> None:
     if "\x00" in text:
         raise InputInvalid(f"{where} contains a NUL character")

@@ -75,9 +75,16 @@ class Penstock:
             for closer in self._closers:
                 await closer()
 
-    def start_worker(self, name: str) -> Worker:
+    def start_worker(self, name: str, *, drain_when_tainted: bool = False) -> Worker:
         """Work on runs in this process, in the background; see `Worker`."""
-        worker = Worker(self.services, self.writer, name, lambda: self.registry.releases, self._open_lease)
+        worker = Worker(
+            self.services,
+            self.writer,
+            name,
+            lambda: self.registry.releases,
+            self._open_lease,
+            drain_when_tainted=drain_when_tainted,
+        )
         worker.on_ended = self._has_ended
         self.worker = worker
         self._working = asyncio.create_task(worker.run())
@@ -89,7 +96,7 @@ class Penstock:
         Raises:
             WorkerNameTaken: a live worker has this name.
         """
-        self.start_worker(name)
+        self.start_worker(name, drain_when_tainted=True)
         assert self._working is not None
         await self._working
 
@@ -216,6 +223,8 @@ class Penstock:
                     return row
                 if row.status is Status.QUARANTINED:
                     raise RunQuarantined(f"the run {run} was set aside: {row.code}", run=run, run_code=row.code)
+                if self._working is not None and self._working.done():
+                    self._working.result()  # our own worker could not start, or failed: say so rather than wait
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(ended.wait(), self.services.settings.poll_seconds)
                 ended.clear()

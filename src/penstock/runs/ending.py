@@ -7,11 +7,13 @@ import msgspec
 
 from penstock.events import Event, ToolIntent
 from penstock.gates.context import RunContext
-from penstock.kernel.canonical import stable_json
+from penstock.kernel.canonical import clean_text, describe, stable_json
 from penstock.kernel.errors import Escalation, PenstockError, RunFault
 from penstock.ports.agents import AgentDef
 
 REFUSALS = ("call_denied", "approval_denied")
+
+REASON_MAX_CHARS = 2000
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,22 +39,26 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
         else:
             limit = ctx.services.settings.payload_max_bytes
             if len(data) <= limit:
-                return Ending("succeeded", output=data)
+                lacking = ctx.recovered_from
+                if lacking is None:
+                    return Ending("succeeded", output=data)
+                return Ending("succeeded", "fallback", f"the fallback answered, because: {lacking.what}", data)
             fault = PenstockError(f"the output has {len(data):,} bytes; the bound is {limit:,}")
     partial = _partial(ctx)
     # Reads and model calls in doubt are charged, and that is all there is to know of them.
     writes = {path for path in ctx.schedule.doubts if any(_writes(event) for event in ctx.tape.calls[path])}
     unsettled = sorted(writes | ctx.unsettled)
     missing = ["the final answer", *(f"whether the call at {path} took effect" for path in unsettled)]
+    reason = clean_text(fault.what, REASON_MAX_CHARS) if isinstance(fault, PenstockError) else ""
     if isinstance(fault, RunFault):
-        return Ending(fault.outcome, fault.fault_code, fault.what, partial, missing, fault.needed)
+        return Ending(fault.outcome, fault.fault_code, reason, partial, missing, fault.needed)
     if isinstance(fault, Escalation):
-        return Ending("escalated", "escalated", fault.what, partial, missing, ["a person's decision"])
+        return Ending("escalated", "escalated", reason, partial, missing, ["a person's decision"])
     if isinstance(fault, PenstockError):
         outcome = "refused" if fault.code in REFUSALS else "failed"
-        return Ending(outcome, fault.code, fault.what, partial, missing, [fault.advice] if fault.advice else [])
-    words = f"{type(fault).__name__}: {fault}"[:500]
-    return Ending("failed", "agent_raised", words, partial, missing, ["a fix of the agent's code"])
+        return Ending(outcome, fault.code, reason, partial, missing, [fault.advice] if fault.advice else [])
+    assert fault is not None
+    return Ending("failed", "agent_raised", describe(fault, 500), partial, missing, ["a fix of the agent's code"])
 
 
 def _writes(event: Event) -> bool:
@@ -63,6 +69,7 @@ def _partial(ctx: RunContext) -> bytes:
     if ctx.partial is None:
         return b""
     try:
-        return stable_json(ctx.partial)
-    except (TypeError, ValueError, msgspec.MsgspecError):
+        data = stable_json(ctx.partial)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         return b""
+    return data if len(data) <= ctx.services.settings.payload_max_bytes else b""

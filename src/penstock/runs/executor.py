@@ -331,7 +331,9 @@ async def _body(agent: AgentDef, run: Run, value: Any) -> Any:
     except Escalation:
         raise
     except PenstockError as failure:
-        return await agent.recover(run, value, failure)
+        recovered = await agent.recover(run, value, failure)
+        run.context.recovered_from = failure
+        return recovered
 
 
 def _is_cancelled() -> bool:

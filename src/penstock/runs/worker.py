@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -18,14 +19,19 @@ from penstock.runs.executor import Execution
 from penstock.runs.lease import LeaseKeeper
 
 ABANDON_SECONDS = 0.5  # for runs to be put away in order when the worker must end
-TAINT_LIMIT = 1  # agents that refused to be closed before the worker drains
+
+_logger = logging.getLogger("penstock.runs")
 
 
 class Worker:
     """Executes the runs of the agents it offers: ``releases`` says at every claim which those are.
 
+    A worker whose lease has run out (the database was away for longer, the machine was suspended) lets go of all it
+    holds, since others may have it by now, and enlists again.
+
     ``open_lease`` opens a journal connection of its own for the lease thread; None (the in-memory journal) renews in
-    the main loop.
+    the main loop. With ``drain_when_tainted`` the worker ends after agent code has refused to be closed, for its
+    process to be replaced; without, it says so and goes on.
     """
 
     def __init__(
@@ -35,12 +41,15 @@ class Worker:
         name: str,
         releases: Callable[[], Sequence[str]],
         open_lease: Callable[[], Awaitable[Journal]] | None,
+        *,
+        drain_when_tainted: bool = False,
     ) -> None:
         self.services = services
         self.writer = writer
         self.name = name
         self.releases = releases
         self.open_lease = open_lease
+        self.drain_when_tainted = drain_when_tainted
         self.id = new_id(services.clock)
         self.on_ended: Callable[[UUID], None] = lambda run: None
         self.running: dict[RunKey, Execution] = {}
@@ -52,11 +61,26 @@ class Worker:
         self._lease_lost = False
 
     async def run(self) -> None:
-        """Work until `drain` is called or the lease is lost.
+        """Work until `drain` is called.
 
         Raises:
             WorkerNameTaken: another live worker has this name.
         """
+        await self._work_one_lease()
+        while self._lease_lost and not self._draining.is_set():
+            _logger.warning("worker %s had lost its lease and enlists again", self.name)
+            self.id = new_id(self.services.clock)
+            self._lease_lost = False
+            await self._enlist_again()
+
+    async def _enlist_again(self) -> None:
+        try:
+            await self._work_one_lease()
+        except JournalUnavailable as error:
+            self._lease_lost = True
+            await self._pause_after(error)
+
+    async def _work_one_lease(self) -> None:
         settings = self.services.settings
         await self.services.journal.enlist(self.id, self.name, settings.lease_seconds)
         self.enlisted.set()
@@ -66,15 +90,18 @@ class Worker:
             watchers.append(asyncio.create_task(self._renew_here()))
         try:
             await self._claim_until_drained()
-            await self._finish_running()
+            if not self._lease_lost:
+                await self._finish_running()
         finally:
             for watcher in watchers:
                 watcher.cancel()
             if keeper is not None:
                 await keeper.stop()
-            await self._abandon_running()
-            with contextlib.suppress(JournalError):
-                if not self._lease_lost:
+            if self._lease_lost:
+                self._let_go()
+            else:
+                await self._abandon_running()
+                with contextlib.suppress(JournalError):
                     await self.services.journal.retire(self.id)
 
     def drain(self) -> None:
@@ -103,13 +130,19 @@ class Worker:
         self._lose_lease()
 
     def _lose_lease(self) -> None:
-        """Others may hold our runs already: every append will say so; take on nothing more."""
+        """Others may hold our runs already: every append will say so; take on nothing more under this lease."""
         self._lease_lost = True
-        self.drain()
+        self._freed.set()
+
+    def _let_go(self) -> None:
+        """Put all runs away as lost, without waiting: a write in flight leaves its outcome to the next holder."""
+        for execution in list(self.running.values()):
+            execution.lose()
+        self.running.clear()
 
     async def _claim_until_drained(self) -> None:
         settings = self.services.settings
-        while not self._draining.is_set():
+        while not self._draining.is_set() and not self._lease_lost:
             free = settings.worker_concurrency - len(self.running)
             claimed = 0
             if free > 0:
@@ -177,7 +210,8 @@ class Worker:
             self._freed.set()
         if execution.tainted:
             self.tainted += len(execution.tainted)
-            if self.tainted >= TAINT_LIMIT:
+            _logger.warning("the code of run %s refused to be closed: %r", key[1], execution.tainted[0])
+            if self.drain_when_tainted:
                 self.drain()
         if how in ("ended", "quarantined"):
             self.on_ended(key[1])
@@ -203,7 +237,7 @@ class Worker:
     async def _finish_running(self) -> None:
         """Wait for what runs; what has not ended or parked within the grace time is claimed by others later."""
         tasks = {task for task in self._tasks if not task.done()}
-        if tasks and not self._lease_lost:
+        if tasks:
             await asyncio.wait(tasks, timeout=self.services.settings.drain_seconds)
 
     async def _abandon_running(self) -> None:

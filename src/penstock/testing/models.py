@@ -124,9 +124,9 @@ def tool_call(name: str, /, **args: Any) -> ToolCall:
 
 def _cut(text: str, max_tokens: int) -> tuple[str, Literal["stop", "length"]]:
     """The text, or as much of it as fits into so many tokens, as a real model would break off."""
-    data = text.encode()
+    data = text.encode("utf-8", "surrogatepass")
     room = max_tokens * _BYTES_PER_TOKEN
-    return (text, "stop") if len(data) <= room else (data[:room].decode(errors="ignore"), "length")
+    return (text, "stop") if len(data) <= room else (data[:room].decode("utf-8", "ignore"), "length")
 
 
 def _tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
@@ -139,7 +139,7 @@ def _tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
 
 def _size(message: Message) -> int:
     texts = (part.name + part.args if isinstance(part, ToolCall) else part.text for part in message.parts)
-    return _rounded_up(sum(len(text.encode()) for text in texts))
+    return _rounded_up(sum(len(text.encode("utf-8", "surrogatepass")) for text in texts))
 
 
 def _rounded_up(size: int) -> int:

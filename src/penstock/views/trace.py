@@ -5,22 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from penstock.events import BudgetRecord, Event, RunClaimed, RunEnded, RunSubmitted, Totals, Waiting, decode
 from penstock.kernel.errors import EventUnreadable, RunUnknown
 from penstock.ports.journal import Journal
-from penstock.ports.records import RunRow, Status
+from penstock.ports.records import RunRow
 from penstock.views.contents import Contents, read_contents
 from penstock.views.lines import event_line
 from penstock.views.spans import MARKS, Mark, Span, span_of, totals_of
+from penstock.views.waiting import waits_of
 
 PAGE = 10_000
 """Events read at a time."""
 CHILDREN_MAX = 200
 """Child runs that one trace expands; those beyond are named only."""
-
-_waiting = msgspec.json.Decoder(list[Waiting])
 
 
 @dataclass(slots=True)
@@ -144,7 +141,7 @@ def build_trace(row: RunRow, events: Sequence[Event], contents: Contents) -> Tra
         partial=end is not None and end.outcome != "succeeded" and "output" in end.payloads,
         missing=end.missing if end else [],
         needed=end.needed if end else [],
-        waiting=_waiting.decode(row.waiting) if row.status in (Status.PARKED, Status.RUNNING) else [],
+        waiting=waits_of(row),
         absent=contents.absent,
         spans=_nest(_spans(events, contents)),
         marks=_marks(events, contents),

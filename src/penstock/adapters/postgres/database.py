@@ -90,6 +90,7 @@ class Database:
 
         Raises:
             JournalUnavailable: it could not be reached in that time.
+            JournalError: the address cannot be read, or the server refused.
         """
         give_up_at = wall_seconds() + settings.connect_seconds
         pause = 0.02
@@ -110,7 +111,7 @@ class Database:
                     server_settings={"application_name": settings.application_name},
                 )
                 return cls(pool, settings)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
                 mapped = as_journal_error(error)
                 if not isinstance(mapped, JournalUnavailable) or wall_seconds() + pause > give_up_at:
                     raise mapped from error
@@ -171,6 +172,8 @@ def as_journal_error(error: BaseException) -> JournalError:
         return JournalFull(f"the database cannot write: {words}")
     if isinstance(error, (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)):
         return JournalError(f"the database refused what was to be stored: {words}")
+    if isinstance(error, asyncpg.ClientConfigurationError | ValueError):
+        return JournalError(f"the database's address cannot be read: {words}", hint="mend PENSTOCK_DATABASE_URL")
     if isinstance(error, _UNREACHABLE):
         return JournalUnavailable(f"the database cannot be reached: {words}")
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
