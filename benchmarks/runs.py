@@ -7,7 +7,6 @@ process submits while the workers work, and counts.
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
@@ -26,8 +25,6 @@ SUBMIT_AT_A_TIME = 500
 FIRST_GUESS = 300.0  # runs a second, for the size of the first warm-up only
 TENANT = "bench"
 TAGS = {"customer": "acme", "feature": "inbox"}
-WORKER_SETTINGS: dict[str, Any] = {"worker_concurrency": 400, "claim_batch": 200}
-"""Settings of the workers that differ from the defaults."""
 
 _OUTCOMES = "SELECT status, outcome, count(*) FROM penstock.runs WHERE tenant = $1 GROUP BY 1, 2"
 _SAMPLE = "SELECT id FROM penstock.runs WHERE tenant = $1 ORDER BY md5(id::text) LIMIT $2"
@@ -72,7 +69,8 @@ async def measure(bench: Bench) -> list[Figure]:
         submitting = await _spend(bench, numbers, workers, int(rate * seconds * 0.8), alongside=True)
         figures += _told(workers, backlog, submitting)
         bench.rates[f"penstock {workers}"] = backlog.a_minute()
-        bench.rates[f"penstock submitting {workers}"] = submitting.a_minute()
+        if workers == 1:
+            bench.rates["penstock cpu"] = backlog.per_run(backlog.worker_cpu + backlog.server_cpu + backlog.submit_cpu)
     figures += await _stored(bench, backlog)
     figures.append(await _verified(bench, numbers.next))
     return figures
@@ -95,10 +93,7 @@ async def _spend(bench: Bench, numbers: _Numbers, workers: int, runs: int, *, al
     how = "while they are submitted" if alongside else "from a backlog"
     bench.say(f"{runs:,} runs, {workers} worker{'s' if workers > 1 else ''}, {how}")
     tickets = numbers.take(runs)
-    children = [
-        await Child.start("runs_worker", dsn=bench.server.dsn, name=f"w{number}", settings=WORKER_SETTINGS)
-        for number in range(workers)
-    ]
+    children = [await Child.start("runs_worker", dsn=bench.server.dsn, name=f"w{number}") for number in range(workers)]
     before = await bench.server.reading()
     async with penstock.open(Settings(database_url=bench.server.dsn)) as platform:
         cpu, begun = cpu_seconds(), clock()

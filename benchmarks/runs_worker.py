@@ -1,10 +1,9 @@
-"""A measured worker process: ``python -m benchmarks.runs_worker '{"dsn": …, "name": …, "settings": {…}}'``."""
+"""A measured worker process: ``python -m benchmarks.runs_worker '{"dsn": …, "name": …}'``. Other settings: defaults."""
 
 import asyncio
 import json
 import sys
 import time
-from typing import Any
 from uuid import UUID
 
 import uvloop
@@ -19,7 +18,7 @@ from penstock.wiring import tune_worker_process
 REPORT_SECONDS = 0.05
 
 
-async def work(dsn: str, name: str, settings: dict[str, Any]) -> None:
+async def work(dsn: str, name: str) -> None:
     """Work from the word ``go`` to the word ``stop``; then say what was done."""
     ended, last = 0, 0.0
 
@@ -36,7 +35,7 @@ async def work(dsn: str, name: str, settings: dict[str, Any]) -> None:
                 say(ended=ended, last=last)
             await asyncio.sleep(REPORT_SECONDS)
 
-    async with penstock.open(Settings(database_url=dsn, **settings), agents=[AGENT]) as platform:
+    async with penstock.open(Settings(database_url=dsn), agents=[AGENT]) as platform:
         tune_worker_process()
         say(ready=True)
         assert await told() == "go"

@@ -4,7 +4,6 @@ The model is a fake without latency, so that what is left is the platform. Its n
 the ticket. Nothing here knows either side.
 """
 
-import json
 from collections import Counter
 
 INSTRUCTIONS = "You are a support agent of a bank. Look the customer up before you answer, and be brief. " * 8
@@ -29,13 +28,13 @@ def number_of(text: str) -> str:
 def answer(turn: int, number: str) -> tuple[str, str] | str:
     """What the model says after ``turn`` earlier answers: a tool and its arguments in JSON, or the last words."""
     if turn == 0:
-        return "get_account", json.dumps({"ticket": number})
+        return "get_account", f'{{"ticket": "{number}"}}'
     if turn == 1:
-        return "list_payments", json.dumps({"ticket": number, "limit": 5})
+        return "list_payments", f'{{"ticket": "{number}", "limit": 5}}'
     if turn == 2:
-        return "add_note", json.dumps({"ticket": number, "text": "charged twice, second one is pending"})
+        return "add_note", f'{{"ticket": "{number}", "text": "charged twice, the second one is pending"}}'
     if turn == 3:
-        return "send_reply", json.dumps({"ticket": number, "text": "The second charge will be released in two days."})
+        return "send_reply", f'{{"ticket": "{number}", "text": "The second charge will be released in two days."}}'
     return "The second charge was only a reservation; it will be released within two days."
 
 

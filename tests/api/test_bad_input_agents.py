@@ -285,8 +285,7 @@ async def test_code_that_raises(penstock: Penstock, error: BaseException) -> Non
     assert len(result.reason) <= 500
 
 
-@pytest.mark.parametrize("in_branch", [False, True])
-async def test_code_that_raises_no_exception_in_a_branch(penstock: Penstock, in_branch: bool) -> None:
+async def test_code_that_raises_no_exception_in_a_branch(penstock: Penstock) -> None:
     async def branch(run: Run) -> None:
         await run.call(look, 1)
         raise Odd("odd")

@@ -11,6 +11,8 @@ import contextvars
 from collections.abc import Coroutine, Generator
 from typing import Any, Final, Protocol
 
+from penstock.kernel.canonical import describe
+
 CURRENT: contextvars.ContextVar["Branch | None"] = contextvars.ContextVar("penstock_branch", default=None)
 
 UNWOUND: Final = object()
@@ -56,7 +58,13 @@ class Branch:
         self.coro = coro
         self.task = asyncio.current_task()
         CURRENT.set(self)
-        return await self
+        try:
+            return await self
+        except (Exception, asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # SystemExit would end the worker, and one of the user's own would end the task without an outcome.
+            raise RuntimeError(f"the agent's code raised {describe(error)}") from error
 
     def __await__(self) -> Generator[Any, Any, Any]:
         coro = self.coro
