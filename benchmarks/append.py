@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 from benchmarks.bench import Bench, clock
@@ -83,7 +84,7 @@ def _rounds(claims: Sequence[Claim]) -> Iterator[list[Batch]]:
         batches = []
         for claim in claims:
             last = claim.last_seq + number * EVENTS_EACH
-            rows = []
+            rows: list[Row] = []
             for body in _bodies(claim, last, number):
                 heads[claim.run] = head = link(heads[claim.run], body)
                 rows.append(Row(last + len(rows) + 1, body, head))
@@ -94,7 +95,7 @@ def _rounds(claims: Sequence[Claim]) -> Iterator[list[Batch]]:
 
 def _bodies(claim: Claim, last: int, number: int) -> list[bytes]:
     """A model call's outcome and the next one's intent, as a run writes them."""
-    shared = {
+    shared: dict[str, Any] = {
         "tenant": claim.tenant,
         "run": claim.run,
         "agent": claim.agent,

@@ -83,7 +83,7 @@ def say(**words: Any) -> None:
 
 async def told() -> str:
     """For the measured process: the benchmark's next word."""
-    line = await asyncio.to_thread(sys.stdin.readline)
+    line: str = await asyncio.to_thread(sys.stdin.readline)
     if not line:
         raise SystemExit("the benchmark has gone")
     return line.strip()

@@ -43,3 +43,8 @@ def table(figures: Iterable[Figure]) -> str:
         lines += [f"| {item.name} | {shown(item.value)} {item.unit} | {item.aim} | {item.note} |" for item in members]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def others_took(cores: float) -> str:
+    """How much of the machine was not there for what was measured: from a quarter of a core on, measure again."""
+    return f"other work took {cores:.2f} cores"

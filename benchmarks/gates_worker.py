@@ -1,9 +1,11 @@
 """The measured process of `gates`: real runs on the journal in memory, with clocks at the parts of a decision."""
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import uvloop
@@ -62,15 +64,16 @@ class Stopwatch:
 async def decisions(runs: int) -> dict[str, Any]:
     """Times of single decisions, nanoseconds on the wall clock of a process that does nothing else meanwhile."""
     watch, clock_ns = Stopwatch(), time.perf_counter_ns
-    plain = model_gate.make_plan, MODEL_RULES.decide, TOOL_RULES.decide, Ledger.reserve
-    model_gate.make_plan = timed(plain[0], clock_ns, watch.part("model"))
-    MODEL_RULES.decide = timed(plain[1], clock_ns, watch.part("model"))  # type: ignore[method-assign]
-    TOOL_RULES.decide = timed(plain[2], clock_ns, watch.part("tool"))  # type: ignore[method-assign]
-    Ledger.reserve = timed(plain[3], clock_ns, watch.reserved)  # type: ignore[method-assign]
-    try:
+    parts = (
+        (model_gate, "make_plan", watch.part("model")),
+        (MODEL_RULES, "decide", watch.part("model")),
+        (TOOL_RULES, "decide", watch.part("tool")),
+        (Ledger, "reserve", watch.reserved),
+    )
+    with contextlib.ExitStack() as patches:
+        for owner, name, took in parts:
+            patches.enter_context(mock.patch.object(owner, name, timed(getattr(owner, name), clock_ns, took)))
         await run_all(runs, 1)
-    finally:
-        model_gate.make_plan, MODEL_RULES.decide, TOOL_RULES.decide, Ledger.reserve = plain  # type: ignore[method-assign]
     found: dict[str, Any] = {}
     for gate, rules in (("model", MODEL_RULES), ("tool", TOOL_RULES)):
         samples = watch.samples[gate][len(watch.samples[gate]) // 10 :]  # the first tenth warms up

@@ -16,7 +16,7 @@ async def measure(bench: Bench) -> list[Figure]:
         RuntimeError: not all of them parked.
     """
     child = await Child.start("parked_worker", dsn=bench.server.dsn)
-    first, more = (500, 1000) if bench.quick else (2000, 5000)
+    first, more = (500, 1000) if bench.quick else (5000, 5000)
     bench.say(f"parking {first + more:,} runs")
     settled = (await child.asked(str(first)))["rss"]
     after = (await child.asked(str(more)))["rss"]

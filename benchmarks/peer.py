@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.child import Child
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, others_took
 
 GROUP = "The peer: LangGraph with AsyncPostgresSaver"
 POOL = 10
@@ -31,6 +31,7 @@ class Rate:
     wal_bytes: float
     commits: int
     stored: int
+    others: float  # cores that other work took meanwhile
 
     def a_minute(self) -> float:
         return 60 * self.runs / self.seconds
@@ -68,16 +69,18 @@ async def _rate(bench: Bench, children: Sequence[Child], durability: str, how: t
     after = await bench.server.reading(bench.server.peer_dsn)
     if any(words["wrong"] for words in said):
         raise RuntimeError("the peer's tools did not act exactly once for each ticket")
+    cpu, server_cpu = sum(words["cpu"] for words in said), after.cpu_seconds - before.cpu_seconds
     return Rate(
         concurrency,
         savers,
         runs=sum(words["ended"] for words in said),
         seconds=max(words["seconds"] for words in said),
-        cpu=sum(words["cpu"] for words in said),
-        server_cpu=after.cpu_seconds - before.cpu_seconds,
+        cpu=cpu,
+        server_cpu=server_cpu,
         wal_bytes=after.wal_bytes - before.wal_bytes,
         commits=after.commits - before.commits,
         stored=sum(after.sizes.values()) - sum(before.sizes.values()),
+        others=after.others(before, cpu + server_cpu),
     )
 
 
@@ -85,6 +88,7 @@ def _told(bench: Bench, durability: str, words: str, processes: int, rate: Rate,
     name = f"{durability}, {processes} process{'es' if processes > 1 else ''}"
     others = ", ".join(f"{item.concurrency}/{item.savers} {item.a_minute():,.0f}" for item in tried)
     how = f"{words}; tickets at a time/savers {rate.concurrency}/{rate.savers}, the best in one process of {others}"
+    how += f"; {others_took(rate.others)}"
     figures = [Figure(GROUP, name, rate.a_minute(), "runs a minute", note=how)]
     ours = bench.rates.get(f"penstock {processes}")
     if ours is not None:

@@ -15,7 +15,7 @@ from benchmarks import ticket
 from benchmarks.bench import Bench, clock
 from benchmarks.child import Child, cpu_seconds
 from benchmarks.desk import AGENT
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, others_took
 from penstock import Settings
 from penstock.runs.submit import Request
 from penstock.views.audit import Audit, verify_run
@@ -44,6 +44,7 @@ class Spent:
     commits: int
     stored: dict[str, int]
     rss: int
+    others: float  # cores that other work took meanwhile
 
     def a_minute(self) -> float:
         return 60 * self.runs / self.seconds
@@ -59,7 +60,7 @@ async def measure(bench: Bench) -> list[Figure]:
         RuntimeError: a run was lost or doubled, did not succeed, or its chain does not hold.
     """
     numbers = _Numbers()
-    seconds = bench.seconds(21, 4)
+    seconds = bench.seconds(26, 4)
     warm = await _spend(bench, numbers, workers=1, runs=int(FIRST_GUESS * bench.seconds(5, 2)), alongside=False)
     rate = warm.runs / warm.seconds
     figures: list[Figure] = []
@@ -71,7 +72,8 @@ async def measure(bench: Bench) -> list[Figure]:
         bench.rates[f"penstock {workers}"] = backlog.a_minute()
         if workers == 1:
             bench.rates["penstock cpu"] = backlog.per_run(backlog.worker_cpu + backlog.server_cpu + backlog.submit_cpu)
-    figures += await _stored(bench, backlog)
+        else:
+            figures += await _stored(bench, backlog)
     figures.append(await _verified(bench, numbers.next))
     return figures
 
@@ -114,17 +116,20 @@ async def _spend(bench: Bench, numbers: _Numbers, workers: int, runs: int, *, al
             counts[number, tool] += times
     if wrong := ticket.wrong(counts, tickets):
         raise RuntimeError(f"the tools of {len(wrong)} tickets did not act exactly once, among them {wrong[:5]}")
+    worker_cpu = sum(words["cpu"] for words in said)
+    server_cpu = after.cpu_seconds - before.cpu_seconds
     return Spent(
         runs=runs,
         seconds=max(words["last"] for words in said) - (begun if alongside else go),
         submit_seconds=submit_seconds,
         submit_cpu=submit_cpu,
-        worker_cpu=sum(words["cpu"] for words in said),
-        server_cpu=after.cpu_seconds - before.cpu_seconds,
+        worker_cpu=worker_cpu,
+        server_cpu=server_cpu,
         wal_bytes=after.wal_bytes - before.wal_bytes,
         commits=after.commits - before.commits,
         stored={name: size - before.sizes.get(name, 0) for name, size in after.sizes.items()},
         rss=max(words["rss"] for words in said),
+        others=after.others(before, worker_cpu + server_cpu + submit_cpu),
     )
 
 
@@ -154,7 +159,7 @@ def _told(workers: int, backlog: Spent, submitting: Spent) -> list[Figure]:
             backlog.a_minute(),
             "runs a minute",
             "100,000" if workers == 2 else "",
-            f"{backlog.runs:,} runs in {backlog.seconds:.1f} s",
+            f"{backlog.runs:,} runs in {backlog.seconds:.1f} s; {others_took(backlog.others)}",
         ),
         Figure(
             GROUP,
@@ -162,7 +167,8 @@ def _told(workers: int, backlog: Spent, submitting: Spent) -> list[Figure]:
             submitting.a_minute(),
             "runs a minute",
             note=f"{submitting.runs:,} runs in {submitting.seconds:.1f} s, submitted by a further process meanwhile, "
-            f"which took {submitting.per_run(submitting.submit_cpu) * 1e3:.2f} ms of CPU a run",
+            f"which took {submitting.per_run(submitting.submit_cpu) * 1e3:.2f} ms of CPU a run; "
+            f"{others_took(submitting.others)}",
         ),
         Figure(GROUP, f"{who}: CPU of the workers", backlog.per_run(backlog.worker_cpu) * 1e3, "ms a run"),
         Figure(

@@ -1,6 +1,7 @@
 """The PostgreSQL that both sides use, and what they cost it."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ class Reading:
     wal_bytes: float
     commits: int
     sizes: dict[str, int]  # bytes by table, indexes and TOAST included
+    busy_seconds: float  # of the whole machine
+    at: float
+
+    def others(self, before: "Reading", ours: float) -> float:
+        """Cores that other work on the machine took since ``before``; ``ours`` is what the measured took, seconds."""
+        return max(0.0, self.busy_seconds - before.busy_seconds - ours) / (self.at - before.at)
 
 
 class Server:
@@ -63,7 +70,7 @@ class Server:
         finally:
             await connection.close()
         assert row is not None
-        return Reading(self._cpu_seconds(), row["wal"], row["commits"], sizes)
+        return Reading(self._cpu_seconds(), row["wal"], row["commits"], sizes, _busy_seconds(), time.monotonic())
 
     async def make_peer_database(self) -> None:
         connection = await asyncpg.connect(self.dsn)
@@ -91,6 +98,11 @@ async def running(folder: Path) -> AsyncIterator[Server]:
         yield Server(embedded.dsn, _postmaster(folder))
     finally:
         await embedded.close()
+
+
+def _busy_seconds() -> float:
+    spent = psutil.cpu_times()
+    return float(sum(spent) - spent.idle - getattr(spent, "iowait", 0.0) - getattr(spent, "guest", 0.0))
 
 
 def _postmaster(folder: Path) -> int:

@@ -5,6 +5,7 @@ the ticket. Nothing here knows either side.
 """
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 INSTRUCTIONS = "You are a support agent of a bank. Look the customer up before you answer, and be brief. " * 8
 MODEL_CALLS = 5
@@ -67,7 +68,12 @@ async def send_reply(ticket: str, text: str) -> str:
     return f"sent {len(text)} characters"
 
 
-TOOLS = {"get_account": get_account, "list_payments": list_payments, "add_note": add_note, "send_reply": send_reply}
+TOOLS: dict[str, Callable[..., Awaitable[object]]] = {
+    "get_account": get_account,
+    "list_payments": list_payments,
+    "add_note": add_note,
+    "send_reply": send_reply,
+}
 
 
 def wrong(counts: Counter[tuple[str, str]], tickets: range) -> list[str]:

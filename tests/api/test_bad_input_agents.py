@@ -73,6 +73,10 @@ GATES = {
 }
 
 
+PARKING = ("approval", "child", "sleep")
+"""Gates at which a run is put away before a time-out can come."""
+
+
 @pytest.fixture
 async def penstock() -> AsyncIterator[Penstock]:
     settings = Settings(poll_seconds=0.02, start_allowance_seconds=0.2, doubt_margin_seconds=0.1)
@@ -112,6 +116,9 @@ async def test_a_bare_timeout_around_a_gate(penstock: Penstock, gate: str) -> No
         return "done"
 
     result = await finish(penstock, impatient)
+    if result.outcome == "succeeded":
+        assert gate in PARKING, "a call in flight was cancelled, and nobody said so"
+        return
     assert (result.outcome, result.code) == ("failed", "gate_cancelled"), result
     assert any("time-out of its own" in words for words in result.needed)
 
@@ -183,10 +190,10 @@ async def test_a_thread_that_calls_a_gate(penstock: Penstock) -> None:
 
     result = await finish(penstock, threaded)
     assert result.outcome == "succeeded"
-    assert [type(error) for error in caught] == [GateMisused]
+    assert {type(error) for error in caught} == {GateMisused}
 
 
-@pytest.mark.parametrize("gate", ["approval", "child", "sleep", "gather"])
+@pytest.mark.parametrize("gate", [*PARKING, "gather"])
 @pytest.mark.parametrize("then", ["return", "raise", "go-on", "await"])
 async def test_catching_everything_around_a_parked_call(penstock: Penstock, gate: str, then: str) -> None:
     closed: list[str] = []
@@ -312,7 +319,7 @@ async def test_outputs_that_cannot_be_stored(penstock: Penstock, value: Any) -> 
 
     result = await finish(penstock, returner)
     assert result.outcome == "failed", result
-    assert result.code in ("output_invalid", "output_too_large"), result
+    assert result.code == "output_invalid", result
 
 
 @pytest.mark.parametrize("reason", ["\ud800", "a\x00b", "x" * 10**6])

@@ -1,6 +1,6 @@
 """No tenant sees or touches what is another's, through any method of the platform, on either store.
 
-The journal's own methods are tried in the conformance suite (`journal_suite.JournalSuite`); here stands what users hold.
+The journal's own methods are tried in the conformance suite (`journal_suite.JournalSuite`); here is what users hold.
 """
 
 import asyncio

@@ -6,8 +6,6 @@ from tests.crash.world import World
 from penstock.adapters.postgres.journal import open_journal
 
 
-
-
 @pytest.fixture
 async def world(database_url: str) -> World:
     """The world outside, empty, in a database that is ready."""

@@ -8,7 +8,7 @@ from tests.crash.world import World
 
 from penstock import Agent, Budget, IdempotencyKey, Run, ToolContext, agent, tool
 from penstock.agents.function import FunctionAgent
-from penstock.events.messages import ToolCall
+from penstock.events.messages import ToolCall, ToolResult
 from penstock.ports.model import ModelRequest, ModelResponse, Price
 from penstock.testing import ScriptedModel, tool_call
 
@@ -49,8 +49,9 @@ def _tag_of(request: ModelRequest) -> str:
 def _answer(request: ModelRequest) -> str | ToolCall:
     if not request.tools:
         return "billing"
-    if any(message.role == "tool" for message in request.messages):
-        return "booked"
+    results = [part for message in request.messages for part in message.parts if isinstance(part, ToolResult)]
+    if results:
+        return "booked" if results[-1].status == "ok" else results[-1].text
     return tool_call("book", tag=_tag_of(request))
 
 

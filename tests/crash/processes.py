@@ -26,7 +26,7 @@ _context.set_forkserver_preload(["pytest", "tests.crash.processes", "penstock.cl
 
 QUICK: dict[str, Any] = {
     "poll_seconds": 0.1,
-    "start_allowance_seconds": 1.5,
+    "start_allowance_seconds": 3.0,
     "doubt_margin_seconds": 0.1,
     "database_pool_size": 2,
 }

@@ -28,6 +28,7 @@ from penstock.runs.client import Penstock
 from penstock.runs.executor import Execution
 
 TENANT = "default"
+IMPOSED = ("over_seconds", "over_history", "gate_cancelled")
 
 
 class Sealed:
@@ -92,7 +93,7 @@ def _check_calls(events: list[Event], where: str) -> None:
 
 
 async def _check_replay(penstock: Penstock, row: RunRow, rows: list[Row], end: RunEnded) -> None:
-    if end.outcome in ("killed", "cancelled") or end.code in ("over_seconds", "gate_cancelled"):
+    if end.outcome in ("killed", "cancelled") or end.code in IMPOSED:
         return  # ended from outside: the tape stops where the stop met it
     sealed = Sealed(penstock.journal)
     journal = cast("Journal", sealed)

@@ -1,5 +1,6 @@
 """A worker stands still for longer than its lease, others take over, and then it goes on as if nothing had been."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -76,48 +77,56 @@ def ways_of_settling(events: list[Event], tool: str) -> list[str]:
     return [event.settled_by for event in outcomes if event.settled_by]
 
 
-@pytest.mark.parametrize("tool", WAYS)
-@pytest.mark.parametrize("where", ["intent-after", "call-entry", "call-committed"])
-async def test_a_zombie_changes_nothing_once_the_run_has_gone_on(
-    penstock: Penstock, world: World, tool: str, where: str
-) -> None:
-    what, stage = where.split("-")
-    async with at_the_desk(penstock, world):
-        doom = Doom(f"{what}:{tool}", 1, stage, signal.SIGSTOP)  # type: ignore[arg-type]
-        tag, run, zombie = await stop_at(doom, penstock, world)
-        result = await end_of(run, penstock)
-        rows = await penstock.journal.tape("default", run)
-        told = story(rows)
-        assert result.outcome == "succeeded", told
-        assert await world.counter(tag, tool) == 1, told
-        go_on(zombie)
-        assert await ended(zombie) == 0
-    assert await penstock.journal.tape("default", run) == rows
+async def outlived(doom: Doom, penstock: Penstock, world: World) -> None:
+    """The run goes on elsewhere; then the zombie does, and changes nothing."""
+    tag, run, zombie = await stop_at(doom, penstock, world)
+    tool = tag.split(".")[1]
+    result = await end_of(run, penstock)
+    rows = await penstock.journal.tape("default", run)
+    told = story(rows)
+    assert result.outcome == "succeeded", told
+    assert await world.counter(tag, tool) == 1, told
+    go_on(zombie)
+    assert await ended(zombie) == 0, told
+    assert await penstock.journal.tape("default", run) == rows, told
     assert await world.counter(tag, tool) == 1, told
     events = await check_record(penstock, run)
     assert ways_of_settling(events, tool) == [WAYS[tool]], told
     starts = await world.all("SELECT attempt FROM world.starts WHERE tag = $1 AND tool = $2", tag, tool)
-    if stage == "after":
-        assert [start["attempt"] for start in starts] == [2], "the zombie started its effect late"
+    if doom.stage == "after":
+        assert [start["attempt"] for start in starts] == [2], f"the zombie started its effect late\n{told}"
 
 
-@pytest.mark.parametrize("tool", WAYS)
-async def test_a_late_outcome_settles_the_doubt(penstock: Penstock, world: World, tool: str) -> None:
-    async with at_the_desk(penstock, world):
-        tag, run, zombie = await stop_at(Doom(f"call:{tool}", 1, "committed", signal.SIGSTOP), penstock, world)
+async def settled_late(tool: str, penstock: Penstock, world: World) -> None:
+    """The zombie goes on while its effect is in doubt: how that ended is what settles the doubt."""
+    tag, run, zombie = await stop_at(Doom(f"call:{tool}", 1, "committed", signal.SIGSTOP), penstock, world)
 
-        async def doubted() -> bool:
-            return any(isinstance(event, ToolDoubted) for event in await events_of(penstock.journal, run))
+    async def doubted() -> bool:
+        return any(isinstance(event, ToolDoubted) for event in await events_of(penstock.journal, run))
 
-        await until(doubted)
-        go_on(zombie)
-        result = await end_of(run, penstock)
-        assert await ended(zombie) == 0
-    rows = await penstock.journal.tape("default", run)
-    told = story(rows)
+    await until(doubted)
+    go_on(zombie)
+    result = await end_of(run, penstock)
+    assert await ended(zombie) == 0
+    told = story(await penstock.journal.tape("default", run))
     assert result.outcome == "succeeded", told
     events = await check_record(penstock, run)
     assert ways_of_settling(events, tool) == ["late"], told
     assert asked_whether_it_happened(events, tool) == 0, told
     assert await world.counter(tag, tool) == 1
     assert result.output is not None, told
+
+
+@pytest.mark.parametrize("where", ["intent:after", "call:entry", "call:committed"])
+async def test_a_zombie_changes_nothing_once_the_run_has_gone_on(penstock: Penstock, world: World, where: str) -> None:
+    kind, stage = where.split(":")
+    async with at_the_desk(penstock, world), asyncio.TaskGroup() as group:
+        for tool in WAYS:
+            doom = Doom(f"{kind}:{tool}", 1, stage, signal.SIGSTOP)  # type: ignore[arg-type]
+            group.create_task(outlived(doom, penstock, world))
+
+
+async def test_a_late_outcome_settles_the_doubt(penstock: Penstock, world: World) -> None:
+    async with at_the_desk(penstock, world), asyncio.TaskGroup() as group:
+        for tool in WAYS:
+            group.create_task(settled_late(tool, penstock, world))

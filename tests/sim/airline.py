@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from penstock import Budget, Run, ToolContext, agent, tool
+from penstock import Budget, Run, Tool, ToolContext, agent, tool
 from penstock.events import Amount, Failure
 from penstock.events.messages import Message, Part, Text, ToolCall, encode_message
 from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price, ToolSpec
@@ -131,7 +131,7 @@ async def think(thought: str, context: ToolContext) -> str:
 
 
 @tool(effect="write", risk="high", validate=[one_certificate_at_most])
-async def book_reservation(
+async def book_reservation(  # noqa: PLR0917 - the airline's signature
     user_id: str,
     origin: str,
     destination: str,
@@ -189,7 +189,7 @@ async def update_reservation_passengers(reservation_id: str, passengers: list[Pa
     return airline.result(context, "update_reservation_passengers", writes=True)
 
 
-TOOLS = [
+TOOLS: list[Tool[..., Any]] = [
     get_user_details,
     get_reservation_details,
     search_direct_flight,

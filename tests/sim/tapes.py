@@ -111,7 +111,7 @@ async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
     journal = MemoryJournal()
     async with open_on(journal, [agent]) as platform:
         run = await platform.submit(agent, value, **options)
-        await platform.result(run, timeout_seconds=3)
+        await platform.result(run, timeout_seconds=20)
     return Tape(run, journal)
 
 
@@ -162,7 +162,7 @@ async def go_on(tape: Tape, count: int, agents: Iterable[AgentDef], **options: A
     """Continue a copy of the run from its first ``count`` events to its end."""
     journal = cut(tape, count)
     async with open_on(journal, agents, **options) as platform:
-        await platform.result(tape.run, timeout_seconds=3)
+        await platform.result(tape.run, timeout_seconds=20)
     return Tape(tape.run, journal)
 
 

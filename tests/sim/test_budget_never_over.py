@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.sim.tapes import Tape, go_on, open_on
 
 from penstock import Agent, Budget, Run, agent, tool
 from penstock.adapters.memory import MemoryJournal
@@ -21,7 +22,6 @@ from penstock.kernel.money import NANO
 from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price, ToolSpec
 from penstock.ports.records import Status
 from penstock.runs.result import Result
-from tests.sim.tapes import Tape, go_on, open_on
 
 PRICE = Price(input=40_000.0, output=120_000.0, source="test")
 Mode = tuple[str, int, int]  # what happens, output tokens wished for, turns of the loop it takes
@@ -155,7 +155,9 @@ async def spend(run: Run, plan: Plan) -> str:
         return "-"
 
 
-_leaf = st.builds(lambda do, words: {"do": do, "words": words}, st.sampled_from(["ask", "chat", "helper"]), st.integers(1, 90))
+_leaf = st.builds(
+    lambda do, words: {"do": do, "words": words}, st.sampled_from(["ask", "chat", "helper"]), st.integers(1, 90)
+)
 plans = st.recursive(
     _leaf,
     lambda inner: st.builds(
@@ -185,7 +187,7 @@ async def spend_in_memory(plan: Plan, budget: Budget, behaviour: list[Mode]) -> 
     journal = MemoryJournal()
     async with open_on(journal, [spender, helper]) as platform:
         run = await platform.submit(spender, plan, budget=budget)
-        return await platform.result(run, timeout_seconds=3), Tape(run, journal)
+        return await platform.result(run, timeout_seconds=20), Tape(run, journal)
 
 
 def check(budget: Budget, result: Result, meter: Meter) -> None:
@@ -199,7 +201,7 @@ def check(budget: Budget, result: Result, meter: Meter) -> None:
     assert meter.nano <= result.totals.nano <= record.nano
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans, budgets, modes)
 def test_spending_never_exceeds_the_budget(plan: Plan, budget: Budget, behaviour: list[Mode]) -> None:
     async def run() -> None:
@@ -213,13 +215,15 @@ def test_spending_never_exceeds_the_budget(plan: Plan, budget: Budget, behaviour
     asyncio.run(run())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plans.filter(lambda plan: "child" not in str(plan) and "helper" not in str(plan)), budgets, modes, st.data())
 def test_nor_after_a_crash(plan: Plan, budget: Budget, behaviour: list[Mode], data: st.DataObject) -> None:
     """A call whose outcome was lost counts at the most it could cost, and what comes after fits beside it."""
 
     async def run() -> None:
-        _, tape = await spend_in_memory(plan, budget, [mode for mode in behaviour if mode[0] != "hang"] or [("ok", 5, 1)])
+        _, tape = await spend_in_memory(
+            plan, budget, [mode for mode in behaviour if mode[0] != "hang"] or [("ok", 5, 1)]
+        )
         count = data.draw(st.integers(1, len(tape.rows) - 1))
         lost, used = charged_before(tape, count)
         model.meter = Meter(tokens=used.tokens + lost.tokens, nano=used.nano + lost.nano)

@@ -6,7 +6,6 @@ The figures of the rules against spirals are printed, not asserted: ``pytest -s 
 
 import asyncio
 import collections
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -68,8 +67,8 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    yield Served()
+def served() -> Served:
+    return Served()
 
 
 def calls_of(events: list[Event]) -> dict[str, list[Event]]:
@@ -232,6 +231,6 @@ def test_how_often_the_rules_against_spirals_speak(served: Served, capsys: pytes
                 spoken[words] += 1
                 runs[words].add(case)
     with capsys.disabled():
-        print()
+        print()  # noqa: T201 - what this test is for
         for words, count in sorted(spoken.items()):
-            print(f"  {words}: {count} times in {len(runs[words])} of {len(CASES)} runs")
+            print(f"  {words}: {count} times in {len(runs[words])} of {len(CASES)} runs")  # noqa: T201

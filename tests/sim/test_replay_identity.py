@@ -35,7 +35,7 @@ async def check_replay(live: Tape) -> None:
     assert children or programs.world.asked == before
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
 @given(programs.programs)
 def test_a_run_replays_to_identical_events(program: Program) -> None:
     async def check() -> None:
@@ -48,7 +48,7 @@ def test_a_run_replays_to_identical_events(program: Program) -> None:
     asyncio.run(check())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
 @given(programs.programs)
 def test_from_every_crash_a_run_ends_alike(program: Program) -> None:
     async def check() -> None:

@@ -1,4 +1,4 @@
-"""The budget rule: a call is allowed only when the most it can use still fits beside what is spent, held and set aside."""
+"""The budget rule: a call is allowed only when the most it can use still fits beside spent, held and set aside."""
 
 from typing import Any
 

@@ -70,7 +70,8 @@ def test_a_child_holds_what_was_carved_for_it_and_is_charged_what_it_used() -> N
     intent = event(ChildIntent, "0", child=child, child_agent="c", digest="d", reserved=Amount(500, 0, 5_000))
     facts, _ = rebuilt(intent)
     assert (facts.held_tokens, facts.held_nano, facts.children, facts.tool_calls) == (500, 5_000, 1, 1)
-    end = event(ChildOutcome, "0", child=child, outcome="succeeded", totals=Totals(tokens_in=40, tokens_out=2, nano=77))
+    used = Totals(tokens_in=40, tokens_out=2, nano=77)
+    end = event(ChildOutcome, "0", child=child, outcome="succeeded", totals=used)
     facts, ledger = rebuilt(intent, end)
     assert (facts.held_tokens, facts.held_nano, facts.tokens, facts.nano) == (0, 0, 42, 77)
     assert ledger.totals().tokens == 42
@@ -84,15 +85,13 @@ def test_when_a_run_ends_what_is_still_held_is_charged_at_its_maximum() -> None:
 
 
 def test_past_tool_calls_are_remembered_as_the_rules_want_them() -> None:
-    """Made, failed, found to have happened, denied by a rule, denied by the rule against repeats, denied by a person."""
+    """Made, failed, found to have happened, denied by a rule, denied by a person."""
     by_rule = [RuleVerdict("validation", 1, "deny")]
-    by_repeats = [RuleVerdict("repeats", 1, "deny")]
     facts, _ = rebuilt(
         *tool("0", "a", payloads={"result": ["ref"]}),
         *tool("1", "b", status="error"),
         *tool("2", "c", status="happened"),
         event(VerdictRecorded, "3", gate="tool", name="x", verdict="deny", digest="e", verdicts=by_rule),
-        event(VerdictRecorded, "4", gate="tool", name="x", verdict="deny", digest="f", verdicts=by_repeats),
         event(ApprovalRequested, "5", approval="q", tool="y", digest="rfc", call_digest="g"),
         event(ApprovalDecided, "5", approval="q", decision="deny"),
         event(VerdictRecorded, "6", gate="model", name="m", verdict="deny", verdicts=by_rule),
@@ -101,8 +100,7 @@ def test_past_tool_calls_are_remembered_as_the_rules_want_them() -> None:
         PastCall("x", "a", True, "ref"),
         PastCall("x", "b", False),
         PastCall("x", "c", True),
-        PastCall("x", "e", False),
-        PastCall("x", "f", False, refused=True),
+        PastCall("x", "e", False, refused=True),
         PastCall("y", "g", False, refused=True),
     ]
     assert (facts.tool_calls, facts.attempts) == (3, 3)

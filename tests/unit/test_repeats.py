@@ -65,8 +65,7 @@ def past(text: str) -> list[PastCall]:
         ("look", "look:a:failed look:b:failed look:c:failed look:f:refused look:g:failed", "repeated_failure", False),
         (
             "look",
-            "look:a:failed look:b:failed look:c:failed look:f:refused look:g:failed look:h:refused "
-            "look:i:failed look:j:refused look:k:failed",
+            "look:a:failed look:b:failed look:c:failed " + "look:f:refused look:g:failed " * 3,
             "repeated_failure",
             True,
         ),
@@ -92,9 +91,12 @@ def test_only_the_latest_calls_are_looked_at() -> None:
     assert repeats.decide(call, RunFacts(BudgetRecord(), past=old + new[2:])) is not None
 
 
-def test_an_unknown_tool_asked_for_again_and_again_ends_the_run() -> None:
-    """The gate does not know it either, so every attempt counts as a failure with these arguments."""
-    run = RunFacts(BudgetRecord(), past=[PastCall("made_up", "d", ok=False)] * repeats.STOP_REPEATS)
-    decision = repeats.decide(CallFacts("tool", "made_up", "d"), run)
+def test_calls_that_were_refused_are_repeats_and_no_failures() -> None:
+    def refused(*digests: str) -> RunFacts:
+        return RunFacts(BudgetRecord(), past=[PastCall("look", digest, ok=False, refused=True) for digest in digests])
+
+    call = CallFacts("tool", "look", "d", tool=look.definition)
+    assert repeats.decide(call, refused("a", "b", "c", "e", "f", "g", "h")) is None, "it has found its mistake"
+    decision = repeats.decide(call, refused(*"d" * repeats.STOP_REPEATS))
     assert decision is not None
     assert decision.ends_run

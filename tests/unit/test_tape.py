@@ -45,7 +45,7 @@ def tape(*events: Event) -> Tape:
     rows = []
     for seq, item in enumerate([event(RunSubmitted), *events], 1):
         item.seq = seq
-        rows.append(Row(seq, encode(item), b"", at=seq * 10))
+        rows.append(Row(seq, encode(item), b"", at=item.at or seq * 10))
     return Tape(rows)
 
 

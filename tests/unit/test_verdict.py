@@ -49,7 +49,12 @@ def test_the_strictest_wins(answers: list[Any], verdict: Verdict, passed: list[s
     assert [item.rule for item in ruling.verdicts] == remarked
 
 
-@pytest.mark.parametrize("nonsense", [RuntimeError("broken"), "deny", True, 3, {"verdict": "allow"}, Decision("allow", "")])  # type: ignore[arg-type]
+NO_VERDICT: Any = "allow"
+
+
+@pytest.mark.parametrize(
+    "nonsense", [RuntimeError("broken"), "deny", True, 3, {"verdict": "allow"}, Decision(NO_VERDICT, "")]
+)
 def test_a_rule_that_raises_or_answers_nonsense_denies(nonsense: Any) -> None:
     ruling = rules(None, nonsense, None).decide(CALL, RUN)
     assert (ruling.verdict, ruling.code) == (DENY, "rule_failed")

@@ -20,6 +20,7 @@ from penstock.gates.ledger import Seen
 from penstock.gates.model_gate import call_model
 from penstock.gates.model_plan import ModelCall
 from penstock.gates.tool_gate import ToolCallAsked, call_tool
+from penstock.kernel.canonical import check_name
 from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMisused, ToolFailed
 from penstock.kernel.randomness import seeded
 from penstock.ports.agents import AgentDef
@@ -129,6 +130,7 @@ class Run:
             CallDenied: a rule said no.
             ModelFailed: all attempts failed.
         """
+        check_name(purpose, "purpose")
         opening = [say("system", instructions)] if instructions else []
         messages = [say("user", prompt)] if isinstance(prompt, str) else list(prompt)
         turn = await call_model(
@@ -183,7 +185,12 @@ class Run:
             raise GateMisused(
                 f"{len(coros)} branches, {limit} at a time; at most {fanout} are allowed", hint="use smaller groups"
             )
-        branch = schedule.bind()
+        try:
+            branch = schedule.bind()
+        except GateMisused:
+            for coro in coros:
+                coro.close()
+            raise
         results = await schedule.join(branch, coros, branch.next_path(), limit)
         for result in results:
             if isinstance(result, BaseException):

@@ -93,11 +93,12 @@ class RunContext:
         self.made: set[str] = set()
         """Paths of the tape that the code has come to."""
         self.recorded_paths = frozenset(tape.calls)
-        self.clock_offset = claim.now - services.clock.now_us()
+        # Both from the clock since boot: a wall clock that somebody sets must not settle a doubt before its time.
+        self._store_offset_us = claim.now - services.clock.boot_ns() // 1000
         self._interruptible: set[Branch] = set()
         self._errands: set[asyncio.Task[None]] = set()
         self._active_us = tape.active_us()
-        self._began_us = services.clock.now_us()
+        self._began_ns = services.clock.boot_ns()
         submitted = tape.submitted
         self._envelope: dict[str, Any] = {
             "tenant": submitted.tenant,
@@ -122,7 +123,7 @@ class RunContext:
 
     def now(self) -> int:
         """The store's time as far as this process knows it, microseconds."""
-        return self.services.clock.now_us() + self.clock_offset
+        return self.services.clock.boot_ns() // 1000 + self._store_offset_us
 
     def event(self, kind: type[E], path: str = "", **fields: Any) -> E:
         """An event of this run, its envelope filled in."""
@@ -340,7 +341,7 @@ class RunContext:
 
     def active_seconds(self) -> float:
         """Seconds in which some worker was busy with the run; time spent parked does not count."""
-        return (self._active_us + self.services.clock.now_us() - self._began_us) / 1e6
+        return self._active_us / 1e6 + (self.services.clock.boot_ns() - self._began_ns) / 1e9
 
     def at_most(self, seconds: float) -> float:
         """A time-out cut down to what the run's own seconds and deadline leave."""

@@ -19,7 +19,6 @@ from penstock.events import (
 )
 from penstock.gates.tape import NOT_APPROVED, Tape
 from penstock.ports.records import Summary
-from penstock.rules import repeats
 from penstock.rules.repeats import WINDOW
 from penstock.rules.verdict import PastCall, RunFacts
 
@@ -145,8 +144,7 @@ class Ledger:
             case ChildOutcome():
                 self.settle(self._reserved.pop(event.path, Amount()), child_used(event))
             case VerdictRecorded() if event.gate == "tool":
-                refused = event.verdicts[-1].rule == repeats.RULE.name
-                self.remember(event.name, event.digest, ok=False, refused=refused)
+                self.remember(event.name, event.digest, ok=False, refused=True)
             case ApprovalRequested():
                 self._names[event.path] = (event.tool, event.call_digest)
             case ApprovalDecided() if event.decision in NOT_APPROVED:

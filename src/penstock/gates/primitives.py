@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from penstock.events import DecisionRecorded, Fact, Failure, NoteRecorded, RunPatched, TimerFired, TimerSet, Waiting
 from penstock.gates.context import Call, RunContext
 from penstock.gates.ledger import first_ref
-from penstock.kernel.canonical import check_finite, check_plain, check_size, describe, stable_json
+from penstock.kernel.canonical import check_finite, check_name, check_plain, check_size, describe, stable_json
 from penstock.kernel.errors import InputInvalid, ToolFailed
 
 
@@ -44,6 +44,7 @@ async def record(ctx: RunContext, name: str, function: Callable[[], Any]) -> Any
     Raises:
         ToolFailed: the function raised; replay raises the same.
     """
+    check_name(name, "name of a record")
     call = ctx.enter("note", name, "")
     if isinstance(call.last, NoteRecorded):
         ref = first_ref(call.last, "value")
@@ -90,6 +91,7 @@ async def patched(ctx: RunContext, patch: str) -> bool:
 
     Answered once; asking again, also side by side, gives the same answer without an event.
     """
+    check_name(patch, "name of a patch")
     known = ctx.patches.get(patch)
     if known is not None:
         return known
@@ -124,13 +126,15 @@ async def decide(
     """Record a stated decision."""
     if not 0 <= chosen < len(options):
         raise InputInvalid(f"chosen is {chosen}, but there are {len(options)} options")
+    check_name(name, "name of a decision")
+    content = {"options": list(options), "chosen": options[chosen], "why": why}
+    check_plain(content, "decision")
+    data = check_size(stable_json(content), ctx.services.settings.payload_max_bytes, "a decision", "payload_max_bytes")
     call = ctx.enter("decision", name, "")
     if isinstance(call.last, DecisionRecorded):
         await ctx.replay(call)
         return
     await ctx.schedule.live(call.path)
-    content = {"options": list(options), "chosen": options[chosen], "why": why}
-    check_plain(content, "decision")
     event = ctx.event(
         DecisionRecorded,
         call.path,
@@ -139,7 +143,7 @@ async def decide(
         options=len(options),
         confidence=confidence,
         facts=list(facts),
-        payloads={"decision": [ctx.log.payload(stable_json(content))]},
+        payloads={"decision": [ctx.log.payload(data)]},
     )
     await ctx.perform(call, _decide(ctx, call, event))
 

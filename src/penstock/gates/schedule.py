@@ -61,10 +61,10 @@ class Schedule:
             GateMisused: the caller is no branch of this run.
         """
         branch = CURRENT.get()
+        if branch is not None and branch.closed:
+            raise GateMisused("a gate was called while the run was being put away", hint="`finally` blocks cannot act")
         if branch is None or branch.run is not self or branch.task is not asyncio.current_task():
             raise GateMisused("a gate was called from a task that is no branch of the run")
-        if branch.closed:
-            raise GateMisused("a gate was called while the run was being put away", hint="`finally` blocks cannot act")
         # Loose until it waits for its turn: a gate that still reads the tape's payloads is yet to say where it stands.
         branch.bound = True
         return branch

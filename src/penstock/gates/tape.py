@@ -116,8 +116,10 @@ class Tape:
         self.order: deque[str] = deque()
         self.events: list[Event] = []
         self.size = 0  # bytes of all events
+        self._times: list[int] = []
         for row in rows:
             event = decode(row.body)
+            self._times.append(row.at or event.at)  # the store's clock: a worker's may jump
             self.size += len(row.body)
             self.events.append(event)
             if isinstance(event, _OUTSIDE_CALLS):
@@ -140,9 +142,9 @@ class Tape:
     def active_us(self) -> int:
         """Microseconds in which some worker was busy with the run: from each claim to its last event."""
         total = begun = latest = 0
-        for event in self.events:
+        for event, at in zip(self.events, self._times, strict=True):
             if isinstance(event, RunClaimed):
                 total += max(0, latest - begun) if begun else 0
-                begun = event.at
-            latest = event.at
+                begun = at
+            latest = at
         return total + (max(0, latest - begun) if begun else 0)

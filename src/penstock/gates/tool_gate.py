@@ -25,7 +25,6 @@ from penstock.gates.tool_run import Result, run_tool
 from penstock.kernel.canonical import check_plain, clean_text, digest
 from penstock.kernel.errors import ClaimLost, InputInvalid
 from penstock.ports.tools import Effect, ToolArgsInvalid, ToolDef
-from penstock.rules import repeats
 from penstock.rules.default import TOOL_RULES
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
@@ -161,8 +160,7 @@ async def _permitted(ctx: RunContext, call: Call, asked: _Asked) -> Ruling | Too
             payloads={"args": [ctx.args_ref(asked.args)]},
         )
         ctx.record(call, event)
-        refused = ruling.verdicts[-1].rule == repeats.RULE.name
-        ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=refused)
+        ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
         ctx.deny(ruling)
         if ctx.fault is not None:
             await ctx.halt()

@@ -254,6 +254,12 @@ class RunLog:
         self._count(0, -self.queued_bytes)
         return payloads
 
+    def give_back(self, payloads: list[Payload]) -> None:
+        """For the writer: these must be stored again before the next append."""
+        if self.lost is None:
+            self.payloads = payloads + self.payloads
+            self._count(0, sum([len(payload.data) for payload in payloads]))
+
     def _enqueue(self, entry: Entry) -> None:
         if self.lost is not None:
             fail(entry.future, self.lost)
@@ -294,6 +300,10 @@ class RunLog:
         fail(entry.future, error)
         if entry.rare is not None and entry.rare.move is not None:
             self._closing = False
+        elif self._closing and self._queue:
+            # The run's last event waits behind one that cannot be stored: it must not end as if nothing were missing.
+            self._urgent -= 1
+            self._drop(self._queue.pop(), error)
 
     def _track(self, family: tuple[str, bool], event: Event) -> None:
         call = family[0], event.path, getattr(event, "attempt", 1)

@@ -12,7 +12,7 @@ from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable
 from penstock.kernel.randomness import jitter
 from penstock.ports.journal import Journal
-from penstock.ports.records import Applied, Batch, Payload
+from penstock.ports.records import Answer, Applied, Batch, Payload
 from penstock.settings import Settings
 
 BLOCKING_AT_A_TIME = 2
@@ -216,6 +216,8 @@ class GroupWriter:
                 part.log.lose(JournalError(f"the journal's writer failed: {error!r}", hint="report this"))
         else:
             for part, answer in zip(group, answers, strict=True):
+                if part.payloads and answer.answer is not Answer.APPLIED:
+                    part.log.give_back(part.payloads)  # only the append that refers to them makes them durable
                 part.log.settle(answer)
         for part in group:
             part.log.scheduled = False
@@ -233,8 +235,8 @@ class GroupWriter:
         while True:
             try:
                 if payloads:
+                    # Again each time: a server that crashed since has lost what it had not flushed.
                     await self._journal.put_payloads(payloads)
-                    payloads = []
                 return await self._journal.append(batches, blocking=blocking)
             except (JournalUnavailable, JournalFull):
                 await self._clock.sleep(jitter(pause / 2, pause))

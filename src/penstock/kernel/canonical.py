@@ -15,6 +15,7 @@ import rfc8785
 from penstock.kernel.errors import InputInvalid, InputTooLarge
 
 MAX_DEPTH = 64
+NAME_MAX_CHARS = 256  # of what stands in keys and indexes
 MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785, section 3.2.2.3: beyond it a JSON number may change on its way
 
 _encoder = msgspec.json.Encoder(order="sorted", decimal_format="string", uuid_format="canonical")
@@ -113,6 +114,16 @@ def check_size(data: bytes, limit: int, what: str, setting: str) -> bytes:
             hint=f"send less, or raise PENSTOCK_{setting.upper()}",
         )
     return data
+
+
+def check_name(name: object, what: str, most: int = NAME_MAX_CHARS) -> None:
+    """Refuse what cannot stand in an event, an index and a line of text as a name.
+
+    Raises:
+        InputInvalid: no text, an empty or long one, or one with control characters or lone surrogates.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= most or not name.isprintable():
+        raise InputInvalid(f"the {what} must be a text of 1 to {most} printable characters")
 
 
 def clean_text(text: object, most: int) -> str:

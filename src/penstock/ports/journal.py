@@ -63,6 +63,13 @@ class Journal(Protocol):
         """
         ...
 
+    async def put_back(self, worker: UUID, held: Sequence[RunKey]) -> int:
+        """Make runs due again that are this worker's but not among those it knows that it holds; how many there were.
+
+        For claims whose answer was lost: nobody would ever work on them while the worker's lease is renewed.
+        """
+        ...
+
     async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
         """Write batches of distinct runs in one transaction; one answer each. See ARCHITECTURE, "The append".
 

@@ -1,12 +1,13 @@
 """Spirals: the same call again and again, or one failure after another. First a nudge, then the end.
 
 A repeat is a call with the name and arguments of an earlier one, made or refused. A failure counts when the tool was
-called and failed, or its arguments were not accepted; three in a row earn one refusal with advice, after which the
-agent may try again, so that one that has found its mistake can go on.
+called; three in a row earn one refusal with advice, after which the agent may try again, so that one that has found
+its mistake can go on. (Calls that other rules refuse again and again are the matter of `progress`.)
 
 The counts come from `tests/data/tau_airline`, 120 recorded runs of a real agent with 810 tool calls: 106 runs make no
-call twice, 116 none more than twice, the most is four times; 111 have no more than two failures of a tool in a row, and
-of the nine others one came to a good end, after four. `tests/sim/test_recorded_runs.py` prints what the rule does there.
+call twice, 116 none more than twice, the most is four times; 111 have no more than two failures of a tool in a row,
+and of the nine others one came to a good end, after four. `tests/sim/test_recorded_runs.py` prints what the rule does
+there.
 """
 
 from penstock.rules.verdict import CallFacts, Decision, Rule, RunFacts, Verdict

@@ -60,7 +60,7 @@ class PastCall:
     digest: str
     ok: bool
     result: str = ""  # the result payload's address: the same address is the same result
-    refused: bool = False  # by the rule against repeats, or by a person: says nothing of whether the tool would work
+    refused: bool = False  # by a rule or a person: the tool was not called, so it did not fail
 
 
 @dataclass(slots=True)

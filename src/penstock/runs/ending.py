@@ -8,7 +8,7 @@ import msgspec
 from penstock.events import Event, ToolIntent
 from penstock.gates.context import RunContext
 from penstock.kernel.canonical import clean_text, describe, stable_json
-from penstock.kernel.errors import Escalation, PenstockError, RunFault
+from penstock.kernel.errors import Escalation, OutputInvalid, PenstockError, RunFault
 from penstock.ports.agents import AgentDef
 
 REFUSALS = ("call_denied", "approval_denied")
@@ -43,7 +43,8 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
                 if lacking is None:
                     return Ending("succeeded", output=data)
                 return Ending("succeeded", "fallback", f"the fallback answered, because: {lacking.what}", data)
-            fault = PenstockError(f"the output has {len(data):,} bytes; the bound is {limit:,}")
+            hint = "return less, or raise PENSTOCK_PAYLOAD_MAX_BYTES"
+            fault = OutputInvalid(f"the output has {len(data):,} bytes; the bound is {limit:,}", hint=hint)
     partial = _partial(ctx)
     # Reads and model calls in doubt are charged, and that is all there is to know of them.
     writes = {path for path in ctx.schedule.doubts if any(_writes(event) for event in ctx.tape.calls[path])}

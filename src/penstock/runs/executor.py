@@ -22,8 +22,11 @@ from penstock.kernel.errors import (
     ClaimLost,
     Divergence,
     Escalation,
+    EventTooLarge,
     EventUnreadable,
+    InputInvalid,
     InputTooLarge,
+    JournalError,
     PayloadMissing,
     PenstockError,
     RunFault,
@@ -228,7 +231,15 @@ class Execution:
             dedup = f"child:{self.claim.run}"
             post = Post(self.claim.tenant, self.claim.parent, dedup, "child", msgspec.json.encode(end))
         move = Move(Status.ENDED, outcome=ending.outcome, code=ending.code, post=post)
-        if not await self._finish(ctx.log, move, event):
+        try:
+            written = await self._finish(ctx.log, move, event)
+        except (EventTooLarge, InputInvalid) as error:
+            if ending.code == error.code:
+                raise
+            failed = Ending("failed", error.code, error.what, missing=ending.missing, needed=[error.advice])
+            failed.missing.append("a record of all that happened")
+            return await self._end(ctx, failed)
+        if not written:
             return "lost"
         for waiting in ctx.mail.waiting.values():
             if waiting.kind == "child":
@@ -237,9 +248,10 @@ class Execution:
 
     async def _cancel_child(self, waiting: Waiting) -> None:
         """Nobody waits for this child any more."""
-        await self.services.journal.stop_run(
-            self.claim.tenant, UUID(waiting.id), Stop.CANCEL, self.claim.agent, "the parent has ended"
-        )
+        with contextlib.suppress(JournalError):  # the child then goes on within its own budget
+            await self.services.journal.stop_run(
+                self.claim.tenant, UUID(waiting.id), Stop.CANCEL, self.claim.agent, "the parent has ended"
+            )
 
     async def _park(self, ctx: RunContext) -> str:
         """Let go of the run until a letter or the earliest time comes."""

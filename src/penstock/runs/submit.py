@@ -9,7 +9,7 @@ from penstock.agents.budget import Budget
 from penstock.events import FORMAT, RunSubmitted, encode
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
-from penstock.kernel.canonical import MAX_SAFE_INTEGER, canonical_digest, check_size, stable_json
+from penstock.kernel.canonical import MAX_SAFE_INTEGER, NAME_MAX_CHARS, canonical_digest, check_size, stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInvalid, TagInvalid
 from penstock.kernel.ids import new_id
@@ -19,7 +19,6 @@ from penstock.ports.journal import Journal
 from penstock.ports.records import NewRun, Payload, Row
 from penstock.settings import Settings
 
-NAME_MAX_CHARS = 256  # of idempotency keys, sessions, subjects and actors: they stand in indexes
 TENANT_MAX_CHARS = 64
 PRIORITY_MAX = 1_000_000
 KNOWN_TAGS = ("customer", "feature", "task_type")

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from penstock.gates.context import Services
 from penstock.journal.writer import GroupWriter
+from penstock.kernel.clock import wall_seconds
 from penstock.kernel.errors import JournalError, JournalUnavailable
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import jitter
@@ -18,6 +19,7 @@ from penstock.ports.records import Claim, RunKey
 from penstock.runs.executor import Execution
 from penstock.runs.lease import LeaseKeeper
 
+ADRIFT_SECONDS = 30.0  # how long after trouble the journal is asked for runs of ours that we do not know
 ABANDON_SECONDS = 0.5  # for runs to be put away in order when the worker must end
 
 _logger = logging.getLogger("penstock.runs")
@@ -59,6 +61,7 @@ class Worker:
         self._draining = asyncio.Event()
         self._freed = asyncio.Event()
         self._lease_lost = False
+        self._adrift_until = 0.0
 
     async def run(self) -> None:
         """Work until `drain` is called.
@@ -147,12 +150,20 @@ class Worker:
             claimed = 0
             if free > 0:
                 try:
+                    if self._adrift_until > wall_seconds():
+                        await self.services.journal.put_back(self.id, list(self.running))
                     claimed = await self._claim(min(free, settings.claim_batch))
                 except JournalError as error:
+                    self._go_adrift()
                     await self._pause_after(error)
                     continue
             if claimed == 0 or free <= 0:
                 await self._wait(free > 0)
+
+    def _go_adrift(self) -> None:
+        """An answer of the journal was lost: it may think that we hold runs which we know nothing of. The session that
+        was cut off may commit later than we ask, so for a while we ask at each claim."""
+        self._adrift_until = wall_seconds() + ADRIFT_SECONDS
 
     async def _pause_after(self, error: JournalError) -> None:
         if not isinstance(error, JournalUnavailable):
@@ -202,8 +213,11 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _execute(self, key: RunKey, execution: Execution, context: contextvars.Context) -> None:
+        how = "lost"
         try:
             how = await execution.run(self.id, context)
+        except JournalError as error:
+            _logger.warning("run %s could not be put away: %s", key[1], error)
         finally:
             if self.running.get(key) is execution:
                 del self.running[key]
@@ -215,6 +229,8 @@ class Worker:
                 self.drain()
         if how in ("ended", "quarantined"):
             self.on_ended(key[1])
+        elif how == "lost":
+            self._go_adrift()
 
     async def _watch_flags(self) -> None:
         """Stops, letters and lost claims of runs that append nothing at the moment."""

@@ -114,6 +114,16 @@ class MemoryJournal:
         due.sort(key=lambda run: (-run.new.priority, run.wake_at, run.new.id))
         return [self._take(run, worker, now) for run in (lost + due)[:limit]]
 
+    async def put_back(self, worker: UUID, held: Sequence[RunKey]) -> int:
+        unknown = [
+            run
+            for key, run in self._store.runs.items()
+            if run.worker == worker and run.status is Status.RUNNING and key not in held
+        ]
+        for run in unknown:
+            run.status, run.worker, run.wake_at = Status.QUEUED, None, self._clock.now_us()
+        return len(unknown)
+
     async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
         del blocking  # nothing is ever locked
         answers = [append(self._store, batch, self._clock.now_us()) for batch in batches]

@@ -96,6 +96,10 @@ class PostgresJournal:
         found = await self._database.fetch(queries.CLAIM, worker, list(releases), limit, FORMAT)
         return [rows.claim(record) for record in found]
 
+    async def put_back(self, worker: UUID, held: Sequence[RunKey]) -> int:
+        found = await self._database.fetch(queries.PUT_BACK, worker, [key[0] for key in held], [key[1] for key in held])
+        return len(found)
+
     async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
         if not batches:
             return []

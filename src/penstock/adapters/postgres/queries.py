@@ -45,6 +45,18 @@ SELECT tenant, id, epoch, last_seq, head, agent, release, subject, subject_key, 
        now_us, deadline, root
 FROM penstock.claim($1, $2::text[], $3, $4)"""
 
+PUT_BACK = """
+UPDATE penstock.runs r SET status = 'queued', worker = NULL, wake_at = clock_timestamp()
+FROM (
+    SELECT q.tenant, q.id FROM penstock.runs q
+    WHERE q.worker = $1 AND q.status = 'running' AND NOT EXISTS (
+        SELECT FROM unnest($2::text[], $3::uuid[]) AS k(tenant, id) WHERE k.tenant = q.tenant AND k.id = q.id
+    )
+    ORDER BY q.id FOR NO KEY UPDATE
+) AS unknown
+WHERE r.tenant = unknown.tenant AND r.id = unknown.id
+RETURNING true"""
+
 # Numbers travel as array literals: the driver looks at each element of a list for longer than printing it takes.
 APPEND = """
 SELECT answers, letters, stops, at_us FROM penstock.append(
