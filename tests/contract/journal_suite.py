@@ -719,6 +719,7 @@ WITHOUT_TENANT = {
     "tenants",
     "wait_for_work",
     "close",
+    "put_back",
 }
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.sim import programs
 from tests.sim.programs import Program, World, simulated
 from tests.sim.tapes import Tape, comings_and_goings, go_on, run_live, same_end
@@ -64,6 +65,25 @@ def test_from_every_crash_a_run_ends_alike(program: Program) -> None:
                 f"after event {count}"
             )
             assert set(programs.world.effects.values()) <= {1}, f"after event {count}"
+
+    asyncio.run(check())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
+@given(programs.programs, st.lists(st.floats(0, 1), min_size=2, max_size=4))
+def test_a_run_survives_one_crash_after_another(program: Program, places: list[float]) -> None:
+    """Each time it goes on from somewhere in what the holder before had written, doubts and retries included."""
+
+    async def check() -> None:
+        fresh_world()
+        live = tape = await run_live(simulated, program)
+        for place in places:
+            count = 1 + int(place * (len(tape.rows) - 2))
+            fresh_world().effects = effects_of(tape.events[:count], in_doubt=count % 2)
+            tape = await go_on(tape, count, [simulated])
+            tape.verify()
+            assert tape.output() == live.output(), f"after event {count}"
+        await check_replay(tape)
 
     asyncio.run(check())
 

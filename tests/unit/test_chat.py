@@ -40,7 +40,11 @@ async def test_replies_use_tools_and_remember_what_was_said(platform: Penstock) 
     model = ScriptedModel([[tool_call("look", x=1), tool_call("look", x=2)], "It is 30.", "You are welcome."])
 
     async def talks(chat: Any) -> list[str]:
-        return [await chat.reply("How much?"), await chat.reply("Thanks."), *(message.role for message in chat.messages)]
+        return [
+            await chat.reply("How much?"),
+            await chat.reply("Thanks."),
+            *(message.role for message in chat.messages),
+        ]
 
     result = await talk(model, talks)
     roles = ["system", "user", "assistant", "tool", "assistant", "user", "assistant"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from penstock.adapters.memory import MemoryJournal
 from penstock.journal.payloads import (
     COMPRESS_FROM,
+    HELD_OVERHEAD,
     MAX_SIZE,
     Committer,
     PayloadReader,
@@ -159,8 +160,8 @@ async def test_the_reader_asks_once_for_what_it_holds() -> None:
 async def test_the_reader_holds_no_more_than_its_capacity() -> None:
     journal = Counting()
     items = [bytes([number]) * 100 for number in range(10)]
-    addresses = await stored(journal, *items, b"x" * 1000)
-    reader = PayloadReader(journal, capacity=300)
+    addresses = await stored(journal, *items, b"x" * 2000)
+    reader = PayloadReader(journal, capacity=3 * (100 + HELD_OVERHEAD))
     for where in addresses:
         await reader.read("t", "s", where)
     journal.asked.clear()

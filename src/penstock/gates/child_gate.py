@@ -21,7 +21,7 @@ from penstock.gates.context import Call, RunContext
 from penstock.gates.ledger import child_used, first_ref
 from penstock.gates.model_gate import ID_MAX_CHARS
 from penstock.journal.chain import genesis, link
-from penstock.journal.payloads import address, make_payload, ref_address, ref_text
+from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.canonical import canonical_digest, clean_text, digest, stable_json
 from penstock.kernel.errors import CallDenied, ChildFailed
 from penstock.kernel.ids import derived_id
@@ -90,7 +90,7 @@ async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOu
     end = msgspec.json.decode(letter.body, type=ChildEnd)
     data = b""
     if end.output:
-        data = await ctx.services.reader.read(ctx.claim.tenant, end.subject, ref_address(end.output))
+        data = await ctx.load(end.output, end.subject)
     outcome = ctx.event(
         ChildOutcome,
         call.path,

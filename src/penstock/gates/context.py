@@ -23,10 +23,12 @@ from penstock.kernel.errors import (
     GateCancelled,
     IntentRefused,
     JournalError,
+    JournalUnavailable,
     PenstockError,
     PriceUnknown,
     RunFault,
 )
+from penstock.kernel.randomness import jitter
 from penstock.ports.agents import AgentDirectory, ModelDirectory
 from penstock.ports.journal import Journal
 from penstock.ports.records import Claim, Letter, Post, Stop
@@ -36,6 +38,8 @@ from penstock.rules.verdict import Ruling, RunFacts
 from penstock.settings import Settings
 
 E = TypeVar("E", bound=Event)
+LOAD_PAUSE_SECONDS = 0.05
+LOAD_PAUSE_MAX_SECONDS = 2.0
 
 _UNCLAIMED = "unclaimed "
 
@@ -309,11 +313,21 @@ class RunContext:
         else:
             self.end("exhausted", code, reason, needed=[f"more room: {reason}"])
 
-    async def load(self, ref: str) -> bytes:
-        """The payload that an event of this run refers to."""
+    async def load(self, ref: str, subject: str | None = None) -> bytes:
+        """The payload that an event of this run refers to, of its own subject if no other is named.
+
+        While the store cannot be reached this waits: the agent's code has nothing to do with that.
+        """
+        where = ref_address(ref)
+        pause = LOAD_PAUSE_SECONDS
         self.schedule.loading += 1
         try:
-            return await self.services.reader.read(self.claim.tenant, self.claim.subject, ref_address(ref))
+            while True:
+                try:
+                    return await self.services.reader.read(self.claim.tenant, subject or self.claim.subject, where)
+                except JournalUnavailable:
+                    await self.services.clock.sleep(jitter(pause / 2, pause))
+                    pause = min(pause * 2, LOAD_PAUSE_MAX_SECONDS)
         finally:
             self.schedule.loading -= 1
 

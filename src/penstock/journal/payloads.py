@@ -27,6 +27,9 @@ MAX_SIZE = 256 * 1024 * 1024
 FETCH_AT_ONCE = 500
 """Payloads of one request to the store, at most."""
 
+HELD_OVERHEAD = 300
+"""Bytes that the reader's memory counts for the key and the entry of each payload it keeps."""
+
 _local = threading.local()  # zstd contexts are costly to make and not safe to share between threads
 
 
@@ -180,7 +183,7 @@ class PayloadReader:
     def forget(self, tenant: str, subject: str) -> None:
         """Drop what is held of a subject that was erased."""
         for key in [key for key in self._held if key[:2] == (tenant, subject)]:
-            self._size -= len(self._held.pop(key))
+            self._size -= len(self._held.pop(key)) + HELD_OVERHEAD
 
     def _ask(self, key: PayloadKey) -> "asyncio.Future[bytes]":
         future = self._asked.get(key)
@@ -234,7 +237,7 @@ class PayloadReader:
         if len(data) > self._capacity or key in self._held:
             return
         self._held[key] = data
-        self._size += len(data)
+        self._size += len(data) + HELD_OVERHEAD
         while self._size > self._capacity:
             _, dropped = self._held.popitem(last=False)
-            self._size -= len(dropped)
+            self._size -= len(dropped) + HELD_OVERHEAD

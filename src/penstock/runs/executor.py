@@ -61,6 +61,7 @@ class Execution:
         self.parked = False
         self.tainted: list[BaseException] = []
         self.lost = False
+        self._fetching: set[asyncio.Task[None]] = set()
 
     async def run(self, worker: Any, context: contextvars.Context) -> str:
         """Execute; ``context`` must be the one the current task runs in.
@@ -294,7 +295,9 @@ class Execution:
         if stop is not None and ctx.fault is None:
             ctx.refused(stop)
         if letters > 0:
-            ctx.schedule.loop.create_task(self.fetch_letters())
+            fetching = ctx.schedule.loop.create_task(self.fetch_letters())
+            self._fetching.add(fetching)
+            fetching.add_done_callback(self._fetching.discard)
 
     async def fetch_letters(self) -> None:
         """Take new letters to the calls that wait for them."""
@@ -302,8 +305,9 @@ class Execution:
         if ctx is None:
             return
         key = (self.claim.tenant, self.claim.run)
-        for letter in (await self.services.journal.letters([key])).get(key, []):
-            ctx.mail.post(letter)
+        with contextlib.suppress(JournalError):  # the next look at the row says again that there are letters
+            for letter in (await self.services.journal.letters([key])).get(key, []):
+                ctx.mail.post(letter)
 
     def _unstorable(self, event: Event, error: PenstockError) -> None:
         """Something that happened could not be written down: the run does not go on as if it had not happened."""
