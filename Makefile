@@ -45,8 +45,8 @@ docs: $(VENV)/.dev ## write the generated reference pages
 bench: .venv-bench/.bench ## ratios against peers, in one run
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
 
-sim: $(VENV)/.dev ## seeded simulation of the engine under faults
-	@$(BIN)/pytest tests/sim $(ARGS)
+sim: $(VENV)/.dev ## the engine's property tests on cases not seen before
+	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/sim $(ARGS)
 
 lock: $(UV) ## bring the lock files up to pyproject.toml, moving as little as possible (UPGRADE=--upgrade moves all)
 	@$(COMPILE) $(UPGRADE) requirements/bootstrap.in -o requirements/bootstrap.lock

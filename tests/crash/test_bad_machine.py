@@ -24,7 +24,7 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.events import RunEnded, ToolDoubted, ToolIntent
 from penstock.kernel.clock import SystemClock
-from penstock.kernel.errors import JournalUnavailable, RunQuarantined, WorkerNameTaken
+from penstock.kernel.errors import JournalUnavailable, PenstockError, RunQuarantined, WorkerNameTaken
 from penstock.kernel.ids import new_id
 from penstock.ports.journal import Journal
 from penstock.ports.records import Applied, Batch, Payload, RunFilter, Status
@@ -373,6 +373,38 @@ async def test_a_blocked_event_loop_ends_its_worker_and_the_runs_go_on(world: Wo
             assert result.outcome == "succeeded", result
             await check_record(penstock, run)
     assert [HAPPENED[f"beside-{n}"] for n in range(3)] == [8] * 3
+
+
+@tool(permission="auto", timeout_seconds=5)
+async def mumble(number: int) -> str:
+    """Fails in words that no text column can hold, then takes its time."""
+    if number == 0:
+        raise ValueError("a\x00b\ud800")
+    await asyncio.sleep(0.5)
+    return "done"
+
+
+@agent("mumbler")
+async def mumbler(run: Run, value: int) -> str:
+    with contextlib.suppress(PenstockError):
+        await run.call(mumble, 0)
+    answer: str = await run.call(mumble, 1)
+    return answer
+
+
+async def test_odd_words_of_one_run_do_not_keep_others_from_being_killed(world: World) -> None:
+    async with platform(world.dsn, quick(lease_seconds=20), world) as penstock:
+        run = await penstock.submit(mumbler, 1)
+        penstock.start_worker("w")
+
+        async def in_flight() -> bool:
+            return [item.path for item in await penstock.journal.open_intents(None)] == ["1"]
+
+        await until(in_flight)
+        sealed = await penstock.kill_everything(actor="clerk")
+        assert sealed.sealed
+        assert [(item.run, item.name) for item in sealed.open_intents] == [(run, "mumble")]
+        assert (await penstock.result(run, timeout_seconds=10)).outcome == "killed"
 
 
 async def test_poison_is_set_aside(world: World) -> None:

@@ -25,7 +25,7 @@ from penstock.gates.approval import Decision
 from penstock.kernel.errors import ApprovalDecided, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import derived_id
 from penstock.ports.journal import Journal
-from penstock.ports.records import Post, RunFilter, Status
+from penstock.ports.records import Post, RunFilter, Status, Stop
 from penstock.runs.client import Penstock
 from penstock.runs.lease import LeaseKeeper
 from penstock.settings import Settings
@@ -110,7 +110,7 @@ async def family(run: Run, tag: str) -> str:
     return tag
 
 
-AGENTS = [quick_child, working_child, asking_child, asks, delegates, family]
+AGENTS: list[Any] = [quick_child, working_child, asking_child, asks, delegates, family]
 
 
 class Wobbly:
@@ -323,6 +323,62 @@ async def test_a_stop_reaches_the_whole_family(dsn: str, seed: int) -> None:
             for child in await penstock.journal.list_runs(TENANT, RunFilter(root=run), 100):
                 await check_record(penstock, child.id)
                 assert child.outcome in (expected, "succeeded"), child
+
+
+@tool(effect="read", repeatable=True)
+async def peek(tag: str, number: int) -> int:
+    """A read, which starts before its intent is durable."""
+    if number % 3 == 0:
+        await asyncio.sleep(0.001)
+    return number
+
+
+@agent("reader")
+async def reader(run: Run, tag: str) -> int:
+    total = 0
+    for number in range(6):
+        noted = await run.record("noted", lambda: number)  # noqa: B023 - awaited at once
+        seen = await run.gather(run.call(peek, tag, noted), run.call(peek, tag, noted + 1), _noted_read(run, tag))
+        total += sum(seen)
+        await run.record("total", lambda: total)  # noqa: B023
+    await run.call(book, tag, 1)
+    return total
+
+
+async def _noted_read(run: Run, tag: str) -> int:
+    first: int = await run.call(peek, tag, 3)
+    await run.record("first", lambda: first)
+    second: int = await run.call(peek, tag, first + 1)
+    return second
+
+
+AGENTS.append(reader)
+
+
+@pytest.mark.parametrize("seed", range(40, 44))
+async def test_pauses_in_the_middle_of_reads(dsn: str, seed: int) -> None:
+    """A read whose intent was refused has not happened, nor has what the agent did with its answer."""
+    chance = random.Random(seed)
+    async with places(dsn, seed, 2) as opened:
+        penstock = opened[0].penstock
+
+        async def one(number: int) -> UUID:
+            run = await penstock.submit(reader, f"{seed}-{number}")
+            for _ in range(4):
+                await asyncio.sleep(chance.uniform(0, 0.05))
+                await penstock.journal.stop_run(TENANT, run, Stop.PAUSE, "clerk", "test")
+                await asyncio.sleep(chance.uniform(0, 0.05))
+                await penstock.journal.resume_run(TENANT, run, "clerk")
+            return run
+
+        runs = await asyncio.gather(*(one(number) for number in range(16)))
+        await all_ended(penstock, seed)
+        for number, run in enumerate(runs):
+            events = await check_record(penstock, run)
+            assert isinstance(events[-1], RunEnded)
+            told = story(await penstock.journal.tape(TENANT, run))
+            assert events[-1].outcome == "succeeded", told
+            assert HAPPENED[f"book:{seed}-{number}"] == 1, told
 
 
 @pytest.mark.parametrize("seed", range(30, 32))

@@ -118,7 +118,7 @@ async def run_live(agent: AgentDef, value: Any, **options: Any) -> Tape:
 def cut(tape: Tape, count: int) -> MemoryJournal:
     """A copy that holds only the first ``count`` events of the run, as after a crash; its children begin anew.
 
-    Only children that its tape waits for exist.
+    Only children that its tape waits for can run.
     """
     source = tape.journal._store
     copy = MemoryJournal()
@@ -126,14 +126,18 @@ def cut(tape: Tape, count: int) -> MemoryJournal:
     copy._store.subjects = dict(source.subjects)
     kept = tape.rows[:count]
     children: set[UUID] = set()
+    ended: set[UUID] = set()
     for event in (decode(row.body) for row in kept):
         if isinstance(event, ChildIntent):
             children.add(event.child)
         elif isinstance(event, ChildOutcome):
-            children.discard(event.child)
+            ended.add(event.child)
     for (tenant, run), stored in source.runs.items():
         if run == tape.run:
             rows = kept
+        elif run in ended:  # nobody can claim it; a later cut may need it
+            copy._store.runs[tenant, run] = replace(stored, status=Status.ENDED)
+            continue
         elif run in children:
             rows = stored.tape[:1]
         else:

@@ -114,6 +114,14 @@ def test_a_call_that_cannot_be_the_last_is_planned_as_it_is_and_the_rule_judges(
     assert (made.final, made.max_tokens) == (False, 1)
 
 
+def test_a_single_question_is_not_told_to_wrap_up() -> None:
+    asked = ModelCall(model, talk(), settings=ModelSettings(100), can_answer_last=False)
+    stale = [PastCall("look", str(number), ok=False) for number in range(STOP_AFTER)]
+    for limits, used in (({"tokens": 10_000}, {"tokens": 9_500}), ({}, {"past": stale})):
+        made, _ = plan(asked, limits, **used)
+        assert (made.final, made.note) == (False, None)
+
+
 @pytest.mark.parametrize("limits", [{"tokens": 100}, {"nano": 100}])
 def test_a_budget_too_small_for_one_answer_ends_the_run_before_anything_is_spent(limits: dict[str, int]) -> None:
     with pytest.raises(Ended, match="budget_invalid"):

@@ -69,7 +69,8 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
     if not wants_last:
         room = _output_room(ctx, bound + note_size, price, final=False)
         if room >= min(MIN_OUTPUT_TOKENS, asked.settings.max_tokens) or not asked.can_answer_last:
-            note = budget_note(conversation, level)
+            # A single question has nothing to wrap up; what to do about the budget is the agent's code to decide.
+            note = budget_note(conversation, level) if asked.can_answer_last else None
             most = max(1, min(asked.settings.max_tokens, room))
             size = bound + (note_size if note else 0)
             return Plan(False, level, most, _reserve(size, most, price), conversation.messages, note, looping=looping)

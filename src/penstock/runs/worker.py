@@ -5,6 +5,7 @@ import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -194,12 +195,15 @@ class Worker:
         claims = await journal.claim(self.id, self.releases(), limit)
         if not claims:
             return 0
+        claimed_ns = self.services.clock.boot_ns()
         keys: list[RunKey] = [(claim.tenant, claim.run) for claim in claims]
         tapes = await journal.tapes(keys)
         letters = await journal.letters(keys) if any(claim.last_seq > 1 for claim in claims) else {}
         for claim, key in zip(claims, keys, strict=True):
+            # Reading the tapes took time: a run that believed in the moment of its claim would wake too early.
+            now = claim.now + (self.services.clock.boot_ns() - claimed_ns) // 1000
             execution = Execution(
-                claim, tapes.get(key, []), letters.get(key, []), self.services, self.writer, self.name
+                replace(claim, now=now), tapes.get(key, []), letters.get(key, []), self.services, self.writer, self.name
             )
             self._start(claim, execution)
         return len(claims)
