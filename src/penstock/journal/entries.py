@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from penstock.events import Event, ModelIntent, ModelOutcome, ToolIntent, ToolOutcome, kind_of
+from penstock.events import Event, ModelIntent, ModelOutcome, ToolDoubted, ToolIntent, ToolOutcome, kind_of
 from penstock.kernel.errors import EventTooLarge, PenstockError
 from penstock.ports.records import Move, NewRun
 
@@ -37,6 +37,13 @@ FAMILIES: dict[type[Event], tuple[str, bool]] = {
     ModelOutcome: ("model", False),
 }
 """Kinds that open (True) or close a call in the outside world."""
+
+
+def follows(entry: Entry) -> bool:
+    """Whether this may be a consequence of an answer that was given to the agent before: then it is not written when
+    that answer is not. Outcomes of calls whose intents are durable happened whatever the agent knew."""
+    event = entry.event
+    return event is not None and bool(event.path) and not isinstance(event, ToolOutcome | ModelOutcome | ToolDoubted)
 
 
 def too_large(event: Event, size: int, limit: int) -> EventTooLarge:

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from penstock.events import Event, ToolOutcome, encode, kind_of
+from penstock.events import Event, ToolIntent, encode, kind_of
 from penstock.journal.chain import link
-from penstock.journal.entries import FAMILIES, Entry, Rare, fail, too_large
+from penstock.journal.entries import FAMILIES, Entry, Rare, fail, follows, too_large
 from penstock.journal.payloads import Committer, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
 from penstock.kernel.errors import ClaimLost, InputInvalid, IntentRefused, JournalError, PenstockError
@@ -62,6 +62,7 @@ class RunLog:
         self._open: set[tuple[str, str, int]] = set()
         self._one_by_one = 0
         self._closing = False
+        self._unread: Stop | None = None  # a free read was refused whose answer the agent may have used already
 
     @property
     def queued(self) -> int:
@@ -266,6 +267,10 @@ class RunLog:
             return
         if self._closing:
             raise JournalError(f"run {self.claim.run} was given up by this worker; nothing can be added to it")
+        if self._unread is not None and follows(entry):
+            self._children, self._consumed = [], []
+            fail(entry.future, IntentRefused(self._unread))
+            return
         if self._children or self._consumed:
             entry.rare = entry.rare or Rare()
             entry.rare.children, self._children = self._children, []
@@ -342,21 +347,27 @@ class RunLog:
                 future.set_result(None)
 
     def _stopped(self, stop: Stop) -> None:
-        """Take the intents out; the rest goes again, in new places."""
+        """Take the intents out, and what followed from them; the rest goes again, in new places."""
+        entries = [*self._take_back(), *self._queue]
+        self._queue.clear()
+        self._urgent = 0
         rest = []
         refused: set[str] = set()
-        for entry in self._take_back():
+        for entry in entries:
             event = entry.event
+            is_intent = entry.intent or (entry.rare is not None and bool(entry.rare.children))
             # The outcome of a free read that was made at once says nothing without its intent.
-            orphan = isinstance(event, ToolOutcome) and event.path in refused
-            if not (entry.intent or orphan or (entry.rare and entry.rare.children)):
+            orphan = event is not None and type(event) in FAMILIES and event.path in refused
+            if not (is_intent or orphan or (self._unread is not None and follows(entry))):
                 rest.append(entry)
                 continue
-            if event is not None:
+            if event is not None and (is_intent or orphan):
                 refused.add(event.path)
                 if type(event) in FAMILIES:
                     self._track((FAMILIES[type(event)][0], False), event)
-            if entry.rare is not None:
+            if isinstance(event, ToolIntent) and event.effect == "read":
+                self._unread = stop
+            if is_intent and entry.rare is not None:
                 self._consumed = entry.rare.consumed + self._consumed
             self._count(-1, 0)
             fail(entry.future, IntentRefused(stop))

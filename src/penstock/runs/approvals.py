@@ -1,5 +1,6 @@
 """Approvals: what waits for a person, and a person's decision."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,7 @@ from penstock.gates.approval import Decision
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.errors import AnswerInvalid, ApprovalDecided, ApprovalMismatch, ApprovalUnknown
 from penstock.ports.journal import Journal
-from penstock.ports.records import Post, RunFilter, RunRow
+from penstock.ports.records import Post, Row, RunFilter, RunRow
 
 ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
 PREFIX_MIN = 4  # characters of an id that a person must give
@@ -93,7 +94,7 @@ async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[
         letter.dedup for letter in (await journal.letters([(row.tenant, row.id)])).get((row.tenant, row.id), [])
     }
     found = []
-    for stored in await journal.tape(row.tenant, row.id):
+    async for stored in _tape(journal, row):
         event = decode(stored.body)
         if isinstance(event, ApprovalRequested) and event.approval in waiting:
             if f"approval:{event.approval}" in answered:
@@ -117,3 +118,15 @@ async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[
                 )
             )
     return found
+
+
+async def _tape(journal: Journal, row: RunRow) -> AsyncIterator[Row]:
+    """All events of a run, page by page: a question may stand anywhere in a long history."""
+    after = 0
+    while after < row.last_seq:
+        rows = await journal.tape(row.tenant, row.id, after)
+        if not rows:
+            return
+        for stored in rows:
+            yield stored
+        after = rows[-1].seq

@@ -200,7 +200,7 @@ class Worker:
         tapes = await journal.tapes(keys)
         letters = await journal.letters(keys) if any(claim.last_seq > 1 for claim in claims) else {}
         for claim, key in zip(claims, keys, strict=True):
-            # Reading the tapes took time: a run that believed in the moment of its claim would wake too early.
+            # Reading the tapes took time: one that took the claim's time for now would park again.
             now = claim.now + (self.services.clock.boot_ns() - claimed_ns) // 1000
             execution = Execution(
                 replace(claim, now=now), tapes.get(key, []), letters.get(key, []), self.services, self.writer, self.name
