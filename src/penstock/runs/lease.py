@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from penstock.kernel.clock import wall_seconds
-from penstock.kernel.errors import PenstockError
 from penstock.ports.journal import Journal
 
 BLOCKED_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
@@ -70,7 +69,7 @@ class LeaseKeeper:
             try:
                 journal = journal or await self.open_journal()
                 alive = await journal.renew(self.worker, self.lease_seconds)
-            except (PenstockError, OSError):
+            except Exception:  # noqa: BLE001 - a thread that ended here would let the lease run out unnoticed
                 # The database is away: nothing can be appended either, and expiry is judged by its clock alone.
                 await self._discard(journal)
                 journal = None
@@ -84,7 +83,7 @@ class LeaseKeeper:
     @staticmethod
     async def _discard(journal: Journal | None) -> None:
         if journal is not None:
-            with contextlib.suppress(PenstockError, OSError):
+            with contextlib.suppress(Exception):
                 await journal.close()
 
     def _die(self, why: str) -> None:
