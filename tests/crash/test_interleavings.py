@@ -267,7 +267,7 @@ async def test_a_decision_before_while_and_after_the_run_parks(dsn: str, seed: i
             assert sum(isinstance(event, ApprovalRequested) for event in events) == 1, told
 
 
-@pytest.mark.parametrize("seed", range(10, 13))
+@pytest.mark.parametrize("seed", range(10, 12))
 async def test_children_of_all_speeds(dsn: str, seed: int) -> None:
     chance = random.Random(seed)
     answers: Counter[str] = Counter()
@@ -292,7 +292,7 @@ async def test_children_of_all_speeds(dsn: str, seed: int) -> None:
         assert set(answers.values()) == {1}
 
 
-@pytest.mark.parametrize("seed", range(20, 23))
+@pytest.mark.parametrize("seed", range(20, 22))
 async def test_a_stop_reaches_the_whole_family(dsn: str, seed: int) -> None:
     chance = random.Random(seed)
     answers: Counter[str] = Counter()
@@ -355,7 +355,7 @@ async def _noted_read(run: Run, tag: str) -> int:
 AGENTS.append(reader)
 
 
-@pytest.mark.parametrize("seed", range(40, 44))
+@pytest.mark.parametrize("seed", range(40, 42))
 async def test_pauses_in_the_middle_of_reads(dsn: str, seed: int) -> None:
     """A read whose intent was refused has not happened, nor has what the agent did with its answer."""
     chance = random.Random(seed)
