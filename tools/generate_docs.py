@@ -151,7 +151,7 @@ def error_tree(root: type[errors.PenstockError], depth: int = 0) -> Iterator[tup
     """``root`` and what is derived from it in the kernel's module, with its depth, in the order of the source."""
     yield depth, root
     for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(f"{errors.__name__}."):
             yield from error_tree(child, depth + 1)
 
 
@@ -171,6 +171,7 @@ def field_table(kind: type) -> list[str]:
     rows = [
         (f"`{name}`", f"`{annotation}`", f"`{value}`" if value else "required", comment)
         for name, annotation, value, comment in assigned(inspect.getsource(kind), within_class=True)
+        if not annotation.startswith("ClassVar")
     ]
     return [table(("Field", "Type", "Default", "What it is"), rows)] if rows else []
 

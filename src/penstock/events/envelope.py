@@ -1,5 +1,6 @@
 """What every event carries. A hashed journal cannot be widened later, so the envelope is whole from the first day."""
 
+from typing import ClassVar
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,9 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
     ``payloads`` names what the event talks about by commitment, never by content: each commitment is
     base64url(HMAC-SHA256(subject key, bytes)), at once the payload's address and a hiding commitment to it.
     """
+
+    since: ClassVar[int] = 1
+    """The first format of runs that may hold this kind: workers of older ones could not read it."""
 
     tenant: str
     run: UUID

@@ -1,0 +1,125 @@
+"""Every error Penstock raises, in one tree.
+
+An error has a stable ``code`` (the same in the command line, in HTTP answers and in a run's outcome), a sentence that
+says what happened, and a ``hint`` that says what to do. ``fields`` carries the values a program may want.
+
+    PenstockError
+    ├── UsageError            the caller's input is wrong; nothing was done
+    ├── JournalError          the journal refused or could not be reached
+    ├── GateError             a gate refused a call, or the call itself failed
+    ├── ReplayError           the agent's code did not repeat what the tape holds
+    └── RunStopped            the run is over; raised only at the edges, never inside an agent
+"""
+
+from penstock.kernel.errors.base import PenstockError
+from penstock.kernel.errors.gates import (
+    CallDenied,
+    CallFailed,
+    ChildFailed,
+    GateCancelled,
+    GateError,
+    GateMisused,
+    IsolationFull,
+    ModelFailed,
+    OutputInvalid,
+    ToolFailed,
+    ToolResultInvalid,
+)
+from penstock.kernel.errors.journal import (
+    ChainBroken,
+    ClaimLost,
+    DataDirUnusable,
+    DataVersionMismatch,
+    EmbeddedFilesMissing,
+    EmbeddedServerError,
+    EventTooLarge,
+    EventUnreadable,
+    IntentRefused,
+    JournalError,
+    JournalFull,
+    JournalUnavailable,
+    PayloadMissing,
+    SchemaTooNew,
+    ServerTooOld,
+)
+from penstock.kernel.errors.runs import Divergence, Escalation, ReplayError, RunFault, RunQuarantined, RunStopped
+from penstock.kernel.errors.usage import (
+    AgentInvalid,
+    AgentUnknown,
+    AnswerInvalid,
+    ApprovalDecided,
+    ApprovalMismatch,
+    ApprovalUnknown,
+    BudgetInvalid,
+    IdempotencyConflict,
+    InputInvalid,
+    InputTooLarge,
+    ModelUnknown,
+    NoRuntime,
+    PriceUnknown,
+    ProviderInvalid,
+    RunUnknown,
+    SettingInvalid,
+    SettingUnknown,
+    TagInvalid,
+    ToolInvalid,
+    UsageError,
+    WorkerNameTaken,
+)
+
+__all__ = [
+    "AgentInvalid",
+    "AgentUnknown",
+    "AnswerInvalid",
+    "ApprovalDecided",
+    "ApprovalMismatch",
+    "ApprovalUnknown",
+    "BudgetInvalid",
+    "CallDenied",
+    "CallFailed",
+    "ChainBroken",
+    "ChildFailed",
+    "ClaimLost",
+    "DataDirUnusable",
+    "DataVersionMismatch",
+    "Divergence",
+    "EmbeddedFilesMissing",
+    "EmbeddedServerError",
+    "Escalation",
+    "EventTooLarge",
+    "EventUnreadable",
+    "GateCancelled",
+    "GateError",
+    "GateMisused",
+    "IdempotencyConflict",
+    "InputInvalid",
+    "InputTooLarge",
+    "IntentRefused",
+    "IsolationFull",
+    "JournalError",
+    "JournalFull",
+    "JournalUnavailable",
+    "ModelFailed",
+    "ModelUnknown",
+    "NoRuntime",
+    "OutputInvalid",
+    "PayloadMissing",
+    "PenstockError",
+    "PriceUnknown",
+    "ProviderInvalid",
+    "ReplayError",
+    "RunFault",
+    "RunQuarantined",
+    "RunStopped",
+    "RunUnknown",
+    "SchemaTooNew",
+    "ServerTooOld",
+    "SettingInvalid",
+    "SettingUnknown",
+    "TagInvalid",
+    "ToolFailed",
+    "ToolInvalid",
+    "ToolResultInvalid",
+    "UsageError",
+    "WorkerNameTaken",
+]

@@ -1,0 +1,73 @@
+"""A call that a gate refused, or that failed."""
+
+from penstock.kernel.errors.base import PenstockError
+
+
+class GateError(PenstockError):
+    """A gate refused a call, or the call itself failed."""
+
+    code = "gate"
+
+
+class CallDenied(GateError):
+    """A rule denied the call; nothing was done."""
+
+    code = "call_denied"
+
+
+class CallFailed(GateError):
+    """The call was made and failed for good."""
+
+    code = "call_failed"
+
+
+class ToolFailed(CallFailed):
+    """The tool raised, or returned what cannot be stored."""
+
+    code = "tool_failed"
+
+
+class ToolResultInvalid(ToolFailed):
+    """The tool ran, but what it returned has no plain form or is too large."""
+
+    code = "tool_result_invalid"
+    hint = "return plain values or pydantic models, and a reference to what is large instead of the thing itself"
+
+
+class IsolationFull(CallFailed):
+    """Every thread for synchronous reads is held by a call over its time-out; nothing was done."""
+
+    code = "isolation_full"
+    hint = "give those tools time-outs of their own on what they wait for, or make them async; restart this worker"
+
+
+class ModelFailed(CallFailed):
+    """The model could not be reached or gave no usable answer."""
+
+    code = "model_failed"
+
+
+class ChildFailed(CallFailed):
+    """A child run ended without success."""
+
+    code = "child_failed"
+
+
+class OutputInvalid(GateError):
+    """The model's final answer did not match the output type after the allowed repairs."""
+
+    code = "output_invalid"
+
+
+class GateMisused(GateError):
+    """A gate was used from a task that is no branch of the run, or after the run had closed its gates."""
+
+    code = "gate_misused"
+    hint = "use run.gather or run.map for concurrency; asyncio.create_task and asyncio.gather are not replayable"
+
+
+class GateCancelled(GateError):
+    """A gate call was cancelled by something other than the engine, for example a bare asyncio.timeout."""
+
+    code = "gate_cancelled"
+    hint = "give the tool or the agent a time-out of its own instead of cancelling the call from outside"

@@ -1,0 +1,111 @@
+"""What the journal refused, could not do, or holds in a form that cannot be read."""
+
+from typing import Any
+
+from penstock.kernel.errors.base import PenstockError
+
+
+class JournalError(PenstockError):
+    """The journal refused or could not be reached."""
+
+    code = "journal"
+
+
+class JournalUnavailable(JournalError):
+    """The database cannot be reached."""
+
+    code = "journal_unavailable"
+    hint = "run `penstock doctor`; nothing recorded is lost, and runs go on when it is back"
+
+
+class JournalFull(JournalError):
+    """The database cannot write: disk full."""
+
+    code = "journal_full"
+    hint = "free space on the database's disk; runs go on by themselves when it can write again"
+
+
+class SchemaTooNew(JournalError):
+    """The database was migrated by a newer Penstock."""
+
+    code = "schema_too_new"
+    hint = "upgrade this installation of penstock"
+
+
+class ServerTooOld(JournalError):
+    """The PostgreSQL server is older than what Penstock needs."""
+
+    code = "server_too_old"
+    hint = "use PostgreSQL 15 or newer, or unset PENSTOCK_DATABASE_URL to use the embedded server"
+
+
+class EmbeddedServerError(JournalError):
+    """The embedded PostgreSQL server could not be started."""
+
+    code = "embedded_server"
+    hint = "run `penstock doctor`, or set PENSTOCK_DATABASE_URL to use a PostgreSQL server of your own"
+
+
+class EmbeddedFilesMissing(EmbeddedServerError):
+    """The programs of the embedded PostgreSQL server are not installed."""
+
+    code = "embedded_files_missing"
+    hint = "reinstall penstock, or set PENSTOCK_DATABASE_URL to use a PostgreSQL server of your own"
+
+
+class DataDirUnusable(EmbeddedServerError):
+    """The data folder cannot be made, entered or written by the account that needs it."""
+
+    code = "data_dir_unusable"
+    hint = "set PENSTOCK_DATA_DIR to a folder that this account may write"
+
+
+class DataVersionMismatch(EmbeddedServerError):
+    """The data folder holds a database of another PostgreSQL major version."""
+
+    code = "data_version_mismatch"
+
+
+class ClaimLost(JournalError):
+    """This worker no longer holds the run; another has gone on with it."""
+
+    code = "claim_lost"
+
+
+class IntentRefused(JournalError):
+    """A kill, cancel or pause covers the run: the intent was not written, and its call must not be made.
+
+    ``stop`` is the stop that was met. Internal: the engine turns it into the run's outcome.
+    """
+
+    code = "intent_refused"
+
+    def __init__(self, stop: Any) -> None:
+        super().__init__(f"a {stop} covers the run", stop=str(stop))
+        self.stop = stop
+
+
+class EventTooLarge(JournalError):
+    """An event over its named bound."""
+
+    code = "event_too_large"
+
+
+class EventUnreadable(JournalError):
+    """A stored event of a kind or version that this installation cannot read."""
+
+    code = "event_unreadable"
+    hint = "upgrade this installation of penstock, or restore the row from a backup if it was damaged"
+
+
+class ChainBroken(JournalError):
+    """A stored event does not match the hash chain: it was changed, removed, added or moved."""
+
+    code = "chain_broken"
+    hint = "treat the run's record as tampered with; compare it with a backup or an external checkpoint"
+
+
+class PayloadMissing(JournalError):
+    """A payload that an event refers to is not in the store: erased, or lost."""
+
+    code = "payload_missing"

@@ -1,0 +1,138 @@
+"""What the caller got wrong; nothing was done."""
+
+from penstock.kernel.errors.base import PenstockError
+
+
+class UsageError(PenstockError):
+    """The caller's input is wrong; nothing was done."""
+
+    code = "usage"
+
+
+class SettingUnknown(UsageError):
+    """A ``PENSTOCK_*`` variable that names no setting."""
+
+    code = "setting_unknown"
+    hint = "see docs/reference/settings.md for the settings there are"
+
+
+class SettingInvalid(UsageError):
+    """A setting whose value cannot be read or lies outside its bounds."""
+
+    code = "setting_invalid"
+
+
+class AgentUnknown(UsageError):
+    """No agent of that name is registered here."""
+
+    code = "agent_unknown"
+    hint = "name it as module:attribute, or start the process with the module that defines it"
+
+
+class AgentInvalid(UsageError):
+    """An agent's definition contradicts itself."""
+
+    code = "agent_invalid"
+
+
+class ToolInvalid(UsageError):
+    """A tool's definition is incomplete or contradicts itself."""
+
+    code = "tool_invalid"
+
+
+class ModelUnknown(UsageError):
+    """No provider answers to that model name."""
+
+    code = "model_unknown"
+    hint = "write it as provider:model, for example openai:gpt-5-mini, or pass a model object"
+
+
+class ProviderInvalid(UsageError):
+    """A provider is not configured (no key) or cannot be driven safely (it retries by itself)."""
+
+    code = "provider_invalid"
+
+
+class PriceUnknown(UsageError):
+    """A money budget meets a model whose price is not known."""
+
+    code = "price_unknown"
+    hint = "add the model's price to the file that PENSTOCK_PRICES_FILE names, or use a budget without money"
+
+
+class BudgetInvalid(UsageError):
+    """A budget that cannot be kept, for example one too small to hold a final answer."""
+
+    code = "budget_invalid"
+
+
+class InputInvalid(UsageError):
+    """An input or a tag that cannot be stored: NUL, lone surrogate, NaN, infinity, too deep, too large a number."""
+
+    code = "input_invalid"
+
+
+class InputTooLarge(UsageError):
+    """An input over its named bound."""
+
+    code = "input_too_large"
+
+
+class RunUnknown(UsageError):
+    """No such run for this tenant."""
+
+    code = "run_unknown"
+
+
+class IdempotencyConflict(UsageError):
+    """The idempotency key was used before with another agent or input."""
+
+    code = "idempotency_conflict"
+    hint = "use a new key for a new request; repeat the exact request to get the first one's run"
+
+
+class ApprovalUnknown(UsageError):
+    """No such approval for this tenant."""
+
+    code = "approval_unknown"
+
+
+class ApprovalDecided(UsageError):
+    """The approval was decided, expired or withdrawn before this decision arrived."""
+
+    code = "approval_decided"
+
+
+class ApprovalMismatch(UsageError):
+    """The decision was bound to other arguments than the ones that wait."""
+
+    code = "approval_mismatch"
+    hint = "look at the approval again and decide on what it says now"
+
+
+class WorkerNameTaken(UsageError):
+    """A live worker already has that name."""
+
+    code = "worker_name_taken"
+    hint = "give each worker its own --name, or wait until the other's lease ends"
+
+
+class NoRuntime(UsageError):
+    """`agent.run` was called where nothing can run it."""
+
+    code = "no_runtime"
+    hint = "use `async with penstock.open()`, or `penstock.wiring.open_in_memory()` in a unit test"
+
+
+class TagInvalid(UsageError):
+    """A tag whose key is unknown or whose value is not acceptable."""
+
+    code = "tag_invalid"
+    hint = "tags are customer, feature, task_type, and your own with keys like x_team"
+
+
+class AnswerInvalid(UsageError):
+    """A decision that does not answer the question that was asked."""
+
+    code = "answer_invalid"
