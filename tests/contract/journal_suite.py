@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -670,6 +671,20 @@ class ReadingSuite:
         assert await world.journal.get_payloads("acme", "ann", [first.address, absent]) == {first.address: first}
         assert (await world.journal.get_payloads("acme", "bob", [first.address]))[first.address].data == b"third"
         assert await world.journal.get_payloads("acme", "eve", [first.address]) == {}
+
+    async def test_payloads_go_with_what_names_them(self, world: World) -> None:
+        run, stored = new_run(subject="ann"), payload("ann", b"input")
+        await world.journal.submit([run], [stored])
+        holder = await world.held()
+        with_events, without = payload("bob", b"answer"), payload("bob", b"again", address=b"b" * 32)
+        batch = holder.batch()
+        assert [a.answer for a in await world.journal.append([batch], [with_events])] == [Answer.APPLIED]
+        holder.claim = replace(holder.claim, epoch=holder.claim.epoch - 1)
+        holder.follow(batch)
+        assert [a.answer for a in await world.journal.append([holder.batch()], [without])] == [Answer.FENCED]
+        for subject, kept in (("ann", [stored]), ("bob", [with_events, without])):
+            found = await world.journal.get_payloads("acme", subject, [item.address for item in kept])
+            assert found == {item.address: item for item in kept}
 
     async def test_payloads_of_many_subjects_are_read_at_once(self, world: World) -> None:
         mine, other, foreign = payload("ann", b"1"), payload("bob", b"2"), payload("ann", b"3", tenant="zeta")

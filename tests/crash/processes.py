@@ -15,7 +15,7 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.events import ToolIntent, decode
 from penstock.ports.journal import Journal
-from penstock.ports.records import Applied, Batch
+from penstock.ports.records import Applied, Batch, Payload
 from penstock.runs.client import Penstock
 from penstock.runs.lease import LeaseKeeper
 from penstock.settings import Settings
@@ -43,10 +43,12 @@ class FatedJournal:
         self._inner = inner
         self._fate = fate
 
-    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+    async def append(
+        self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
+    ) -> list[Applied]:
         n = self._fate.next_append()
         self._reach(n, batches, "before")
-        answers = await self._inner.append(batches, blocking=blocking)
+        answers = await self._inner.append(batches, payloads, blocking=blocking)
         self._reach(n, batches, "after")
         return answers
 

@@ -38,7 +38,9 @@ class Sealed:
         self._inner = inner
         self.appended: list[Row] = []
 
-    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+    async def append(
+        self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
+    ) -> list[Applied]:
         for batch in batches:
             assert not batch.intent, "a replay intends something"
             assert not batch.children, "a replay starts a child"

@@ -70,10 +70,7 @@ class _Part:
 class GroupWriter:
     """Collects what the logs of a process add, and appends it in groups.
 
-    A group's payloads are stored first, in a transaction of their own that need not be flushed: the append that
-    follows commits later in the same write-ahead log, and its flush, which is waited for, takes everything before it
-    along. So whenever an event is durable its payloads are, and a payload whose append never came is referred to by
-    nothing.
+    A group's payloads go with its events: one commit makes both durable or neither.
 
     A batch whose answer was lost is sent again, identical, until there is an answer: reading the row instead would not
     tell, since the lost session may commit later.
@@ -176,6 +173,7 @@ class GroupWriter:
                 continue
             # It stays scheduled while its batch is in flight: one batch a run at a time.
             part = _Part(log, batch, log.take_payloads())
+            size -= sum([len(payload.data) for payload in part.payloads])
             if log.skips > self.settings.skips_before_blocking:
                 self._launch(self._send_patiently(part))
                 continue
@@ -216,8 +214,8 @@ class GroupWriter:
                 part.log.lose(JournalError(f"the journal's writer failed: {error!r}", hint="report this"))
         else:
             for part, answer in zip(group, answers, strict=True):
-                if part.payloads and answer.answer is not Answer.APPLIED:
-                    part.log.give_back(part.payloads)  # only the append that refers to them makes them durable
+                if part.payloads and answer.answer is Answer.REFUSED:
+                    part.log.give_back(part.payloads)  # nothing of the call was committed
                 part.log.settle(answer)
         for part in group:
             part.log.scheduled = False
@@ -234,10 +232,7 @@ class GroupWriter:
         pause = self.settings.backoff_seconds
         while True:
             try:
-                if payloads:
-                    # Again each time: a server that crashed since has lost what it had not flushed.
-                    await self._journal.put_payloads(payloads)
-                return await self._journal.append(batches, blocking=blocking)
+                return await self._journal.append(batches, payloads, blocking=blocking)
             except (JournalUnavailable, JournalFull):
                 await self._clock.sleep(jitter(pause / 2, pause))
                 pause = min(pause * 2, self.settings.backoff_max_seconds)

@@ -35,8 +35,11 @@ class Journal(Protocol):
         """The store's clock, microseconds since the epoch."""
         ...
 
-    async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
-        """Create runs, each in state ``queued`` and due now, or find those their keys had made. In order."""
+    async def submit(self, runs: Sequence[NewRun], payloads: Sequence[Payload] = ()) -> list[Submitted]:
+        """Create runs, each in state ``queued`` and due now, or find those their keys had made. In order.
+
+        ``payloads`` of the runs' subjects are made durable by the same commit.
+        """
         ...
 
     async def enlist(self, worker: UUID, name: str, lease_seconds: float) -> None:
@@ -70,8 +73,12 @@ class Journal(Protocol):
         """
         ...
 
-    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+    async def append(
+        self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
+    ) -> list[Applied]:
         """Write batches of distinct runs in one transaction; one answer each. See ARCHITECTURE, "The append".
+
+        ``payloads``, to which the batches' events refer, are stored by the same commit, whatever the answers are.
 
         With ``blocking`` the rows are waited for instead of being answered ``SKIPPED``; for one run that was skipped
         too often. A batch that cannot be stored is answered ``REFUSED`` and does not fail the others.

@@ -293,7 +293,10 @@ class _Scratch(MemoryJournal):
         self._put: dict[bytes, Payload] = {}
         self.ended: RunEnded | None = None
 
-    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+    async def append(
+        self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
+    ) -> list[Applied]:
+        await self.put_payloads(payloads)
         for batch in batches:
             for row in batch.rows:
                 event = decode(row.body)

@@ -62,8 +62,7 @@ async def submit(journal: Journal, clock: Clock, settings: Settings, requests: l
         IdempotencyConflict: a key was used before for another request; those before it in the list are submitted.
     """
     prepared = [await _prepare(journal, clock, settings, request) for request in requests]
-    await journal.put_payloads([payload for _, payload in prepared])
-    submitted = await journal.submit([run for run, _ in prepared])
+    submitted = await journal.submit([run for run, _ in prepared], [payload for _, payload in prepared])
     for request, done in zip(requests, submitted, strict=True):
         if done.conflict:
             raise IdempotencyConflict(

@@ -53,7 +53,8 @@ class MemoryJournal:
     async def now(self) -> int:
         return self._clock.now_us()
 
-    async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+    async def submit(self, runs: Sequence[NewRun], payloads: Sequence[Payload] = ()) -> list[Submitted]:
+        await self.put_payloads(payloads)
         submitted = []
         for new in runs:
             self._store.create(new, self._clock.now_us())
@@ -124,8 +125,11 @@ class MemoryJournal:
             run.status, run.worker, run.wake_at = Status.QUEUED, None, self._clock.now_us()
         return len(unknown)
 
-    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+    async def append(
+        self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
+    ) -> list[Applied]:
         del blocking  # nothing is ever locked
+        await self.put_payloads(payloads)
         answers = [append(self._store, batch, self._clock.now_us()) for batch in batches]
         if any(batch.children or batch.move is not None for batch in batches):
             self._news.set()

@@ -55,16 +55,20 @@ class PostgresJournal:
         at: int = await self._database.value(queries.NOW)
         return at
 
-    async def submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
+    async def submit(self, runs: Sequence[NewRun], payloads: Sequence[Payload] = ()) -> list[Submitted]:
         submitted: list[Submitted] = []
         for start in range(0, len(runs), SUBMIT_CHUNK):
-            submitted += await self._submit(runs[start : start + SUBMIT_CHUNK])
+            chunk = runs[start : start + SUBMIT_CHUNK]
+            subjects = {(run.tenant, run.subject) for run in chunk}
+            theirs = [payload for payload in payloads if (payload.tenant, payload.subject) in subjects]
+            submitted += await self._submit(chunk, theirs)
         if submitted:
             self._signals.tell()
         return submitted
 
-    async def _submit(self, runs: Sequence[NewRun]) -> list[Submitted]:
-        created = await self._database.value(queries.CREATE_RUNS, *rows.new_run_columns(runs))
+    async def _submit(self, runs: Sequence[NewRun], payloads: Sequence[Payload]) -> list[Submitted]:
+        arguments = [*rows.new_run_columns(runs), *(rows.payload_arguments(payloads) if payloads else ())]
+        created = await self._database.value(queries.CREATE_RUNS_WITH if payloads else queries.CREATE_RUNS, *arguments)
         if created == len(runs):
             return [Submitted(run.id, created=True) for run in runs]
         found = await self._database.fetch(
@@ -100,12 +104,16 @@ class PostgresJournal:
         found = await self._database.fetch(queries.PUT_BACK, worker, [key[0] for key in held], [key[1] for key in held])
         return len(found)
 
-    async def append(self, batches: Sequence[Batch], *, blocking: bool = False) -> list[Applied]:
+    async def append(
+        self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
+    ) -> list[Applied]:
         if not batches:
             return []
         try:
             arguments = rows.append_arguments(batches, blocking=blocking)
-            record = await self._database.row(queries.APPEND, *arguments)
+            if payloads:
+                arguments += rows.payload_arguments(payloads)
+            record = await self._database.row(queries.APPEND_WITH if payloads else queries.APPEND, *arguments)
         except (JournalError, ValueError) as error:
             if isinstance(error, JournalError) and not is_refusal(error.__cause__):
                 raise
@@ -114,8 +122,8 @@ class PostgresJournal:
                 return [Applied(Answer.REFUSED, error=refused)]
             middle = len(batches) // 2
             return [
-                *await self.append(batches[:middle], blocking=blocking),
-                *await self.append(batches[middle:], blocking=blocking),
+                *await self.append(batches[:middle], payloads, blocking=blocking),
+                *await self.append(batches[middle:], payloads, blocking=blocking),
             ]
         assert record is not None
         answers = rows.applied(record)

@@ -57,9 +57,18 @@ FROM (
 WHERE r.tenant = unknown.tenant AND r.id = unknown.id
 RETURNING true"""
 
+# Payloads and what refers to them go in one statement, so that one commit makes both durable or neither: in two, a
+# server that crashed and was back in between would have lost the first. The functions run in this order, since a
+# select list is made when its rows are there; the later one decides that the commit waits for the disk.
+CREATE_RUNS_WITH = f"""
+WITH stored AS MATERIALIZED (SELECT penstock.put_payloads(
+    $20::text[], $21::text[], $22::text[],
+    $23::text::int[], $24::text::int[], $25::text::int[], $26::text::int[], $27::text::int[], $28::bytea, $29::bytea
+))
+{CREATE_RUNS} FROM stored"""
+
 # Numbers travel as array literals: the driver looks at each element of a list for longer than printing it takes.
-APPEND = """
-SELECT answers, letters, stops, at_us FROM penstock.append(
+_APPEND = """penstock.append(
     $1::text[], $2::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::int[], $7::text::int[],
     $8::text::bigint[],
     $9::text::int[], $10::text::int[], $11::text::int[], $12::text::int[], $13::bytea, $14::bytea, $15,
@@ -70,6 +79,16 @@ SELECT answers, letters, stops, at_us FROM penstock.append(
     $38::text[], $39::text[], $40::text[], $41::int[], $42::text[], $43::uuid[], $44::bigint[], $45::text[],
     $46::bytea[], $47::bytea[]
 )"""
+
+APPEND = f"SELECT answers, letters, stops, at_us FROM {_APPEND}"
+
+APPEND_WITH = f"""
+WITH stored AS MATERIALIZED (SELECT penstock.put_payloads(
+    $48::text[], $49::text[], $50::text[],
+    $51::text::int[], $52::text::int[], $53::text::int[], $54::text::int[], $55::text::int[], $56::bytea, $57::bytea
+))
+SELECT (a.answer).answers, (a.answer).letters, (a.answer).stops, (a.answer).at_us
+FROM (SELECT {_APPEND} AS answer FROM stored OFFSET 0) AS a"""
 
 TAPES = """
 SELECT k.i, e.seq, e.body, e.hash, penstock.to_us(e.at)
