@@ -17,8 +17,10 @@ PACKAGES = (
     "msgspec",
     "uvloop",
     "pydantic-ai-slim",
+    "dbos",
     "langgraph",
     "langgraph-checkpoint-postgres",
+    "procrastinate",
     "psycopg",
 )
 FLUSHES = 200

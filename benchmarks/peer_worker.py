@@ -4,10 +4,9 @@
 """
 
 import asyncio
-import gc
 import json
 import sys
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from typing import Annotated, Any, TypedDict
 from uuid import uuid4
 
@@ -25,7 +24,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from benchmarks import ticket
 from benchmarks.bench import clock
-from benchmarks.child import cpu_seconds, say, told
+from benchmarks.trial import Tickets, Trial, serve, until
 
 
 class State(TypedDict):
@@ -88,60 +87,28 @@ async def one(compiled: Any, number: int, durability: str) -> None:
         raise RuntimeError(f"the graph of ticket {number} ended with {final['messages'][-1]!r}")
 
 
-@dataclass(slots=True, frozen=True)
-class Trial:
-    """What is asked of the process next."""
-
-    durability: str
-    concurrency: int  # tickets at a time
-    savers: int  # each holds one lock over its work with the database
-    seconds: float
-
-
-class Tickets:
-    """Gives out this process's ticket numbers."""
-
-    def __init__(self, first: int, step: int) -> None:
-        self.next = first
-        self.step = step
-
-    def take(self) -> int:
-        number, self.next = self.next, self.next + self.step
-        return number
-
-
-async def attempt(pool: AsyncConnectionPool[AsyncConnection[DictRow]], tickets: Tickets, trial: Trial) -> None:
-    """Do tickets for so many seconds, and say how many; what was begun by then is finished and counts."""
-    graphs = [graph(AsyncPostgresSaver(pool)) for _ in range(trial.savers)]
-    ticket.done.clear()
-    first = tickets.next
-    cpu, begun = cpu_seconds(), clock()
-
-    async def keep_busy(compiled: Any) -> None:
-        while clock() < begun + trial.seconds:
-            await one(compiled, tickets.take(), trial.durability)
-
-    await asyncio.gather(*(keep_busy(graphs[place % trial.savers]) for place in range(trial.concurrency)))
-    took, cpu = clock() - begun, cpu_seconds() - cpu
-    mine = range(first, tickets.next, tickets.step)
-    say(ended=len(mine), seconds=took, cpu=cpu, wrong=len(ticket.wrong(ticket.done, mine)))
-
-
 async def work(dsn: str, pool: int, first: int, step: int) -> None:
     """One trial after another until told to stop."""
     options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
     opened: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
         dsn, min_size=pool, max_size=pool, kwargs=options, open=False
     )
+    tickets = Tickets(first, step)
+
+    async def attempt(trial: Trial) -> float:
+        graphs = [graph(AsyncPostgresSaver(opened)) for _ in range(trial.lanes)]
+        begun = clock()
+
+        def lane(place: int) -> Awaitable[None]:
+            compiled = graphs[place % trial.lanes]
+            return until(trial.seconds, lambda: one(compiled, tickets.take(), trial.mode))
+
+        await asyncio.gather(*map(lane, range(trial.concurrency)))
+        return clock() - begun
+
     async with opened:
         await AsyncPostgresSaver(opened).setup()
-        tickets = Tickets(first, step)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)  # as in Penstock's workers
-        say(ready=True)
-        while (word := await told()) != "stop":
-            await attempt(opened, tickets, Trial(**json.loads(word)))
+        await serve(tickets, attempt)
 
 
 if __name__ == "__main__":
