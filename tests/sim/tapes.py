@@ -144,7 +144,7 @@ def cut(tape: Tape, count: int) -> MemoryJournal:
             continue
         again = replace(
             stored,
-            tape=[replace(row, at=row.at - LONG_AGO) for row in rows],
+            tape=[msgspec.structs.replace(row, at=row.at - LONG_AGO) for row in rows],
             status=Status.QUEUED,
             epoch=max(decode(row.body).epoch for row in rows),
             wake_at=0,

@@ -4,12 +4,12 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from penstock.adapters.memory import MemoryJournal
 from penstock.journal.payloads import (
@@ -125,7 +125,7 @@ def test_with_the_key_a_changed_payload_is_found() -> None:
     payload = make_payload("t", "s", address(KEY, b"true"), b"true")
     assert unpack(payload, KEY) == b"true"
     with pytest.raises(ChainBroken):
-        unpack(replace(payload, data=b"lies"), KEY)
+        unpack(structs.replace(payload, data=b"lies"), KEY)
 
 
 class Counting(MemoryJournal):

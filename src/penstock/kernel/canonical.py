@@ -51,29 +51,76 @@ def canonical_digest(value: object) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def check_plain(value: object, where: str = "value", max_depth: int = MAX_DEPTH) -> None:
+def check_plain(value: object, where: str = "value") -> None:
     """Refuse what cannot be stored and given back unchanged.
 
     Raises:
         InputInvalid: NUL or lone surrogate in a string, NaN, infinity, an integer beyond 2**53, a key that is no
-            string, a type that is not JSON's, nesting deeper than ``max_depth``. The message says where.
+            string, a type that is not JSON's, nesting deeper than ``MAX_DEPTH``. The message says where.
     """
+    if not _is_plain(value, MAX_DEPTH):
+        _find_unplain(value, where, MAX_DEPTH)
+
+
+def check_finite(value: object, where: str = "value") -> None:
+    """Refuse NaN and infinities in containers and in objects with fields, before a serialiser makes null of them.
+
+    Raises:
+        InputInvalid: one was found; the message says where.
+    """
+    if type(value) not in _WITHOUT_FLOATS:
+        _find_infinite(value, where, MAX_DEPTH)
+
+
+_WITHOUT_FLOATS = frozenset((str, int, bool, bytes, type(None)))
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """The same question without the words: nearly all values are plain, and building the words is most of the price."""
+    kind = type(value)
+    if kind is str:
+        return "\x00" not in value and (value.isascii() or _encodable(value))
+    if kind is dict:
+        if depth == 0:
+            return False
+        for key, item in value.items():
+            if type(key) is not str or not _is_plain(key, depth) or not _is_plain(item, depth - 1):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    if kind is int:
+        return bool(-MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER)
+    if kind is float:
+        return math.isfinite(value)
+    return value is None or kind is bool
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _find_unplain(value: object, where: str, depth: int) -> None:
     kind = type(value)
     if kind is str:
         _check_text(value, where)  # type: ignore[arg-type]
     elif kind is dict:
-        if max_depth == 0:
+        if depth == 0:
             raise InputInvalid(f"{where} is nested deeper than {MAX_DEPTH} levels")
         for key, item in value.items():  # type: ignore[attr-defined]
             if type(key) is not str:
                 raise InputInvalid(f"{where} has the key {key!r}, which is not a string")
             _check_text(key, where)
-            check_plain(item, f"{where}.{key}", max_depth - 1)
+            _find_unplain(item, f"{where}.{key}", depth - 1)
     elif kind is list or kind is tuple:
-        if max_depth == 0:
+        if depth == 0:
             raise InputInvalid(f"{where} is nested deeper than {MAX_DEPTH} levels")
         for index, item in enumerate(value):  # type: ignore[arg-type]
-            check_plain(item, f"{where}[{index}]", max_depth - 1)
+            _find_unplain(item, f"{where}[{index}]", depth - 1)
     elif kind is int:
         if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:  # type: ignore[operator]
             raise InputInvalid(f"{where} is an integer beyond 2**53", hint="send large numbers as strings")
@@ -84,22 +131,19 @@ def check_plain(value: object, where: str = "value", max_depth: int = MAX_DEPTH)
         raise InputInvalid(f"{where} is a {kind.__name__}, which is not a JSON value")
 
 
-def check_finite(value: object, where: str = "value", max_depth: int = MAX_DEPTH) -> None:
-    """Refuse NaN and infinities in containers and in objects with fields, before a serialiser makes null of them.
-
-    Raises:
-        InputInvalid: one was found; the message says where.
-    """
+def _find_infinite(value: object, where: str, depth: int) -> None:
     if isinstance(value, float):
         check_plain(float(value), where)
-    elif max_depth and isinstance(value, dict):
+    elif depth and isinstance(value, dict):
         for key, item in value.items():
-            check_finite(item, f"{where}.{key}", max_depth - 1)
-    elif max_depth and isinstance(value, list | tuple | set | frozenset):
+            if type(item) not in _WITHOUT_FLOATS:
+                _find_infinite(item, f"{where}.{key}", depth - 1)
+    elif depth and isinstance(value, list | tuple | set | frozenset):
         for index, item in enumerate(value):
-            check_finite(item, f"{where}[{index}]", max_depth - 1)
-    elif max_depth and hasattr(value, "__dict__") and not isinstance(value, type):
-        check_finite(vars(value), where, max_depth - 1)
+            if type(item) not in _WITHOUT_FLOATS:
+                _find_infinite(item, f"{where}[{index}]", depth - 1)
+    elif depth and hasattr(value, "__dict__") and not isinstance(value, type):
+        _find_infinite(vars(value), where, depth - 1)
 
 
 def check_size(data: bytes, limit: int, what: str, setting: str) -> bytes:

@@ -1,8 +1,14 @@
-"""The plain values that pass between the engine and a journal."""
+"""The plain values that pass between the engine and a journal.
+
+Those that a worker makes thousands of times a second are msgspec structs: made in half the time, and (``gc=False``,
+since they hold nothing but bytes, text and numbers) not looked at by the garbage collector.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
+
+import msgspec
 
 from penstock.kernel.errors import PenstockError
 
@@ -43,8 +49,7 @@ class Stop(StrEnum):
     KILL = "kill"
 
 
-@dataclass(slots=True, frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One stored event. ``at`` is the store's own time of the commit, microseconds; it is not part of the chain."""
 
     seq: int
@@ -53,8 +58,7 @@ class Row:
     at: int = 0
 
 
-@dataclass(slots=True, frozen=True)
-class Payload:
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """One payload as stored. ``subject`` is the data subject's name, or the run's id in text for the run's own."""
 
     tenant: str
@@ -183,8 +187,7 @@ class Batch:
     waiting: bytes | None = None  # new value of the row's list without a move; None = unchanged
 
 
-@dataclass(slots=True, frozen=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """Answer to one batch, with what the row says now: the holder needs no further poll while it appends."""
 
     answer: Answer
