@@ -1,0 +1,1 @@
+"""``penstock queue``: what is queued, who comes first, what is blocked."""
