@@ -1,0 +1,1 @@
+"""``penstock limits``: rate limits that all workers share."""
