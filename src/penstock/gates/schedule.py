@@ -11,6 +11,8 @@ from penstock.gates.tape import Tape
 from penstock.kernel.errors import Divergence, GateMisused
 
 Turn = asyncio.Future[None]
+Release = Turn | Callable[[], None]
+"""What the release of an outcome lets go on: a branch in a gate, or something of the engine's own."""
 
 
 class Schedule:
@@ -33,9 +35,12 @@ class Schedule:
         self.replaying = bool(tape.order)
         self.doubts = set(tape.doubts)
         self._foreign: set[Branch] = set()
-        self._ready: deque[Turn] = deque()
-        self._recorded: dict[str, Turn] = {}
+        self._ready: deque[tuple[Branch, Release]] = deque()
+        self._recorded: dict[str, tuple[Branch, Release]] = {}
         self._live: list[tuple[str, Turn]] = []
+        self._when_live: list[tuple[Branch, Callable[[], None]]] = []
+        self._over: set[str] = set()  # outcomes on the tape that nobody waits for any more, by path
+        self._cut: tuple[str, ...] = ()  # and by the beginning of their path
         self.on_idle: Callable[[], None] = lambda: None
         self.on_quiet: Callable[[], None] = lambda: None
         self.on_cancelled: Callable[[], None] = lambda: None
@@ -84,20 +89,23 @@ class Schedule:
         self.busy -= 1
         if self.loose or self._ready or self.stopping:
             turn = self.loop.create_future()
-            self._ready.append(turn)
+            self._ready.append((branch, turn))
             self.step()
             await self._wait(turn)
         else:
             self.loose += 1
         branch.bound = False
+        branch.call = None
 
     async def recorded_turn(self, branch: Branch, path: str) -> None:
         """The same for an outcome on the tape."""
         self.loose -= 1
-        turn = self._recorded[path] = self.loop.create_future()
+        turn = self.loop.create_future()
+        self._recorded[path] = (branch, turn)
         self.step()
         await self._wait(turn)
         branch.bound = False
+        branch.call = None
 
     async def live(self, path: str) -> None:
         """Wait until the tape is consumed and, for calls that are not in doubt themselves, all doubts are settled."""
@@ -179,6 +187,83 @@ class Schedule:
         branch.bound = False
         return results
 
+    async def enclose(
+        self, branch: Branch, coro: Coroutine[Any, Any, Any], path: str, done: "asyncio.Future[Any]"
+    ) -> Any:
+        """Run a coroutine as a branch until it ends, or until somebody else sets ``done`` and counts ``branch`` loose.
+
+        ``done`` is set to what the coroutine returned, or to the exception it raised.
+        """
+        self.loose -= 1
+        context = contextvars.copy_context()
+        child = self.begin(f"{path}.0.", context)
+
+        async def drive() -> None:
+            try:
+                result = await child.drive(coro)
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                result = error
+            if result is UNWOUND:
+                return
+            self.loose += 1
+            done.set_result(result)
+            self.finish(child)
+
+        child.coro = coro
+        child.task = self.loop.create_task(drive(), context=context)
+        await self._wait(done)
+        branch.bound = False
+        return done.result()
+
+    def when_live(self, branch: Branch, act: Callable[[], None]) -> None:
+        """Do this now, or once the tape is consumed and all doubts are settled, unless the branch was cut by then."""
+        self._when_live.append((branch, act))
+        self._open_live()
+
+    def post(self, branch: Branch, act: Callable[[], None]) -> None:
+        """Something that was just recorded, for ``branch``: ``act`` when it is its turn among the outcomes."""
+        self._ready.append((branch, act))
+        self.step()
+
+    def post_recorded(self, branch: Branch, path: str, act: Callable[[], None]) -> None:
+        """The same for what the tape holds."""
+        self._recorded[path] = (branch, act)
+
+    def forget(self, path: str) -> None:
+        """Whatever the tape still has at this path makes no difference any more."""
+        self._over.add(path)
+        self._recorded.pop(path, None)
+
+    def cut(self, prefix: str, kept: Callable[[Branch], bool]) -> list[Branch]:
+        """Release nothing more to the branches of that prefix; those branches.
+
+        Calls that wait to go live are dropped, but for those of branches that ``kept`` names. A branch that waits for
+        a future of its own is closed at once: that future may be done at any time.
+        """
+        self._cut = (*self._cut, prefix)
+        under = [branch for branch in self.branches if branch.prefix.startswith(prefix)]
+        for branch in under:
+            branch.cut = True
+        self._ready = deque(entry for entry in self._ready if not entry[0].cut)
+        self._over |= {path for path, (branch, _) in self._recorded.items() if branch.cut}
+        self._recorded = {path: entry for path, entry in self._recorded.items() if not entry[0].cut}
+        keeping = {branch.call.path for branch in under if branch.call is not None and kept(branch)}
+        self._live = [entry for entry in self._live if not entry[0].startswith(prefix) or entry[0] in keeping]
+        return under
+
+    def sever(self, branches: Sequence[Branch]) -> list[BaseException]:
+        """Close branches, leaves first, and forget them; the objections of those that refused."""
+        gone = set(branches)
+        objections = [branch.close() for branch in reversed(self.branches) if branch in gone]
+        self.branches = [branch for branch in self.branches if branch not in gone]
+        self.loose -= len(self._foreign & gone)
+        self._foreign -= gone
+        return [objection for objection in objections if objection is not None]
+
+    def waits_to_go_live(self, path: str) -> bool:
+        """Whether the call at that path is held up by the tape or by doubts."""
+        return any(path == waiting for waiting, _ in self._live)
+
     def suspended(self, branch: Branch, on: "asyncio.Future[Any]") -> None:
         self._foreign.add(branch)
         self.step()
@@ -197,8 +282,7 @@ class Schedule:
         if self.replaying:
             self._step_tape()
         elif self._ready:
-            self.loose += 1
-            self._ready.popleft().set_result(None)
+            self._release(self._ready.popleft()[1])
         elif self.busy == 0 and not self._foreign:
             self.loop.call_soon(self.on_idle)
 
@@ -222,12 +306,13 @@ class Schedule:
 
     def _step_tape(self) -> None:
         order = self.tape.order
+        while order and (order[0] in self._over or order[0].startswith(self._cut)):
+            order.popleft()
         if order:
-            turn = self._recorded.pop(order[0], None)
-            if turn is not None:
+            recorded = self._recorded.pop(order[0], None)
+            if recorded is not None:
                 order.popleft()
-                self.loose += 1
-                turn.set_result(None)
+                self._release(recorded[1])
             elif not self._foreign:
                 self.on_diverged(self.leftover(order[0]))
             return
@@ -240,7 +325,7 @@ class Schedule:
         self.step()
 
     def _open_live(self) -> None:
-        if self.replaying:
+        if self.replaying or self.stopping:
             return
         held: list[tuple[str, Turn]] = []
         for path, turn in self._live:
@@ -250,6 +335,26 @@ class Schedule:
                 self.busy += 1
                 turn.set_result(None)
         self._live = held
+        if not self.doubts:
+            due, self._when_live = self._when_live, []
+            for branch, act in due:
+                if not branch.cut:
+                    act()
+
+    def _release(self, turn: Release) -> None:
+        if isinstance(turn, asyncio.Future):
+            self.loose += 1
+            turn.set_result(None)
+        else:
+            # Not from here: whatever it closes may be what is running now. Until then it counts as loose.
+            self.loose += 1
+            self.loop.call_soon(self._act, turn)
+
+    def _act(self, act: Callable[[], None]) -> None:
+        self.loose -= 1
+        if not self.stopping:
+            act()
+        self.step()
 
     def _all_suspended(self) -> bool:
         """Whether every loose branch waits for an unfinished future of its own."""

@@ -1,0 +1,1 @@
+"""``penstock schedules``: what is to run again and again."""
