@@ -1,0 +1,78 @@
+"""How far a database's schema and format are, and bringing the schema up to date while workers run."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from penstock.adapters.postgres.database import as_journal_error
+from penstock.adapters.postgres.migrate import known_migrations, migrate, names_applied
+from penstock.adapters.postgres.releases import WORKERS
+from penstock.events import FORMAT
+from penstock.ports.releases import LiveWorker
+
+
+@dataclass(slots=True, frozen=True)
+class UpgradeStatus:
+    """One look at a database. ``format`` 0: its schema is older than formats are, or there is none yet."""
+
+    pending: list[str]  # migrations of this installation that are not applied
+    newer: list[str]  # applied ones that this installation does not know
+    format: int  # of new runs
+    known_format: int  # the newest that this installation writes
+    workers: list[LiveWorker]
+
+    @property
+    def finalized(self) -> bool:
+        return self.format >= self.known_format
+
+
+@asynccontextmanager
+async def connected(dsn: str, connect_seconds: float) -> AsyncIterator[asyncpg.Connection]:
+    """One connection, for what must not change the schema on its way in.
+
+    Raises:
+        JournalUnavailable: the server cannot be reached.
+        JournalError: it refused.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=connect_seconds)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        raise as_journal_error(error) from error
+
+
+async def look(dsn: str, connect_seconds: float) -> UpgradeStatus:
+    """How far the database is; changes nothing."""
+    async with connected(dsn, connect_seconds) as connection:
+        applied = await names_applied(connection)
+        known = [migration.name for migration in known_migrations()]
+        written = 0
+        workers: list[LiveWorker] = []
+        if await connection.fetchval("SELECT to_regclass('penstock.formats')") is not None:
+            written = await connection.fetchval("SELECT max(format) FROM penstock.formats")
+            workers = [LiveWorker(*record) for record in await connection.fetch(WORKERS)]
+        elif applied:
+            query = "SELECT name FROM penstock.workers WHERE lease_until > clock_timestamp() ORDER BY name"
+            workers = [LiveWorker(record[0], 1, []) for record in await connection.fetch(query)]
+    return UpgradeStatus(
+        [name for name in known if name not in applied],
+        sorted(applied - set(known)),
+        written,
+        FORMAT,
+        workers,
+    )
+
+
+async def expand(dsn: str, connect_seconds: float) -> list[str]:
+    """Apply what is missing of the schema; names of what was. Workers of older releases go on working meanwhile.
+
+    Raises:
+        SchemaTooNew: the database is ahead of this installation in a way that it cannot work with.
+    """
+    async with connected(dsn, connect_seconds) as connection:
+        return await migrate(connection)
