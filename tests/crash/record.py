@@ -19,7 +19,7 @@ from penstock.events import (
     ToolOutcome,
     decode,
 )
-from penstock.gates.context import Services
+from penstock.gates.services import Services
 from penstock.journal.chain import verify
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.ports.journal import Journal
@@ -37,6 +37,7 @@ class Sealed:
     def __init__(self, inner: Journal) -> None:
         self._inner = inner
         self.appended: list[Row] = []
+        self.snapshots = inner.snapshots
 
     async def append(
         self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False

@@ -214,7 +214,10 @@ async def test_claims_whose_answer_was_lost_are_put_back(kind: str, world: World
         assert await journal.put_back(worker, [(TENANT, runs[0])]) == 2
         again = await journal.claim(other, [payer.release], 10)
         assert sorted(claim.run for claim in again) == runs[1:]
-        assert {claim.epoch for claim in again} == {2}
+        assert {(claim.epoch, claim.claims) for claim in again} == {(2, 1)}  # nobody had worked on them
+        assert await journal.put_back(other, [(TENANT, runs[1])], tried=[(TENANT, runs[2])]) == 1
+        [tried] = await journal.claim(other, [payer.release], 10)
+        assert (tried.run, tried.claims) == (runs[2], 2)
         row = await journal.get_run(TENANT, runs[0])
         assert row is not None
         assert (row.status, row.worker) == (Status.RUNNING, worker)
