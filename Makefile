@@ -13,7 +13,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-only lint format types docs bench sim lock clean
+.PHONY: help demo test test-only lint format types docs bench sim crash lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,19 @@ docs: $(VENV)/.dev ## write the generated reference pages
 bench: .venv-bench/.bench ## ratios against peers, in one run
 	@.venv-bench/bin/python -m benchmarks $(ARGS)
 
-sim: $(VENV)/.dev ## the engine's property tests on cases not seen before
-	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/sim $(ARGS)
+sim: $(VENV)/.dev ## the engine under faults: SEEDS=100000 FROM=0, or SEED=123 with its trace; else also new property cases
+ifneq ($(SEED),)
+	@$(BIN)/python tools/simulate.py --seed $(SEED)
+else
+	@$(BIN)/python tools/simulate.py $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FROM),--from $(FROM))
+ifeq ($(SEEDS),)
+	@HYPOTHESIS_PROFILE=explore $(BIN)/pytest tests/sim --ignore tests/sim/test_simulation.py \
+	  --ignore tests/sim/test_planted_bugs.py $(ARGS)
+endif
+endif
+
+crash: $(VENV)/.dev ## real crashes, each kind for CRASH_SECONDS (60) with each of CRASH_SEEDS (1)
+	@CRASH_SECONDS=$${CRASH_SECONDS:-60} $(BIN)/pytest tests/crash $(ARGS)
 
 lock: $(UV) ## bring the lock files up to pyproject.toml, moving as little as possible (UPGRADE=--upgrade moves all)
 	@$(COMPILE) $(UPGRADE) requirements/bootstrap.in -o requirements/bootstrap.lock

@@ -7,16 +7,17 @@ of these differs diverges.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 
-from penstock import Run, TransientToolError, agent, tool
-from penstock.events import Amount
+from penstock import Budget, Run, TransientToolError, agent, tool
+from penstock.events import Amount, Failure
 from penstock.events.messages import say
 from penstock.kernel.canonical import digest
-from penstock.kernel.errors import CallDenied, ChildFailed, ToolFailed
-from penstock.ports.model import ModelRequest, ModelResponse, Price
+from penstock.kernel.errors import CallDenied, ChildFailed, TimedOut, ToolFailed
+from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price
 from penstock.ports.tools import IdempotencyKey, ToolContext
 from penstock.testing import ScriptedModel
 
@@ -91,6 +92,14 @@ async def flaky(x: int, context: ToolContext) -> int:
     return 7 * x
 
 
+@tool(effect="read", repeatable=True, timeout_seconds=5, hedge_after=0.002)
+async def hedged(x: int, pause: int) -> int:
+    """Is asked twice when it takes longer than that; whichever attempt is first counts."""
+    world.asked += 1
+    await asyncio.sleep(abs(pause) / 1000)
+    return 11 * x
+
+
 @tool(effect="read", repeatable=True, timeout_seconds=5)
 async def broken(x: int) -> int:
     """Always fails."""
@@ -104,7 +113,19 @@ def _answer(request: ModelRequest) -> ModelResponse:
     return ModelResponse(say("assistant", f"{text} indeed"), Amount(tokens_in=len(text), tokens_out=2))
 
 
+class HesitantModel(ScriptedModel):
+    """Takes as many milliseconds as the last digit of the prompt says."""
+
+    async def request(self, request: ModelRequest) -> ModelResponse:
+        await asyncio.sleep(int(request.messages[-1].text[-1]) / 1000)
+        return await super().request(request)
+
+
 model = ScriptedModel([_answer], name="sim:model", price=Price(1.0, 1.0), repeat=True)
+hesitant = HesitantModel([_answer], name="sim:hesitant", price=Price(1.0, 1.0), repeat=True)
+unavailable = ScriptedModel(
+    [ModelError(Failure("model_auth", "permanent", "no"), billed=False)], name="sim:unavailable", repeat=True
+)
 
 
 class Arrivals:
@@ -122,7 +143,7 @@ class Arrivals:
         return digest([self.seen, self.run.now().isoformat(), self.run.seen.tokens, self.run.seen.nano])
 
 
-@agent("simulated-agent", version="1")
+@agent("simulated-agent", version="1", budget=Budget(retries=1000))
 async def simulated(run: Run, program: Program) -> Any:
     """Interprets a program."""
     return await perform(Arrivals(run), program)
@@ -237,6 +258,18 @@ async def _ask(come: Arrivals, program: Program) -> Any:
     return await come.run.ask(model, f"number {program['x']}")
 
 
+async def _ask_hedged(come: Arrivals, program: Program) -> Any:
+    return await come.run.ask(hesitant, f"number {program['x']}", hedge_after_seconds=0.003)
+
+
+async def _ask_another(come: Arrivals, program: Program) -> Any:
+    return await come.run.ask([unavailable, model], f"number {program['x']}")
+
+
+async def _hedged(come: Arrivals, program: Program) -> Any:
+    return await come.run.call(hedged, program["x"], program["pause"])
+
+
 async def _sleep(come: Arrivals, program: Program) -> Any:
     await come.run.sleep(program["x"] / 1000)
     return None
@@ -270,6 +303,26 @@ async def _patched(come: Arrivals, program: Program) -> Any:
     return [await come.run.patched("change"), await come.run.patched("change")]
 
 
+async def _timeout(come: Arrivals, program: Program) -> Any:
+    """One that never fires."""
+    return await come.run.timeout(3600, perform(come, program["steps"][0]))
+
+
+async def _overrun(come: Arrivals, program: Program) -> Any:
+    """One that always fires, at any moment of what goes on inside; that comes to nothing, whatever it was."""
+
+    async def endless() -> None:
+        await come.run.sleep(3600)
+
+    inside = Arrivals(come.run)
+    try:
+        work = [perform(inside, step) for step in program["steps"]]
+        await come.run.timeout(program["x"] / 2000, come.run.gather(endless(), *work))
+    except TimedOut as error:
+        return ["timed out", error.code]
+    raise AssertionError("an endless sleep ended")
+
+
 async def _child(come: Arrivals, program: Program) -> Any:
     try:
         return await come.run.call(simulated, program["steps"][0])
@@ -292,6 +345,9 @@ STEPS: dict[str, Callable[[Arrivals, Program], Coroutine[Any, Any, Any]]] = {
     "flaky": _flaky,
     "broken": _broken,
     "ask": _ask,
+    "ask_hedged": _ask_hedged,
+    "ask_another": _ask_another,
+    "hedged": _hedged,
     "sleep": _sleep,
     "record": _record,
     "unrecorded": _unrecorded,
@@ -303,6 +359,8 @@ STEPS: dict[str, Callable[[Arrivals, Program], Coroutine[Any, Any, Any]]] = {
     "semaphore": _semaphore,
     "event": _event,
     "queue": _queue,
+    "timeout": _timeout,
+    "overrun": _overrun,
     "child": _child,
     "raise": _raise,
 }
@@ -317,6 +375,9 @@ LEAVES = [
     "flaky",
     "broken",
     "ask",
+    "ask_hedged",
+    "ask_another",
+    "hedged",
     "sleep",
     "record",
     "unrecorded",
@@ -331,8 +392,8 @@ _leaf = st.builds(
 )
 
 
-def _node(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
-    groups = ["seq", "gather", "gather", "map", "semaphore", "event", "queue"]
+def _node(inner: st.SearchStrategy[Program], *more: str) -> st.SearchStrategy[Program]:
+    groups = ["seq", "gather", "gather", "map", "semaphore", "event", "queue", "timeout", *more]
     several = st.builds(
         lambda do, steps, x: {"do": do, "steps": steps, "x": x},
         st.sampled_from(groups),
@@ -345,12 +406,12 @@ def _node(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
 trees = st.recursive(_leaf, _node, max_leaves=8)
 _head = st.sampled_from([[], [], [{"do": "random", "x": 1}], [{"do": "patched", "x": 1}]])
 _end = st.sampled_from([[], [], [], [{"do": "raise", "x": 1}]])
-programs = st.builds(
-    lambda head, steps, end: {"do": "seq", "steps": [*head, *steps, *end]},
-    _head,
-    st.lists(trees, min_size=1, max_size=3),
-    _end,
-)
+_whole = partial(st.builds, lambda head, steps, end: {"do": "seq", "steps": [*head, *steps, *end]}, _head)
+programs = _whole(st.lists(trees, min_size=1, max_size=3), _end)
 """A sequence, now and then with a random draw or a version branch at its head or a failure at its end. Neither of the
 first two may stand in a parallel branch: draws are counted in order, and beside a branch that was further before a
 crash new code cannot be told from old."""
+
+_timed_trees = st.recursive(_leaf, lambda inner: _node(inner, "overrun", "overrun", "overrun"), max_leaves=8)
+timed_programs = _whole(st.lists(_timed_trees, min_size=1, max_size=3), _end)
+"""With time-outs that fire. Which calls inside them are made depends on how fast the machine is; the rest does not."""

@@ -194,6 +194,23 @@ async def test_an_answer_bound_to_other_arguments_settles_nothing() -> None:
     assert Tape(run, journal).output()[0] == "succeeded"
 
 
+async def test_what_is_said_of_an_earlier_attempt_says_nothing_of_a_later_one() -> None:
+    """The question about the first attempt is overtaken by the news of its end; the second is in doubt again."""
+    journal = await crashed("plain")
+    run = only(journal)
+    lost.add(2)
+    async with open_on(journal, [writer], settings=SETTINGS, person=None) as platform:
+        first = await question(platform)
+        late = msgspec.json.encode(LateOutcome("did_not_happen", b"", Failure("start_too_late")))
+        await journal.deliver(Post(TENANT, run, "settle:0:1", "settle", late))
+        second = await question(platform, other_than=first.id)
+        await platform.decide(first, "did_not_happen", actor="ann")  # which was true, of the first one
+        await platform.decide(second, "happened", actor="ann")
+        await platform.result(run, timeout_seconds=20)
+    assert calls == ["attempt 2"]
+    assert Tape(run, journal).output()[0] == "succeeded"
+
+
 async def test_a_run_killed_in_doubt_says_so() -> None:
     journal = await crashed("plain")
     run = only(journal)

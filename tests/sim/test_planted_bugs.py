@@ -1,0 +1,57 @@
+"""The simulation can fail: it finds each planted bug within a stated number of seeds."""
+
+from collections.abc import Callable
+
+import pytest
+from tests.sim import planted
+from tests.sim.world.seeds import run_seed
+
+FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
+    # the bug, the seeds within which it is found, and the invariants of which one says so
+    (planted.no_epoch_check, range(60), {"no_event_by_the_passed"}),
+    (planted.no_sequence_check, range(60), {"seq_gapless", "chain_verifies"}),
+    (planted.no_row_lock, range(60), {"no_event_by_the_passed", "seq_gapless", "chain_verifies"}),
+    (planted.lock_inside_the_statement, range(150), {"no_intent_after_a_kill"}),
+    (planted.seal_without_waiting, range(250), {"no_intent_after_a_kill"}),
+    (planted.inbox_not_drained, range(40), {"no_lost_wake_up", "decision_not_lost"}),
+    (planted.wake_only_the_parked, range(100), {"letters_consumed", "no_lost_wake_up", "decision_not_lost"}),
+    (planted.childs_end_by_itself, range(80), {"no_lost_wake_up"}),
+    (planted.claimed_twice, range(20), {"one_holder"}),
+    (
+        planted.leases_by_the_workers_clock,
+        range(40),
+        {"no_lost_wake_up", "settled_too_early", "no_event_by_the_passed"},
+    ),
+    (planted.never_put_back, range(60), {"no_lost_wake_up"}),
+    (planted.call_before_the_intent, range(20), {"effect_has_an_intent"}),
+    (planted.allowance_not_checked, range(40), {"start_allowance"}),
+    (planted.blind_retry_in_the_gate, range(25, 100), {"effect_at_most_once", "settled_too_early"}),
+    (planted.blind_repeat_after_a_crash, range(60), {"effect_at_most_once", "settled_too_early"}),
+    (planted.settled_at_once, range(100, 250), {"settled_too_early"}),
+    (planted.lost_calls_cost_nothing, range(20, 120), {"all_spending_charged", "budget_never_over"}),
+    (planted.nothing_is_reserved, range(200), {"all_spending_charged", "budget_never_over"}),
+    (planted.fenced_is_applied, range(30, 250), {"effect_has_an_intent", "all_spending_charged"}),
+    (planted.lost_answer_is_applied, range(80), {"effect_has_an_intent", "all_spending_charged"}),
+    (planted.last_decision_wins, range(150), {"decided_once"}),
+    (planted.consumed_before_its_event, range(250), {"no_lost_wake_up", "letters_consumed"}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("bug", "seeds", "invariants"), FOUND, ids=[bug.__name__ for bug, _, _ in FOUND])
+def test_a_planted_bug_is_found(
+    bug: Callable[[pytest.MonkeyPatch], None],
+    seeds: range,
+    invariants: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    bug(monkeypatch)
+    for seed in seeds:
+        broken = {invariant for invariant, _ in run_seed(seed).violations}
+        if broken:
+            record_property("seed", seed)
+            assert broken & invariants, f"seed {seed} breaks {broken}"
+            return
+    pytest.fail(f"{bug.__name__} was not found within {len(seeds)} seeds: {bug.__doc__}")

@@ -1,0 +1,375 @@
+"""What must be true after every seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+from tests.sim.world.actors import SETTINGS, Stopped
+from tests.sim.world.outside import ONCE, Asked
+from tests.sim.world.programs import expected, simulated
+
+from penstock.adapters.memory.records import Run
+from penstock.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    ChildIntent,
+    Event,
+    ModelIntent,
+    RunClaimed,
+    RunEnded,
+    RunHandedBack,
+    ToolIntent,
+    ToolOutcome,
+    decode,
+)
+from penstock.journal.chain import verify
+from penstock.journal.payloads import ref_address, unpack
+from penstock.kernel.errors import ChainBroken, PenstockError
+from penstock.ports.records import RunKey, Status
+from penstock.runs.replay import replay
+
+if TYPE_CHECKING:
+    from tests.sim.world.seeds import World
+
+QUARANTINE_REASONS = ("poison",)
+POISON_CLAIMS = SETTINGS.poison_claims
+DECISION_SECONDS = 25.0
+"""How long an accepted decision may take to be taken note of, whatever goes wrong meanwhile."""
+INTENTS = (ToolIntent, ModelIntent, ChildIntent)
+
+
+@dataclass(slots=True)
+class Told:
+    """A run and its decoded tape."""
+
+    run: Run
+    events: list[Event]
+
+    @property
+    def key(self) -> RunKey:
+        return self.run.key
+
+    @property
+    def id(self) -> UUID:
+        return self.run.new.id
+
+    @property
+    def short(self) -> str:
+        return self.id.hex[-6:]
+
+    @property
+    def end(self) -> RunEnded | None:
+        last = self.events[-1]
+        return last if isinstance(last, RunEnded) else None
+
+
+async def check(world: "World") -> None:
+    """Ask all questions."""
+    tapes = {run.key: Told(run, [decode(row.body) for row in run.tape]) for run in world.database.stored.runs.values()}
+    committed = _commit_times(world)
+    world.violations += world.outside.wrong
+    for told in tapes.values():
+        _record_is_whole(world, told)
+        _came_to_an_end(world, told, tapes)
+    _epochs(world)
+    _submitted(world, tapes)
+    _effects(world, tapes, committed)
+    _stops(world, tapes, committed)
+    _budgets(world, tapes)
+    _approvals(world, tapes)
+    await _replays(world, tapes)
+    world.counts["runs"] += len(tapes)
+    world.counts["top runs"] += len(world.wanted)
+    world.counts["effects"] += sum(world.outside.effects.values())
+    world.counts["events"] += sum(len(told.events) for told in tapes.values())
+    for told in tapes.values():
+        world.counts[f"outcome: {told.run.outcome or told.run.status}"] += 1
+        world.counts["claims"] += told.run.epoch
+        for event in told.events:
+            world.counts[f"event: {type(event).__name__}"] += 1
+
+
+def rightly_set_aside(world: "World", run: Run) -> None:
+    """Poison is what workers took and did not survive: a claim whose answer was lost says nothing of the run, when the
+    worker lived on."""
+    epochs = range(max(1, run.epoch - POISON_CLAIMS), run.epoch)
+    latest = {worker: at for at, _, worker in world.database.claimed}
+    for at, claim, worker in world.database.claimed:
+        known = (*run.key, claim.epoch) in world.database.received
+        if (claim.tenant, claim.run) == run.key and claim.epoch in epochs and not known and latest[worker] > at:
+            what = f"{run.new.id.hex[-6:]} counts claim {claim.epoch}, which its worker, that lives on, never knew of"
+            world.fail("rightly_set_aside", what)
+
+
+def _commit_times(world: "World") -> dict[tuple[RunKey, int], tuple[float, int]]:
+    """When each event was committed: the loop's time and the place among all commits."""
+    return {
+        (commit.key, seq): (commit.at, commit.order)
+        for commit in world.database.commits
+        for seq in range(commit.first_seq, commit.last_seq + 1)
+    }
+
+
+def _record_is_whole(world: "World", told: Told) -> None:
+    run = told.run
+    try:
+        verify(*told.key, run.tape, run.head, run.last_seq)
+    except ChainBroken as error:
+        world.fail("chain_verifies", error.what)
+    for seq, event in enumerate(told.events, 1):
+        if event.seq != seq:
+            world.fail("seq_gapless", f"{told.short}: event {seq} says it is {event.seq}")
+    if sum(isinstance(event, RunEnded) for event in told.events) > 1:
+        world.fail("one_outcome", f"{told.short} ended twice")
+    for index, event in enumerate(told.events[1:], 1):
+        before = told.events[index - 1]
+        if event.epoch < before.epoch:
+            world.fail("epochs_grow", f"{told.short}: event {event.seq} of epoch {event.epoch} after {before.epoch}")
+        if event.epoch != before.epoch and not isinstance(event, RunClaimed):
+            world.fail("epochs_grow", f"{told.short}: epoch {event.epoch} begins with a {type(event).__name__}")
+
+
+def _epochs(world: "World") -> None:
+    """No event by a worker whose claim was passed on; each epoch was given to one worker."""
+    for commit in world.database.commits:
+        if commit.epoch != commit.row_epoch:
+            world.fail(
+                "no_event_by_the_passed",
+                f"{commit.key[1].hex[-6:]}: events {commit.first_seq}.. of epoch {commit.epoch} "
+                f"were committed when the row was at {commit.row_epoch}",
+            )
+        if commit.first_seq != commit.row_seq + 1:
+            world.fail("seq_gapless", f"{commit.key[1].hex[-6:]}: event {commit.first_seq} came after {commit.row_seq}")
+    given: dict[tuple[RunKey, int], UUID] = {}
+    for _, claim, worker in world.database.claimed:
+        holder = given.setdefault(((claim.tenant, claim.run), claim.epoch), worker)
+        if holder != worker:
+            world.fail("one_holder", f"epoch {claim.epoch} of {claim.run.hex[-6:]} was given to two workers")
+
+
+def _came_to_an_end(world: "World", told: Told, tapes: dict[RunKey, Told]) -> None:
+    run, end = told.run, told.end
+    if run.status is Status.QUARANTINED:
+        why = next((e.reason for e in reversed(told.events) if isinstance(e, RunHandedBack)), "")
+        if run.code not in QUARANTINE_REASONS:
+            world.fail("right_outcome", f"{told.short} was set aside: {run.code}: {why}")
+        return
+    if run.status is not Status.ENDED or end is None:
+        world.fail(
+            "no_lost_wake_up",
+            f"{told.short} is {run.status}, wake_at {run.wake_at}, stop {run.stop}, waits {run.waiting.decode()}, "
+            f"{len(run.letters())} letters, ends with {type(told.events[-1]).__name__}",
+        )
+        return
+    if (run.outcome, run.code) != (end.outcome, end.code):
+        world.fail("one_outcome", f"{told.short}: the row says {run.outcome}, the tape {end.outcome}")
+    if any(letter.kind != "settle" for letter in run.letters()):
+        world.fail("letters_consumed", f"{told.short} has ended with letters {list(run.inbox)}")
+    allowed = _allowed(world, told, tapes)
+    if end.outcome not in allowed:
+        world.fail("right_outcome", f"{told.short} ended as {end.outcome} ({end.code}: {end.reason}), not {allowed}")
+
+
+def _allowed(world: "World", told: Told, tapes: dict[RunKey, Told]) -> set[str]:
+    """The outcomes that are right for a run: its program's, or those of what was done to it."""
+    new = told.run.new
+    first = told.events[0]
+    stored = world.database.stored.payloads[new.tenant, new.subject][ref_address(first.payloads["input"][0])]
+    allowed = {expected(msgspec.json.decode(unpack(stored)))}
+    budget = first.budget  # type: ignore[attr-defined]
+    if budget.nano or budget.tokens:
+        allowed.add("exhausted")
+    family, parent = [told], new.parent
+    while parent is not None:
+        above = tapes[new.tenant, parent]
+        family.append(above)
+        parent = above.run.new.parent
+    for member in family:
+        for what in ("cancel", "kill"):
+            if (what, member.id) in world.stops.asked:
+                allowed.add({"cancel": "cancelled", "kill": "killed"}[what])
+    if len(family) > 1 and any(member.end is not None for member in family[1:]):
+        allowed.add("cancelled")  # its parent has ended and cancels it
+    if world.stops.wide:
+        allowed.add("killed")
+    return allowed
+
+
+def _submitted(world: "World", tapes: dict[RunKey, Told]) -> None:
+    for wanted in world.wanted:
+        if wanted.id is None:
+            world.fail("submitted_runs_exist", f"{wanted.key} could not be submitted in calm weather")
+        elif (wanted.tenant, wanted.id) not in tapes:
+            world.fail("submitted_runs_exist", f"{wanted.key} was acknowledged and is not there")
+    tops = [told for told in tapes.values() if told.run.new.parent is None]
+    if len(tops) != len({told.run.new.key for told in tops}):
+        world.fail("one_key_one_run", "a key made two runs")
+
+
+def _effects(world: "World", tapes: dict[RunKey, Told], committed: dict[tuple[RunKey, int], tuple[float, int]]) -> None:
+    outside = world.outside
+    by_place: dict[tuple[UUID, str], list[Asked]] = {}
+    for asked in outside.asked:
+        by_place.setdefault((asked.run, asked.path), []).append(asked)
+    by_id = {told.id: told for told in tapes.values()}
+    for (run, path), calls in by_place.items():
+        told = by_id[run]
+        where = f"{calls[0].tool} at {path} of {told.short}"
+        count = outside.effects.get((run, path), 0)
+        if calls[0].tool in ONCE and count > 1:
+            world.fail("effect_at_most_once", f"{where} took effect {count} times")
+        for asked in calls:
+            _began_after_its_intent(world, told, asked, committed)
+        _told_truly(world, told, path, count, calls)
+    for (run, path), count in outside.effects.items():
+        if (run, path) not in by_place:
+            world.fail("effect_has_an_intent", f"{count} effects at {path} of {run.hex} that nobody asked for")
+
+
+def _began_after_its_intent(
+    world: "World", told: Told, asked: Asked, committed: dict[tuple[RunKey, int], tuple[float, int]]
+) -> None:
+    where = f"{asked.tool} at {asked.path} attempt {asked.attempt} of {told.short}"
+    for event, row in zip(told.events, told.run.tape, strict=True):
+        if not (isinstance(event, ToolIntent) and (event.path, event.attempt) == (asked.path, asked.attempt)):
+            continue
+        at, _ = committed[told.key, event.seq]
+        if at > asked.sent:
+            world.fail("effect_has_an_intent", f"{where} was called {asked.sent - at:.3f} s before its intent")
+        started = world.store_clock.EPOCH_US + int(asked.sent * 1e6)
+        if started > row.at + event.allowance:
+            late = (started - row.at - event.allowance) / 1e6
+            world.fail("start_allowance", f"{where} was called {late:.3f} s after its allowance was over")
+        return
+    world.fail("effect_has_an_intent", f"{where} was called without an intent on the tape")
+
+
+def _told_truly(world: "World", told: Told, path: str, count: int, calls: Sequence[Asked]) -> None:
+    """What the tape says of a write is what happened, or the end says that it is not known."""
+    events = [event for event in told.events if event.path == path]
+    intents = [event for event in events if isinstance(event, ToolIntent)]
+    outcomes = [event for event in events if isinstance(event, ToolOutcome)]
+    last = outcomes[-1] if outcomes else None
+    where = f"{calls[0].tool} at {path} of {told.short}"
+    if last is not None and last.status in ("ok", "happened") and count == 0:
+        world.fail("told_truly", f"{where} is recorded as {last.status}, and nothing happened")
+    open_ = len(intents) > len(outcomes)
+    known = any(outcome.status in ("ok", "happened") for outcome in outcomes)
+    repeated = any(outcome.again and outcome.settled_by == "repeat" for outcome in outcomes)
+    if count and not open_ and not known and not repeated:
+        world.fail("told_truly", f"{where} took effect and is recorded as {[o.status for o in outcomes]}")
+    if open_ and told.end is not None and not any(f"at {path} " in words for words in told.end.missing):
+        world.fail("reported_in_doubt", f"{where} has no outcome, and the end does not say so: {told.end.missing}")
+
+
+def _stops(world: "World", tapes: dict[RunKey, Told], committed: dict[tuple[RunKey, int], tuple[float, int]]) -> None:
+    """No intent was committed after the acknowledgement of a sealed stop."""
+    for stopped in world.stops.acknowledged:
+        if not stopped.sealed.sealed:
+            continue
+        lifted = _lifted(world, stopped)
+        for told in tapes.values():
+            if not _covers(stopped.what, stopped.tenant, stopped.run, told, tapes):
+                continue
+            for event in told.events:
+                if not isinstance(event, INTENTS) or (isinstance(event, ToolIntent) and event.effect == "read"):
+                    continue
+                at, order = committed[told.key, event.seq]
+                if order >= stopped.order and at < lifted:
+                    world.fail(
+                        "no_intent_after_a_kill",
+                        f"{type(event).__name__} at {event.path} of {told.short} was committed at {at:.4f}, "
+                        f"{stopped.what} was acknowledged at {stopped.at:.4f}",
+                    )
+
+
+def _lifted(world: "World", stopped: Stopped) -> float:
+    """From when on a stop may have been lifted."""
+    if stopped.what in ("kill", "cancel"):
+        return float("inf")
+    scope = stopped.tenant, stopped.run
+    times = (
+        item.began for item in world.stops.lifted if (item.tenant, item.run) == scope and item.done >= stopped.asked
+    )
+    return min(times, default=float("inf"))
+
+
+def _covers(what: str, tenant: str | None, run: UUID | None, told: Told, tapes: dict[RunKey, Told]) -> bool:
+    if run is None:
+        return tenant in (None, told.run.new.tenant)
+    if told.id == run:
+        return True
+    if what == "pause":
+        return False
+    parent = told.run.new.parent
+    return parent is not None and _covers(what, tenant, run, tapes[told.run.new.tenant, parent], tapes)
+
+
+def _budgets(world: "World", tapes: dict[RunKey, Told]) -> None:
+    outside = world.outside
+    families: dict[UUID, list[Told]] = {}
+    for told in tapes.values():
+        families.setdefault(told.run.root, []).append(told)
+    for root, members in families.items():
+        first = next(told for told in members if told.id == root)
+        budget = first.events[0].budget  # type: ignore[attr-defined]
+        spent = sum(outside.spent.get(told.id, 0) for told in members)
+        tokens = sum(outside.tokens.get(told.id, 0) for told in members)
+        if budget.nano and spent > budget.nano:
+            world.fail("budget_never_over", f"{first.short} spent {spent} nano-dollars of {budget.nano}")
+        if budget.tokens and tokens > budget.tokens:
+            world.fail("budget_never_over", f"{first.short} used {tokens} tokens of {budget.tokens}")
+    for told in tapes.values():
+        if told.end is not None and told.end.totals.nano < outside.spent.get(told.id, 0):
+            world.fail(
+                "all_spending_charged",
+                f"{told.short} spent {outside.spent[told.id]} and was charged {told.end.totals.nano}",
+            )
+
+
+def _approvals(world: "World", tapes: dict[RunKey, Told]) -> None:
+    """A decision on the tape is the one that a person was told was taken; a held call was made only after a yes."""
+    for told in tapes.values():
+        asked = {event.approval: event for event in told.events if isinstance(event, ApprovalRequested)}
+        seen: set[str] = set()
+        for event in told.events:
+            if isinstance(event, ApprovalDecided):
+                if event.approval in seen or event.approval not in asked:
+                    world.fail("decided_once", f"{event.approval} of {told.short} was decided twice or never asked")
+                seen.add(event.approval)
+                said, at = world.person.decided.get(event.approval, ("", 0.0))
+                if event.decision == "expired":
+                    expires = (asked[event.approval].expires - world.store_clock.EPOCH_US) / 1e6
+                    if said and at + DECISION_SECONDS < expires:
+                        world.fail("decision_not_lost", f"{told.short}: {said} was accepted, and it expired")
+                elif said and said != event.decision:
+                    world.fail("decided_once", f"{told.short}: {said} was accepted, {event.decision} recorded")
+        for event in told.events:
+            if isinstance(event, ToolIntent) and event.risk == "high":
+                yes = any(
+                    isinstance(e, ApprovalDecided)
+                    and e.path == event.path
+                    and e.decision == "approve"
+                    and e.seq < event.seq
+                    for e in told.events
+                )
+                if not yes:
+                    world.fail("held_until_approved", f"{event.tool} at {event.path} of {told.short} had no yes")
+
+
+async def _replays(world: "World", tapes: dict[RunKey, Told]) -> None:
+    services = world.submitter.platform.services
+    services.journal = world.database.memory
+    services.clock = world.store_clock
+    for told in tapes.values():
+        if told.end is None:
+            continue
+        try:
+            done = await replay(services, told.run.row(), [simulated])
+        except PenstockError as error:
+            world.fail("replays", f"{told.short}: {error.code}: {error.what}")
+            continue
+        if not done.same:
+            world.fail("replays", f"{told.short} ended as {told.end.outcome}: {done.divergence}")

@@ -1,0 +1,274 @@
+"""One seed from beginning to end: chaos, calm, and the questions afterwards."""
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import logging
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from tests.sim.world import invariants
+from tests.sim.world.actors import Node, Person, Stopper, Stops, Submitter, Wanted, WorkerNode
+from tests.sim.world.client import Exchange
+from tests.sim.world.faults import Faults, draw_chaos
+from tests.sim.world.loop import Process, ProcessClock, SimulatedLoop, Stuck
+from tests.sim.world.outside import Outside, Place
+from tests.sim.world.programs import Author
+from tests.sim.world.store import Database
+
+from penstock.adapters.memory.intents import intents_of
+from penstock.adapters.memory.records import Run
+from penstock.events import ToolIntent, decode
+from penstock.kernel.randomness import seeded
+from penstock.ports.records import Status
+
+CALM_SECONDS = 90.0
+"""How long everything may take to come to its end once nothing goes wrong any more."""
+LOOK_EVERY = 0.25
+TAIL_SECONDS = 4.0
+TRACE_LINES = 4000
+TRACE_KEPT = 60
+"""Lines that are kept of a failing seed among many."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of one seed."""
+
+    seed: int
+    violations: list[tuple[str, str]]
+    counts: Counter[str]
+    trace: list[str]
+    digest: str
+
+    def summary(self) -> str:
+        """What broke first, and how to see it again."""
+        invariant, what = self.violations[0]
+        return f"seed {self.seed} breaks {invariant}: {what[:600]}\n  replay it: make sim SEED={self.seed}"
+
+
+class World:
+    """Everything that takes part in one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.loop = SimulatedLoop(seeded(seed, "loop"))
+        self.counts: Counter[str] = Counter()
+        self.violations: list[tuple[str, str]] = []
+        self._trace: deque[tuple[float, str, str]] = deque(maxlen=TRACE_LINES)
+        self._digest = hashlib.sha256()
+        self.chaos = draw_chaos(seeded(seed, "chaos"))
+        self.calm = False
+        store = Process("database", self.loop)
+        self.store_clock = ProcessClock(self.loop)
+        self.database = Database(self.store_clock, store.context, seeded(seed, "store").random)
+        self.exchange = Exchange()
+        self.outside = Outside(Process("outside", self.loop), seeded(seed, "outside").random, self.note)
+        self.stops = Stops()
+        self.workers: dict[str, WorkerNode] = {}
+        self._started = 0
+        self.faults = Faults(self, seeded(seed, "faults"))
+        self.wanted: list[Wanted] = []
+        self.loop.set_exception_handler(self._unhandled)
+
+    # What the others use.
+
+    def note(self, who: str, what: str) -> None:
+        """A line of the trace."""
+        at = self.loop.time()
+        self._trace.append((at, who, what))
+        self._digest.update(f"{at:.9f}{who}{what}".encode())
+
+    def count(self, what: str) -> None:
+        """Something was exercised."""
+        self.counts[what] += 1
+
+    def fail(self, invariant: str, what: str) -> None:
+        """An invariant does not hold."""
+        if self.loop.over:
+            return  # its processes are being put away
+        self.violations.append((invariant, what))
+        self.note("!!!", f"{invariant}: {what}")
+
+    def nodes(self) -> list[Node]:
+        """All that live."""
+        return [*(node for node in self.workers.values() if not node.process.dead), *self.others]
+
+    def crash(self, node: WorkerNode) -> None:
+        """Kill a worker process; its supervisor starts another."""
+        self.note(node.name, "KILLED")
+        node.process.kill()
+        node.gone()
+        self._restart_later(node)
+
+    def stall(self, node: WorkerNode, seconds: float) -> None:
+        """Stop a worker process for a while."""
+        if node.process.stopped or node.process.dead:
+            return
+        self.note(node.name, f"STOPPED for {seconds:.2f} s")
+        node.process.stop()
+        self.loop.main.soon(seconds, self._resume, node)
+
+    def open_writes(self, tenant: str | None, run: UUID | None) -> list[tuple[UUID, str]]:
+        """Writes whose intents are committed and whose outcomes are not, in a stop's scope."""
+        if run is None:
+            scope = [item for item in self.database.stored.runs.values() if tenant in (None, item.new.tenant)]
+        else:
+            assert tenant is not None
+            scope = [self.database.stored.runs[tenant, run], *self.database.stored.descendants(tenant, run)]
+        found = []
+        for item in scope:
+            if item.status is Status.ENDED:
+                continue
+            events = map(decode, (row.body for row in item.tape))
+            writes = {event.path for event in events if isinstance(event, ToolIntent) and event.effect == "write"}
+            found += [
+                (item.new.id, intent.path) for intent in intents_of(*item.key, item.tape) if intent.path in writes
+            ]
+        return found
+
+    # The course of things.
+
+    async def run(self) -> None:
+        """Chaos, then calm, then the questions."""
+        rng = seeded(self.seed, "world")
+        self.submitter = Submitter(self, "submitter")
+        self.person = Person(self, "person")
+        self.stopper = Stopper(self, "stopper")
+        self.others: list[Node] = [self.submitter, self.person, self.stopper]
+        for node in self.others:
+            self.faults.line_of(node)
+        for number in range(rng.choice((1, 2, 2, 3, 3, 4))):
+            self._start_worker(f"w{number}")
+        author = Author(rng)
+        for number in range(rng.choice((2, 3, 3, 4, 5, 6))):
+            tenant = "other" if rng.random() < 0.15 else "default"
+            session = f"s{rng.randrange(2)}" if rng.random() < 0.2 else ""
+            wanted = Wanted(f"run {number}", author.program(), author.limits(), tenant, session, number=number)
+            self.wanted.append(wanted)
+            delay = rng.random() * self.chaos.seconds * 0.5
+            for _ in range(2 if rng.random() < 0.15 else 1):
+                self.submitter.process.spawn(self.submitter.submit(wanted, delay), "submit")
+        self.note("world", f"{len(self.workers)} workers, {len(self.wanted)} runs; {sorted(self.chaos.kinds)}")
+        self.faults.begin()
+        supervisor = self.loop.create_task(self._supervise())
+        await asyncio.sleep(self.chaos.seconds)
+        self.note("world", "CALM from here on")
+        self.calm = True
+        self.faults.end()
+        await self._come_to_rest()
+        supervisor.cancel()
+        self.counts["virtual seconds"] += int(self.loop.time())
+        await invariants.check(self)
+
+    async def _come_to_rest(self) -> None:
+        until = self.loop.time() + CALM_SECONDS
+        quiet_since = None
+        while self.loop.time() < until:
+            await asyncio.sleep(LOOK_EVERY)
+            runs = self.database.stored.runs.values()
+            for run in runs:
+                if run.status is Status.QUARANTINED and run.code in invariants.QUARANTINE_REASONS:
+                    self._release(run)
+            at_rest = all(item.id is not None for item in self.wanted) and all(
+                run.status in (Status.ENDED, Status.QUARANTINED) for run in runs
+            )
+            if not at_rest:
+                quiet_since = None
+            elif quiet_since is None:
+                quiet_since = self.loop.time()
+            elif self.loop.time() - quiet_since > TAIL_SECONDS:
+                return
+
+    def _release(self, run: Run) -> None:
+        """An operator lets a run go on that was set aside for a reason that is over now."""
+        self.count(f"set aside: {run.code}")
+        invariants.rightly_set_aside(self, run)
+        self.note("operator", f"released {run.new.id.hex[-6:]}")
+        self.database.at_once(self.database.memory.release_quarantine(*run.key, None, "operator"))
+        self.exchange.tell()
+
+    async def _supervise(self) -> None:
+        """Start workers anew whose processes have ended by themselves."""
+        while True:
+            await asyncio.sleep(0.3)
+            for name, node in list(self.workers.items()):
+                if node.ended and not node.process.dead:
+                    node.process.kill()
+                    self._start_worker(name)
+
+    def _start_worker(self, name: str) -> None:
+        self._started += 1
+        node = WorkerNode(self, f"{name}.{self._started}", name)
+        self.faults.line_of(node)
+        self.workers[name] = node
+
+    def _restart_later(self, node: WorkerNode) -> None:
+        self.loop.main.soon(0.1 + self.faults.rng.random() * 3, self._start_worker, node.worker_name)
+
+    def _resume(self, node: WorkerNode) -> None:
+        if node.process.stopped and not node.process.dead:
+            self.note(node.name, "CONTINUED")
+            node.process.resume()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if self.loop.over:
+            return
+        error = context.get("exception")
+        self.fail("no_stray_errors", f"{context.get('message')}: {error!r}")
+
+    def report(self) -> Report:
+        """What came of it."""
+        self.counts.update({f"line: {kind}": n for node in self.nodes() for kind, n in node.journal.counts.items()})
+        self.counts.update({f"outside: {way}": n for way, n in self.outside.manners.items()})
+        self.counts.update({f"append: {answer}": n for answer, n in self.database.answers.items()})
+        self.counts["model calls"] += self.outside.models_asked
+        for run in self.database.stored.runs.values():
+            self._digest.update(run.head)
+        trace = [f"{at:9.4f}  {who:<12} {what}" for at, who, what in self._trace]
+        return Report(self.seed, self.violations, self.counts, trace, self._digest.hexdigest())
+
+
+def run_seed(seed: int) -> Report:
+    """Simulate one seed."""
+    logging.getLogger("penstock").setLevel(logging.CRITICAL + 1)
+    collecting = gc.isenabled()
+    gc.disable()
+    world = World(seed)
+    Place.now = world.outside
+    try:
+        world.loop.run_until_complete(world.loop.main.spawn(world.run(), "world"))
+    except Stuck as stuck:
+        world.fail("comes_to_rest", str(stuck))
+    finally:
+        with contextlib.suppress(Exception):
+            world.loop.finish()
+        if collecting:
+            gc.enable()
+    return world.report()
+
+
+@dataclass(slots=True)
+class Tally:
+    """Many seeds together."""
+
+    seeds: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[Report] = field(default_factory=list)
+
+    def add(self, report: Report) -> None:
+        """One more."""
+        self.seeds += 1
+        self.counts.update(report.counts)
+        if report.violations:
+            report.trace = report.trace[-TRACE_KEPT:]
+            self.failed.append(report)
+
+    def merge(self, other: "Tally") -> None:
+        """Those of another tally too."""
+        self.seeds += other.seeds
+        self.counts.update(other.counts)
+        self.failed += other.failed
