@@ -18,7 +18,18 @@ from benchmarks.figures import Figure, table
 from benchmarks.machine import describe
 
 HERE = Path(__file__).resolve().parent
-MEASUREMENTS = ("startup", "gates", "adapter", "append", "parked", "runs", "peer", "staircase")
+MEASUREMENTS = (
+    "startup",
+    "gates",
+    "adapter",
+    "append",
+    "fairness",
+    "parked",
+    "runs",
+    "concurrency",
+    "peer",
+    "staircase",
+)
 """Modules in this folder, in the order in which they are run; `peer` needs what `runs` found."""
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 

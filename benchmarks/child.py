@@ -58,6 +58,10 @@ class Child:
         await self.until(bool)
         return dict(self.said)
 
+    def kill(self) -> None:
+        """End it at once, as a machine that fails does."""
+        self._process.kill()
+
     async def stop(self) -> dict[str, Any]:
         """Tell it to stop; all that it said."""
         self.tell("stop")
