@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from penstock.agents.budget import Budget
     from penstock.agents.function import agent
     from penstock.agents.run import Run, escalate
+    from penstock.agents.stages import Failed
     from penstock.agents.tool import Tool, tool
     from penstock.events import Fact
-    from penstock.kernel.errors import PenstockError
+    from penstock.kernel.errors import PenstockError, Reject, Revise
     from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, ToolContext, TransientToolError
     from penstock.runs.client import Penstock
     from penstock.runs.result import Result
@@ -28,11 +29,14 @@ _PLACES = {
     "Agent": ("penstock.agents.agent", "Agent"),
     "Budget": ("penstock.agents.budget", "Budget"),
     "Fact": ("penstock.events", "Fact"),
+    "Failed": ("penstock.agents.stages", "Failed"),
     "IdempotencyKey": ("penstock.ports.tools", "IdempotencyKey"),
     "OutcomeUnknown": ("penstock.ports.tools", "OutcomeUnknown"),
     "Penstock": ("penstock.runs.client", "Penstock"),
     "PenstockError": ("penstock.kernel.errors", "PenstockError"),
+    "Reject": ("penstock.kernel.errors", "Reject"),
     "Result": ("penstock.runs.result", "Result"),
+    "Revise": ("penstock.kernel.errors", "Revise"),
     "Run": ("penstock.agents.run", "Run"),
     "Settings": ("penstock.settings", "Settings"),
     "Tool": ("penstock.agents.tool", "Tool"),
@@ -48,11 +52,14 @@ __all__ = [
     "Agent",
     "Budget",
     "Fact",
+    "Failed",
     "IdempotencyKey",
     "OutcomeUnknown",
     "Penstock",
     "PenstockError",
+    "Reject",
     "Result",
+    "Revise",
     "Run",
     "Settings",
     "Tool",

@@ -105,6 +105,18 @@ class Settings:
         1.0, "How often a worker looks for work when nothing wakes it.", unit="s", low=0.01, high=60
     )
     claim_batch: int = _setting(64, "Runs a worker claims in one statement, at most.", low=1, high=1000)
+    queue_max_per_agent: int = _setting(
+        1_000_000,
+        "Runs of one agent of a tenant that may be queued; a submission over it is refused.",
+        low=1,
+        high=1_000_000_000,
+    )
+    queue_max_per_customer: int = _setting(
+        100_000,
+        "Runs of one agent for one customer (the tag) that may be queued; a submission over it is refused.",
+        low=1,
+        high=1_000_000_000,
+    )
     worker_concurrency: int = _setting(200, "Runs a worker executes at a time, at most.", low=1, high=100_000)
     loop_block_max_seconds: float = _setting(
         10.0,
@@ -113,11 +125,52 @@ class Settings:
         low=0.1,
         high=3600,
     )
+    worker_concurrency_min: int = _setting(
+        8, "Runs a worker executes at a time even when its own overhead is over the target.", low=1, high=100_000
+    )
+    step_overhead_target_ms: float = _setting(
+        25.0,
+        "What the engine itself may add to a step; a worker over it takes on fewer runs at a time.",
+        unit="ms",
+        low=0.1,
+        high=60_000,
+    )
+    rate_waiters_max: int = _setting(
+        1000,
+        "Calls of one agent's runs that may wait for a shared rate limit in a worker before it takes on no more of them.",
+        low=1,
+        high=100_000,
+    )
+    schedule_poll_seconds: float = _setting(
+        1.0, "How often a worker looks for schedules that are due.", unit="s", low=0.05, high=3600
+    )
+    schedule_grace_seconds: float = _setting(
+        60.0, "How late a schedule may be fired without counting as missed.", unit="s", low=1, high=DAY
+    )
+    schedules_max: int = _setting(10_000, "Schedules of one tenant, at most.", low=1, high=1_000_000)
+    event_value_max_bytes: int = _setting(
+        256 * KIB, "Bytes of the value of one event sent to a run, at most.", unit="bytes", low=KIB, high=16 * MIB
+    )
+    events_max_per_run: int = _setting(
+        10_000, "Events that one run is sent in its life, at most.", low=1, high=1_000_000
+    )
+    events_max_per_key: int = _setting(
+        1_000, "Events that one name and key hold for runs to come, at most.", low=1, high=100_000
+    )
+    event_keep_seconds: float = _setting(
+        7 * DAY, "How long an event sent to a key waits for a run, and is known again.", unit="s", low=1, high=366 * DAY
+    )
+    follow_up_batch: int = _setting(
+        100, "Ended runs that a worker puts in order at a time: who waited for them, their children.", low=1, high=10_000
+    )
     poison_claims: int = _setting(
-        3, "Claims of a run without a new event after which it is quarantined.", low=1, high=100
+        3,
+        "Claims of a run without progress after which it is tried in a process of its own, or quarantined.",
+        low=1,
+        high=100,
     )
     drain_seconds: float = _setting(
-        30.0, "How long a worker that is told to stop waits for calls in flight.", unit="s", low=0, high=3600
+        30.0, "How long a worker that is told to stop waits for calls in flight before it hands their runs back.", unit="s", low=0, high=3600
     )
 
     batch_max_events: int = _setting(900, "Events in one append, at most.", low=1, high=10_000)
@@ -151,6 +204,26 @@ class Settings:
         low=MIB,
         high=16 * 1024 * MIB,
     )
+    document_max_bytes: int = _setting(
+        256 * KIB, "Bytes of a document (a session's state, or one that agents share), at most.", unit="bytes", low=KIB,
+        high=64 * MIB,
+    )
+    document_versions_kept: int = _setting(
+        10, "Versions of a document whose content is kept; older ones are pruned.", low=1, high=10_000
+    )
+    snapshot_every_events: int = _setting(
+        1_000,
+        "Events of a run of the standard loop after which its state is kept, so that it can go on from there; 0 = never.",
+        low=0,
+        high=10_000_000,
+    )
+    tapes_max_bytes: int = _setting(
+        256 * MIB,
+        "Bytes of long histories that a worker holds at a time; further long runs wait for room.",
+        unit="bytes",
+        low=MIB,
+        high=64 * 1024 * MIB,
+    )
     tags_max: int = _setting(16, "Tags on one run, at most.", low=0, high=256)
     tag_value_max_chars: int = _setting(
         128, "Length of a tag's key or value, at most.", unit="characters", low=1, high=1024
@@ -174,6 +247,14 @@ class Settings:
         high=256,
         shown_default="twice the cores, at least 2",
     )
+    park_after_seconds: float = _setting(
+        20.0,
+        "How long a call may wait (for a shared rate limit, before a retry) in the worker's memory; beyond it the run is"
+        " parked.",
+        unit="s",
+        low=0,
+        high=3600,
+    )
     approval_expiry_seconds: float = _setting(
         DAY, "How long a call waits for a person before it counts as denied.", unit="s", low=1, high=365 * DAY
     )
@@ -184,6 +265,15 @@ class Settings:
         6, "Tries to seal a kill before the session that prevents it is named and ended.", low=1, high=10_000
     )
 
+    retry_budget: int = _setting(
+        10,
+        "Tries again that a run and its children may make together beyond their percentage of calls.",
+        low=0,
+        high=1_000_000,
+    )
+    retry_budget_percent: float = _setting(
+        10.0, "Tries again that a run may make for every hundred of its calls.", unit="%", low=0, high=1000
+    )
     depth_max: int = _setting(5, "How deep agents may call agents.", low=0, high=100)
     fanout_max: int = _setting(
         1000, "Children one run may start, and branches of one gather or map, at most.", low=1, high=100_000
@@ -315,6 +405,7 @@ def _check_relations(settings: Settings) -> None:
         ("event_max_bytes", "batch_max_bytes", "a single event must fit into an append"),
         ("event_max_bytes", "history_max_bytes", "a single event must fit into a history"),
         ("input_max_bytes", "payload_max_bytes", "an input is stored as a payload"),
+        ("document_max_bytes", "payload_max_bytes", "what a run reads and writes is stored as a payload"),
     ):
         if getattr(settings, left) > getattr(settings, right):
             raise SettingInvalid(

@@ -14,7 +14,8 @@ from penstock.adapters.postgres.embedded import EmbeddedServer, start_embedded
 from penstock.adapters.postgres.journal import open_journal
 from penstock.adapters.prices import PriceList
 from penstock.adapters.providers import model_by_name
-from penstock.gates.context import Services
+from penstock.gates.services import Services
+from penstock.gates.throttle import Throttle
 from penstock.journal.payloads import PayloadReader
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import Clock, SystemClock
@@ -104,6 +105,7 @@ def assemble(
         result_max_bytes=settings.payload_max_bytes,
     )
     directory = Models(settings, models)
+    throttle = Throttle(journal.rates, clock, settings)
     services = Services(
         journal=journal,
         reader=PayloadReader(journal),
@@ -112,9 +114,10 @@ def assemble(
         agents=registry,
         isolation=isolation,
         models=directory,
+        throttle=throttle,
     )
     writer = GroupWriter(journal, WriterSettings.of(settings), clock)
-    to_close = [isolation.close, directory.close, journal.close, *(closers or [])]
+    to_close = [throttle.close, isolation.close, directory.close, journal.close, *(closers or [])]
     return Penstock(services, writer, registry, open_lease=open_lease, closers=to_close)
 
 

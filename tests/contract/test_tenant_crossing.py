@@ -87,6 +87,11 @@ class TenantCrossing:
         for tenant in (THEIRS, None):
             with pytest.raises(RunUnknown):
                 await tried.result(run, tenant=tenant, timeout_seconds=5)
+        for tenant in (THEIRS, None):
+            with pytest.raises(RunUnknown):
+                await tried.send_event(run, "go", 1, tenant=tenant)
+        assert await tried.publish_event("go", "k", 1, dedup="d", tenant=THEIRS)
+        assert await tried.publish_event("go", "k", 1, dedup="d", tenant=MINE), "a key belongs to its tenant"
         forged = dataclasses.replace(question, tenant=THEIRS)
         with pytest.raises(RunUnknown):
             await tried.decide(forged, "approve", actor="eve")

@@ -1,6 +1,6 @@
 """Verifying what is stored: each way of tampering is found, and what is merely unfinished or erased is not."""
 
-import dataclasses
+import msgspec
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
@@ -42,7 +42,7 @@ def stored(platform: Penstock, tenant: str = "default") -> StoredRun:
 
 
 def change(run: StoredRun) -> None:
-    run.tape[3] = dataclasses.replace(run.tape[3], body=run.tape[3].body.replace(b"latency", b"latencY"))
+    run.tape[3] = msgspec.structs.replace(run.tape[3], body=run.tape[3].body.replace(b"latency", b"latencY"))
 
 
 def remove(run: StoredRun) -> None:
@@ -76,7 +76,7 @@ async def test_a_changed_payload_is_found_and_a_lost_one_too(platform: Penstock)
     assert isinstance(platform.journal, MemoryJournal)
     payloads = platform.journal._store.payloads["default", str(result.run)]
     address, payload = next((key, value) for key, value in payloads.items() if value.data == b'"done"')
-    payloads[address] = dataclasses.replace(payload, data=b'"dOne"')
+    payloads[address] = msgspec.structs.replace(payload, data=b'"dOne"')
     [broken] = (await verify_run(platform.journal, "default", result.run)).broken
     assert (broken.seq, broken.problem) == (9, "payload")
     assert (await verify_run(platform.journal, "default", result.run, payloads=False)).ok
@@ -101,7 +101,7 @@ async def test_every_tenant_is_verified_and_only_once(platform: Penstock) -> Non
     assert (audit.runs, audit.ok) == (3, True)
     assert (await verify_tenant(platform.journal, "b")).runs == 2
     change_first = stored(platform, "a")
-    change_first.tape[0] = dataclasses.replace(change_first.tape[0], body=b"{}")
+    change_first.tape[0] = msgspec.structs.replace(change_first.tape[0], body=b"{}")
     audit = await verify_everything(platform.journal)
     assert [(item.tenant, item.seq) for item in audit.broken] == [("a", 1)]
     assert (await verify_tenant(platform.journal, "b")).ok

@@ -146,7 +146,7 @@ async def test_attempts_doubts_and_how_they_were_settled(platform: Penstock) -> 
     assert (first.status, first.failure) == ("error", "TransientToolError: busy")
     assert "idempotent" in second.doubt
     assert second.settled_by == "repeat"
-    assert (third.status, third.because) == ("ok", "retry")
+    assert (third.status, third.because) == ("ok", "in_doubt")
     assert (span.status, span.output, span.error) == ("ok", "booked", "")
     assert "in doubt after a" in drawn(await read_trace(platform.journal, TENANT, result.run))
 

@@ -84,8 +84,8 @@ def test_a_long_reason_is_cut() -> None:
 
 
 def test_the_default_rules_stand_in_the_order_of_the_design() -> None:
-    order = ["control", "permission", "schema", "validation", "repeats", "limits", "budget"]
-    assert [rule.name for rule in RULES] == order
-    assert TOOL_RULES.labels == [f"{name}@1" for name in order[:-1]]
-    assert MODEL_RULES.labels == ["control@1", "limits@1", "budget@1"]
-    assert CHILD_RULES.labels == ["control@1", "schema@1", "limits@1", "budget@1"]
+    of_tools = ["control", "permission", "schema", "validation", "repeats", "deadline", "limits"]
+    assert [rule.name for rule in RULES] == [*of_tools[:5], "retries", *of_tools[5:], "budget"]
+    assert TOOL_RULES.labels == [f"{name}@1" for name in of_tools]
+    assert MODEL_RULES.labels == ["control@1", "deadline@1", "limits@1", "budget@1"]
+    assert CHILD_RULES.labels == ["control@1", "schema@1", "retries@1", "deadline@1", "limits@1", "budget@1"]

@@ -283,6 +283,24 @@ async def test_a_refused_intent_leaves_no_gap(journal: Script, writer: GroupWrit
     assert writer.queued_events == 0
 
 
+@pytest.mark.parametrize("status", [Status.ENDED, Status.PARKED])
+async def test_what_may_follow_from_a_refused_call_is_not_written(
+    journal: Script, writer: GroupWriter, status: Status
+) -> None:
+    (log,) = await logs_of(journal, writer)
+    await journal.stop_run("t", log.claim.run, Stop.PAUSE, "eve", "")
+    read = log.intent(intent(log, "0"))
+    decided = NoteRecorded(tenant="t", run=log.claim.run, agent="a", path="1", name="decided")
+    waiting = [read, log.add(decided, waiter=True), log.end(Move(status), note(log, "the end"))]
+    results = await asyncio.gather(*(future for future in waiting if future), return_exceptions=True)
+    assert [type(result) for result in results] == [IntentRefused] * 3
+    await log.end(Move(Status.QUEUED), note(log, "handed back"))
+    assert await names(journal, log) == ["handed back"]
+    row = await journal.get_run("t", log.claim.run)
+    assert row is not None
+    assert row.status is Status.QUEUED
+
+
 async def test_a_refused_intent_makes_no_child_and_consumes_no_letter(journal: Script, writer: GroupWriter) -> None:
     (log,) = await logs_of(journal, writer)
     await journal.deliver(Post("t", log.claim.run, "a", "message", b""))

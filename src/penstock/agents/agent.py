@@ -9,7 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from penstock.agents.budget import Budget
 from penstock.agents.definition import Definition
-from penstock.agents.loop import standard_loop
+from penstock.agents.loop import as_text, standard_loop
+from penstock.agents.stages import StageFunction, Stages
 from penstock.agents.tool import Tool
 from penstock.gates.model_gate import tools_digest
 from penstock.kernel.canonical import digest
@@ -49,7 +50,8 @@ class Agent(Definition):
 
     Args:
         name: lower case, unique in the application.
-        model: ``provider:model`` (any pydantic-ai model name) or a model object.
+        model: ``provider:model`` (any pydantic-ai model name) or a model object. Of several, each is asked when all
+            attempts at the one before have failed; the conversation then stays with the one that answered.
         instructions: the system prompt, or the path of the file that holds it.
         tools: `@tool` functions, and other agents as ``agent.as_tool()``.
         output: the type of the answer, checked and repaired a bounded number of times; None = text.
@@ -57,13 +59,21 @@ class Agent(Definition):
         max_tokens: most output tokens of one answer.
         temperature: None = the provider's default.
         timeout_seconds: of one model call.
-        attempts: tries of one model call on transient failures.
+        attempts: tries of one model call at each model, on transient failures.
+        hedge_after_seconds: after so long without an answer the model is asked a second time, and the first answer
+            counts. Both are paid for.
         repairs: how often an answer that does not fit ``output`` is sent back.
         show_budget: tell the model after each step what remains.
         can_escalate: offer the model a way to say that it is not confident; the run then ends as ``escalated``.
         fallback: an agent that is run as a child when this one fails (not when a limit ends it); the run then
             succeeds with the code ``fallback`` and the failure as its reason.
         extra: settings handed to the provider as they are.
+        prepare: a stage before the loop: ``async def (run, value) -> prepared``. What it is annotated to take is the
+            agent's input; what it gives is the user message, as JSON when it is no text.
+        consequence: a stage after the loop: ``async def (run, prepared, result) -> result``.
+        compensate: a stage for when the loop or ``consequence`` failed after writes:
+            ``async def (run, prepared, failed: Failed) -> None``.
+        revisions: how often ``consequence`` may send the answer back to the model.
 
     Raises:
         AgentInvalid: contradictions, such as two tools of one name.
@@ -73,7 +83,7 @@ class Agent(Definition):
         self,
         name: str,
         *,
-        model: str | Model,
+        model: str | Model | Sequence[str | Model],
         instructions: str | Path,
         tools: Sequence[Tool[..., Any] | AgentTool] = (),
         output: Any = None,
@@ -82,17 +92,25 @@ class Agent(Definition):
         temperature: float | None = None,
         timeout_seconds: float = 120.0,
         attempts: int = 3,
+        hedge_after_seconds: float | None = None,
         repairs: int = 2,
         show_budget: bool = True,
         can_escalate: bool = False,
         fallback: Definition | None = None,
         extra: dict[str, Any] | None = None,
+        prepare: StageFunction | None = None,
+        consequence: StageFunction | None = None,
+        compensate: StageFunction | None = None,
+        revisions: int = 1,
     ) -> None:
-        self.model = model
+        self.model, self.fallback_models = _in_order(name, model)
         self.instructions = _text(name, instructions)
         self.tools: dict[str, Tool[..., Any] | AgentTool] = _by_name(name, tools)
         self.settings = ModelSettings(max_tokens, temperature, None, timeout_seconds, extra or {})
+        if hedge_after_seconds is not None and not 0 < hedge_after_seconds < timeout_seconds:
+            raise AgentInvalid(f"hedge_after_seconds of {name} is {hedge_after_seconds!r}; 0 < it < timeout_seconds")
         self.attempts = attempts
+        self.hedge_after_seconds = hedge_after_seconds
         self.repairs = repairs
         self.show_budget = show_budget
         self.can_escalate = can_escalate
@@ -104,17 +122,19 @@ class Agent(Definition):
             self.specs.append(_escalate_spec())
         self.tools_digest = tools_digest(self.specs, self.output_tool)
         self._output_type = output or str
-        super().__init__(name, budget, str, self._output_type, self._parts())
+        self._taken = Any if prepare is not None else str
+        stages = Stages(prepare, consequence, compensate, revisions)
+        super().__init__(name, budget, self._taken, self._output_type, self._parts(), stages)
 
     def _parts(self) -> list[str]:
-        model = self.model if isinstance(self.model, str) else self.model.name
+        models = [model if isinstance(model, str) else model.name for model in (self.model, *self.fallback_models)]
         tools = [
             tool.definition.digest if isinstance(tool, Tool) else tool.agent.release for tool in self.tools.values()
         ]
         settings = [self.settings.max_tokens, self.settings.temperature, self.settings.extra, self.repairs]
         return [
             LOOP_VERSION,
-            model,
+            *models,
             self.instructions,
             *tools,
             self.tools_digest,
@@ -122,7 +142,7 @@ class Agent(Definition):
         ]
 
     async def invoke(self, run: Any, value: Any) -> Any:
-        return await standard_loop(run, self, value)
+        return await standard_loop(run, self, as_text(value))
 
     async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
         if self.fallback is None:
@@ -151,16 +171,18 @@ class Agent(Definition):
         self._check_storable(value)
         return value
 
-    def with_model(self, model: str | Model) -> "Agent":
+    def with_model(self, model: str | Model | Sequence[str | Model]) -> "Agent":
         """The same agent on another model; a release of its own."""
         changed = copy.copy(self)
-        changed.model = model
-        Definition.__init__(changed, self.name, self.limits, str, self._output_type, changed._parts())
+        changed.model, changed.fallback_models = _in_order(self.name, model)
+        Definition.__init__(
+            changed, self.name, self.limits, self._taken, self._output_type, changed._parts(), self.stages
+        )
         return changed
 
     def _check_storable(self, value: Any) -> None:
         try:
-            self.plain_output(value)
+            self.plain_answer(value)
         except OutputInvalid as error:
             raise ValueError(error.what) from error
 
@@ -168,6 +190,19 @@ class Agent(Definition):
         """This agent as a tool of another agent's model."""
         words = description or f"Delegate to the agent {self.name}."
         return AgentTool(self, name or self.name.replace("-", "_").replace(".", "_"), words, budget)
+
+
+def _in_order(agent: str, model: str | Model | Sequence[str | Model]) -> tuple[str | Model, tuple[str | Model, ...]]:
+    """The first model, and the others."""
+    if isinstance(model, str) or not isinstance(model, Sequence):
+        return model, ()
+    if not model:
+        raise AgentInvalid(f"{agent} has no model", hint="name at least one")
+    names = [one if isinstance(one, str) else one.name for one in model]
+    if len(set(names)) < len(names):
+        raise AgentInvalid(f"{agent} names a model twice", hint="attempts=… says how often one model is tried")
+    first, *others = model
+    return first, tuple(others)
 
 
 def _text(name: str, instructions: str | Path) -> str:

@@ -24,6 +24,8 @@ class Budget:
         seconds: time in which a worker is busy with the run; waiting for people does not count.
         depth: how deep children of children may go.
         fanout: how many children the run may start.
+        retries: tries again, children's included, beyond one for every ten calls. None = the setting
+            ``retry_budget``.
     """
 
     tokens: int | None = None
@@ -34,6 +36,7 @@ class Budget:
     seconds: float | None = None
     depth: int | None = None
     fanout: int | None = None
+    retries: int | None = None
 
     def record(self) -> BudgetRecord:
         """As the journal keeps it: money in nano-dollars, 0 = no limit.
@@ -45,6 +48,8 @@ class Budget:
             value = getattr(self, name)
             if value is not None and not 0 < value < 2**53:
                 raise BudgetInvalid(f"budget {name}={value!r} is not a positive number", hint="use None for no limit")
+        if self.retries is not None and not 0 <= self.retries < 2**53:
+            raise BudgetInvalid(f"budget retries={self.retries!r} is no number of retries", hint="use 0 for none")
         nano = 0 if self.usd is None else nano_usd(self.usd)
         if self.usd is not None and nano == 0:
             raise BudgetInvalid("budget usd='0' allows nothing", hint="use None for no limit")
@@ -61,4 +66,5 @@ class Budget:
             seconds=self.seconds or 0,
             depth=self.depth or 0,
             fanout=self.fanout or 0,
+            retries=0 if self.retries is None else self.retries or -1,
         )

@@ -9,9 +9,10 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from penstock.agents import runtime
 from penstock.agents.budget import Budget
+from penstock.agents.stages import NO_STAGES, Stages, perform, validation_words
 from penstock.events import BudgetRecord
 from penstock.kernel.canonical import check_finite, check_plain
-from penstock.kernel.errors import AgentInvalid, InputInvalid, OutputInvalid, PenstockError
+from penstock.kernel.errors import AgentInvalid, InputInvalid, OutputInvalid, PenstockError, Reject
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -32,8 +33,16 @@ def _plain(adapter: TypeAdapter[Any], value: Any) -> Any:
 class Definition:
     """Base of all agents."""
 
-    def __init__(self, name: str, budget: Budget | None, input_type: Any, output_type: Any, parts: list[str]) -> None:
-        """``parts`` are the texts whose change makes another release.
+    def __init__(
+        self,
+        name: str,
+        budget: Budget | None,
+        input_type: Any,
+        output_type: Any,
+        parts: list[str],
+        stages: Stages = NO_STAGES,
+    ) -> None:
+        """``parts`` are the texts whose change makes another release; the types are those of the agent's own code.
 
         Raises:
             AgentInvalid: a name that is not short, lower-case and plain, or a type that has no JSON form.
@@ -46,9 +55,12 @@ class Definition:
         self.name = name
         self.limits = budget or Budget()
         self.budget: BudgetRecord = self.limits.record()
-        self.release = hashlib.sha256("\x1f".join([name, *parts]).encode()).hexdigest()[:16]
-        self._input = _adapter(name, input_type)
-        self._output = _adapter(name, output_type)
+        self.release = hashlib.sha256("\x1f".join([name, *parts, *stages.parts]).encode()).hexdigest()[:16]
+        self.stages = stages
+        self._input = _adapter(name, stages.input_type(input_type))
+        self._prepared = _adapter(name, input_type)
+        self._answer = _adapter(name, output_type)
+        self._output = _adapter(name, stages.output_type(output_type))
 
     def plain_input(self, value: Any) -> Any:
         """The plain JSON value of an input.
@@ -71,8 +83,35 @@ class Definition:
         return plain
 
     def read_input(self, data: bytes) -> Any:
-        """The input as the agent's code takes it."""
-        return self._input.validate_python(msgspec.json.decode(data))
+        """The input as the agent's code takes it.
+
+        Raises:
+            Reject: it does not fit the type, which has changed since it was submitted.
+        """
+        try:
+            return self._input.validate_python(msgspec.json.decode(data))
+        except ValidationError as error:
+            raise Reject(
+                f"the input of {self.name} is not valid: {validation_words(error)}", "input_invalid"
+            ) from error
+
+    def plain_prepared(self, value: Any) -> Any:
+        """The plain JSON value of what ``prepare`` gave.
+
+        Raises:
+            AgentInvalid: it is not what the agent's own code takes, or JSON cannot carry it.
+        """
+        try:
+            plain = _plain(self._prepared, value)
+            check_plain(plain, "prepared value")
+        except (ValueError, TypeError, RecursionError, InputInvalid) as error:
+            words = validation_words(error) if isinstance(error, ValidationError) else str(error)[:300]
+            raise AgentInvalid(f"what prepare of {self.name} returned does not fit: {words}") from error
+        return plain
+
+    def read_prepared(self, data: bytes) -> Any:
+        """What ``prepare`` gave, as the agent's own code takes it."""
+        return self._prepared.validate_python(msgspec.json.decode(data))
 
     def plain_output(self, value: Any) -> Any:
         """The plain JSON value of an output.
@@ -80,8 +119,19 @@ class Definition:
         Raises:
             OutputInvalid: it does not fit the output type, or JSON cannot carry it.
         """
+        return self._plain_output(self._output, value)
+
+    def plain_answer(self, value: Any) -> Any:
+        """The same for what the agent's own code gives, before its ``consequence``.
+
+        Raises:
+            OutputInvalid: as `plain_output`.
+        """
+        return self._plain_output(self._answer, value)
+
+    def _plain_output(self, adapter: TypeAdapter[Any], value: Any) -> Any:
         try:
-            plain = _plain(self._output, value)
+            plain = _plain(adapter, value)
             check_plain(plain, "output")
         except (ValueError, TypeError, RecursionError, InputInvalid) as error:
             words = error.what if isinstance(error, InputInvalid) else f"{type(error).__name__}"
@@ -107,6 +157,10 @@ class Definition:
         one on the configured database for this call.
         """
         return await runtime.run_somewhere(self, value, key=key, tags=tags, budget=budget, tenant=tenant)
+
+    async def perform(self, run: Any, value: Any) -> Any:
+        """All of the agent's work: its stages around its code, and its fallback when that fails."""
+        return await perform(self, run, value)
 
     async def invoke(self, run: Any, value: Any) -> Any:
         """Run the agent's code."""

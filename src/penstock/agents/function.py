@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from penstock.agents.budget import Budget
 from penstock.agents.definition import Definition
+from penstock.agents.stages import NO_STAGES, StageFunction, Stages
 from penstock.agents.tool import source_of
 from penstock.kernel.errors import AgentInvalid
 
@@ -15,7 +16,9 @@ AgentFunction = Callable[..., Awaitable[Any]]
 class FunctionAgent(Definition):
     """An agent whose code is a function ``async def f(run: Run, value) -> output``."""
 
-    def __init__(self, function: AgentFunction, name: str, budget: Budget | None, version: str) -> None:
+    def __init__(
+        self, function: AgentFunction, name: str, budget: Budget | None, version: str, stages: Stages = NO_STAGES
+    ) -> None:
         parameters = list(inspect.signature(function).parameters.values())
         if not inspect.iscoroutinefunction(function) or len(parameters) != 2:
             raise AgentInvalid(
@@ -27,7 +30,7 @@ class FunctionAgent(Definition):
         except (NameError, TypeError) as error:
             raise AgentInvalid(f"the agent {name} has an annotation that cannot be read: {error}") from error
         input_type = hints.get(parameters[1].name, Any)
-        super().__init__(name, budget, input_type, hints.get("return", Any), [version or source_of(function)])
+        super().__init__(name, budget, input_type, hints.get("return", Any), [version or source_of(function)], stages)
         self.function = function
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -36,7 +39,16 @@ class FunctionAgent(Definition):
         return await self.function(run, value)
 
 
-def agent(name: str, *, budget: Budget | None = None, version: str = "") -> Callable[[AgentFunction], FunctionAgent]:
+def agent(
+    name: str,
+    *,
+    budget: Budget | None = None,
+    version: str = "",
+    prepare: StageFunction | None = None,
+    consequence: StageFunction | None = None,
+    compensate: StageFunction | None = None,
+    revisions: int = 1,
+) -> Callable[[AgentFunction], FunctionAgent]:
     """Declare a plain async function an agent.
 
     Args:
@@ -44,12 +56,17 @@ def agent(name: str, *, budget: Budget | None = None, version: str = "") -> Call
         budget: limits of one run.
         version: what pins running runs to this code; default: the function's own source text. Set it when the
             function's behaviour lives in code it calls.
+        prepare: a stage before the function: ``async def (run, value) -> prepared``, which the function then takes.
+        consequence: a stage after it: ``async def (run, prepared, result) -> result``.
+        compensate: a stage for when it failed after writes: ``async def (run, prepared, failed: Failed) -> None``.
+        revisions: how often ``consequence`` may send the result back; the function then finds why in `run.revision`.
 
     Raises:
-        AgentInvalid: not an async function of two parameters.
+        AgentInvalid: not an async function of two parameters, or a stage that is none.
     """
+    stages = Stages(prepare, consequence, compensate, revisions)
 
     def declare(function: AgentFunction) -> FunctionAgent:
-        return FunctionAgent(function, name, budget, version)
+        return FunctionAgent(function, name, budget, version, stages)
 
     return declare

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from pydantic_core import to_jsonable_python
 
 from penstock.agents.run import Run, escalate
 from penstock.agents.tool import Tool
@@ -12,6 +13,7 @@ from penstock.gates.child_gate import ChildAsked, call_child
 from penstock.gates.conversation import Conversation
 from penstock.gates.model_gate import Turn, call_model
 from penstock.gates.model_plan import ModelCall
+from penstock.gates.snapshot import keep_state, resume_loop
 from penstock.gates.tool_gate import ToolCallAsked, ToolReturn, call_tool
 from penstock.gates.words import budget_line
 from penstock.kernel.canonical import stable_json
@@ -31,10 +33,12 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
         OutputInvalid: the answer did not fit after the allowed repairs.
         Escalation: the model handed the case to a person.
     """
-    model = run.model(agent.model)
-    conversation = Conversation([say("system", agent.instructions), say("user", text)])
-    repairs = 0
+    model, fallbacks = run.model(agent.model), [run.model(other) for other in agent.fallback_models]
+    resumed = await resume_loop(run.context) if run.revision is None else None
+    conversation, repairs = resumed or (Conversation(_opening(run, agent, text)), 0)
     while True:
+        if run.revision is None and agent.stages.compensate is None:
+            await keep_state(run.context, conversation, repairs)
         turn = await call_model(
             run.context,
             ModelCall(
@@ -46,6 +50,8 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
                 agent.settings,
                 "repair" if repairs else "step",
                 agent.attempts,
+                fallbacks=fallbacks,
+                hedge_after=agent.hedge_after_seconds,
             ),
         )
         conversation.add_known(turn.message, turn.ref)
@@ -65,6 +71,15 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
                     raise OutputInvalid(f"the answer did not fit after {repairs} repairs: {error}") from error
                 repairs += 1
                 conversation.add(_send_back(calls, str(error)))
+
+
+def _opening(run: Run, agent: "Agent", text: str) -> list[Message]:
+    """What the conversation begins with."""
+    opening = [say("system", agent.instructions), say("user", text)]
+    if run.revision is not None:
+        sent_back = say("user", f"Your answer was not accepted: {run.revision.words}. Answer again.")
+        opening += [say("assistant", as_text(to_jsonable_python(run.revision.result))), sent_back]
+    return opening
 
 
 def _answer(agent: "Agent", turn: Turn) -> str | None:
@@ -128,14 +143,15 @@ async def _delegate(run: Run, tool: Any, call: ToolCall) -> ToolResult:
     except ChildFailed as error:
         return ToolResult(call.id, call.name, error.what, "error")
     answer = msgspec.json.decode(data) if data else None
-    return ToolResult(call.id, call.name, _as_text(answer))
+    return ToolResult(call.id, call.name, as_text(answer))
 
 
 def _words(returned: ToolReturn) -> str:
-    return returned.words or _as_text(returned.value)
+    return returned.words or as_text(returned.value)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value for a model to read: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else stable_json(value).decode()
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import UUID
@@ -9,16 +10,20 @@ from uuid import UUID
 from pydantic_core import to_jsonable_python
 
 from penstock.agents.budget import Budget
+from penstock.agents.document import Document
 from penstock.agents.tool import Tool
 from penstock.events import BudgetRecord, Fact
 from penstock.events.messages import Message, say
-from penstock.gates import primitives
+from penstock.gates import continue_gate, event_gate, primitives
 from penstock.gates.child_gate import ChildAsked, call_child
 from penstock.gates.context import RunContext
 from penstock.gates.conversation import Conversation
+from penstock.gates.document_gate import Place
 from penstock.gates.ledger import Seen
+from penstock.gates.message_gate import send_event
 from penstock.gates.model_gate import call_model
 from penstock.gates.model_plan import ModelCall
+from penstock.gates.timeout import timeout
 from penstock.gates.tool_gate import ToolCallAsked, call_tool
 from penstock.kernel.canonical import check_name
 from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMisused, ToolFailed
@@ -29,16 +34,34 @@ from penstock.ports.model import Model, ModelSettings
 if TYPE_CHECKING:
     from penstock.agents.agent import AgentTool
     from penstock.agents.chat import Chat
+    from penstock.agents.memory import Recalled
 
 T = TypeVar("T")
 
 
-class Run:
-    """One run, as its agent sees it. All its methods replay. ``context`` is the engine's side of it."""
+@dataclass(slots=True, frozen=True)
+class Revision:
+    """Why the agent works once more: its ``consequence`` sent ``result`` back with these words; counted from 1."""
 
-    def __init__(self, context: RunContext) -> None:
+    number: int
+    words: str
+    result: Any
+
+
+class Run:
+    """One run, as its agent sees it. All its methods replay. ``context`` is the engine's side of it.
+
+    ``stage`` is '' for the agent's own work. Each stage draws random numbers of its own, so that one that a recovery
+    passes over does not move those of the others.
+    """
+
+    def __init__(self, context: RunContext, stage: str = "") -> None:
         self.context = context
+        self.stage = stage
+        self.revision: Revision | None = None
+        self.recalled: Recalled | None = None
         self._draws = 0
+        self._session: Document | None = None
 
     @property
     def seen(self) -> Seen:
@@ -62,6 +85,31 @@ class Run:
     def tags(self) -> dict[str, str]:
         return dict(self.context.tape.submitted.tags)
 
+    @property
+    def session(self) -> Document:
+        """What the session of this run holds. Its runs go one at a time, so they do not overtake each other's writes.
+
+        Raises:
+            GateMisused: the run was submitted without a session.
+        """
+        submitted = self.context.tape.submitted
+        if not submitted.session:
+            raise GateMisused("the run belongs to no session", hint="submit it with session=...")
+        if self._session is None:
+            self._session = Document(self.context, Place("session", submitted.session, submitted.subject))
+        return self._session
+
+    def document(self, name: str, *, subject: str = "") -> Document:
+        """A document that all runs of the tenant share. What is written here is erased with ``subject``, if one is named.
+
+        Raises:
+            InputInvalid: a name that cannot stand in an index.
+        """
+        check_name(name, "name of a document")
+        if subject:
+            check_name(subject, "subject")
+        return Document(self.context, Place("shared", name, subject))
+
     def now(self) -> datetime:
         """The time of the latest outcome this run has seen (UTC): the same live and in replay."""
         return datetime.fromtimestamp(self.context.seen.at / 1e6, UTC)
@@ -72,27 +120,34 @@ class Run:
         Ask for it outside `gather` branches, or hand each branch its own.
         """
         self._draws += 1
-        return seeded("run", str(self.id), self._draws)
+        of = [self.stage] if self.stage else []
+        return seeded("run", str(self.id), *of, self._draws)
 
     async def call(
         self, what: "Tool[..., Any] | AgentDef", *args: Any, budget: Budget | None = None, **kwargs: Any
     ) -> Any:
         """Call a tool, or another agent as a child run, through the gate.
 
+        With ``session`` a child belongs to that session and waits its turn in it; otherwise to none.
+
         Raises:
             CallDenied: a rule or a person said no; nothing was done.
             ToolFailed: the tool was called and failed.
             ChildFailed: the child run ended without success.
+            WaitCycle: the child would wait in its session behind a run that waits for this one.
         """
         if isinstance(what, Tool):
             return await self._call_tool(what, args, kwargs)
         if not hasattr(what, "invoke"):
             raise GateMisused(f"run.call takes a tool or an agent, not {what!r}", hint="use run.record for functions")
+        session = kwargs.pop("session", "")
+        if session != "":
+            check_name(session, "session")
         if len(args) != 1 or kwargs:
             raise AgentInvalid(f"the agent {what.name} takes one input; it was given {len(args) + len(kwargs)}")
         self.context.services.agents.add(what)
         limits = budget.record() if budget else what.budget
-        asked = ChildAsked(what, what.plain_input(args[0]), limits)
+        asked = ChildAsked(what, what.plain_input(args[0]), limits, session=session)
         return what.read_output(await call_child(self.context, asked))
 
     async def _call_tool(self, what: "Tool[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -116,15 +171,17 @@ class Run:
 
     async def ask(
         self,
-        model: "Model | str",
+        model: "Model | str | Sequence[Model | str]",
         prompt: str | Sequence[Message],
         *,
         instructions: str = "",
         max_tokens: int = 1024,
         temperature: float | None = None,
         purpose: str = "step",
+        hedge_after_seconds: float | None = None,
     ) -> str:
-        """One model call without tools; the words of the answer.
+        """One model call without tools; the words of the answer. Of several models, each is asked when the one before
+        has failed for good. Without an answer after ``hedge_after_seconds`` a second attempt is made beside the first.
 
         Raises:
             CallDenied: a rule said no.
@@ -133,14 +190,17 @@ class Run:
         check_name(purpose, "purpose")
         opening = [say("system", instructions)] if instructions else []
         messages = [say("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        first, *others = [model] if isinstance(model, str) or not isinstance(model, Sequence) else model
         turn = await call_model(
             self.context,
             ModelCall(
-                self.model(model),
+                self.model(first),
                 Conversation([*opening, *messages]),
                 settings=ModelSettings(max_tokens, temperature),
                 purpose=purpose,
                 can_answer_last=False,
+                fallbacks=[self.model(other) for other in others],
+                hedge_after=hedge_after_seconds,
             ),
         )
         return turn.message.text
@@ -197,9 +257,62 @@ class Run:
                 raise result
         return results
 
+    async def timeout(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns, if it ends within so many seconds; time in which the run is parked counts.
+
+        When it does not, its calls in flight are cut short: a model call is charged, a child is cancelled, a question
+        to a person is withdrawn, and a write whose effect is in doubt is settled first. So the error can come later
+        than the time. The code inside is closed where it stands; its ``except`` blocks do not see it.
+
+        Raises:
+            TimedOut: it took longer.
+            InputInvalid: the time is not from 0 seconds to 366 days.
+        """
+        result: T = await timeout(self.context, seconds, work)
+        return result
+
     async def sleep(self, seconds: float) -> None:
         """Sleep without holding a worker: the run parks when nothing else goes on."""
         await primitives.sleep(self.context, seconds)
+
+    async def wait_event(
+        self,
+        name: str,
+        *,
+        key: str = "",
+        from_run: UUID | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """The value of the next event of that name, as plain JSON; waits without holding a worker.
+
+        Events that came before are taken in the order in which they came, each once. Without ``key`` they are those
+        sent to this run; with it, those sent to that name and key, each of which one run gets. ``from_run``: only
+        those that this other run sends.
+
+        Raises:
+            TimedOut: none came in time.
+            WaitCycle: ``from_run`` waits for this run, directly or through others.
+            WaitFailed: ``from_run`` is not known, or has ended without sending it.
+        """
+        return await event_gate.wait_event(self.context, name, key, from_run, timeout_seconds)
+
+    async def wait_run(self, run: UUID, *, timeout_seconds: float | None = None) -> event_gate.Awaited:
+        """How another run of this tenant ended, once it has; waits without holding a worker.
+
+        Raises:
+            TimedOut: it has not ended in time.
+            WaitCycle: it waits for this run, directly or through others.
+            WaitFailed: there is no such run.
+        """
+        return await event_gate.wait_run(self.context, run, timeout_seconds)
+
+    async def send_event(self, run: UUID, name: str, value: Any = None) -> bool:
+        """Send an event to another run of this tenant, once; False when it has ended or does not exist.
+
+        Raises:
+            InboxFull: that run was sent as many events as it takes.
+        """
+        return await send_event(self.context, run, name, to_jsonable_python(value, inf_nan_mode="constants"))
 
     async def record(self, name: str, function: Callable[[], Any | Awaitable[Any]]) -> Any:
         """Take a value from outside once (I/O that is neither model nor tool); replay gives it back, as plain JSON.
@@ -208,6 +321,19 @@ class Run:
             ToolFailed: the function raised.
         """
         return await primitives.record(self.context, name, function)
+
+    async def continue_as(self, value: Any) -> NoReturn:
+        """Go on with ``value`` in a new run of this agent, with a fresh history: for work without an end.
+
+        Does not return. This run ends as ``succeeded`` with the code ``continued``; whoever waits for it gets what the
+        new run comes to. What is left of the budget, the session, priority, deadline, tags and subject go along. Call
+        it from the agent's own line, not inside a branch.
+
+        Raises:
+            GateMisused: inside a branch.
+            InputInvalid, InputTooLarge: the value is no input of this agent.
+        """
+        await continue_gate.continue_as(self.context, value)
 
     async def patched(self, patch: str) -> bool:
         """Whether this run takes the new branch of changed code; False for runs that were past this point before."""

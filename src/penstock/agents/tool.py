@@ -6,6 +6,7 @@ of a module or of the program's script (whose start must then be under ``if __na
 memory with this one.
 """
 
+import dataclasses
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
@@ -72,6 +73,9 @@ def tool(
     validate: Sequence[Validator] = ...,
     confirm: Confirm | None = ...,
     attempts: int = ...,
+    retry_on: Sequence[type[Exception]] = ...,
+    hedge_after: float | None = ...,
+    needs_seconds: float = ...,
     repeatable: bool = ...,
     key_seconds: float | None = ...,
     approval_seconds: float | None = ...,
@@ -92,6 +96,9 @@ def tool(
     validate: Sequence[Validator] = (),
     confirm: Confirm | None = None,
     attempts: int = 1,
+    retry_on: Sequence[type[Exception]] = (),
+    hedge_after: float | None = None,
+    needs_seconds: float = 0.0,
     repeatable: bool = False,
     key_seconds: float | None = None,
     approval_seconds: float | None = None,
@@ -104,13 +111,16 @@ def tool(
         effect: ``read`` or ``write``. What is not declared is taken for a write.
         risk: ``low`` (a read's default), ``medium`` (a write's), ``high`` (a person approves), ``prohibited`` (never).
         permission: ``auto`` or ``confirm`` (a person approves). Default: auto for reads, confirm for writes.
-        in_doubt: how to settle a call that may or may not have happened: ``idempotent`` (repeat it), ``keyed`` (repeat
-            it with the same `IdempotencyKey`), ``confirm`` (ask the ``confirm`` look-up), ``escalate`` (ask a person).
-            Default: idempotent for reads, escalate for writes.
+        in_doubt: how to settle a call that may or may not have happened: ``idempotent`` (repeat it; a read's default),
+            ``keyed`` (repeat it with the same `IdempotencyKey`), ``confirm`` (ask the ``confirm`` look-up),
+            ``escalate`` (ask a person; a write's default).
         timeout_seconds: how long one call may take.
         validate: business rules, each a pure function of the plain arguments: None, or why they are not acceptable.
         confirm: the look-up for ``in_doubt="confirm"``; takes the tool's own arguments.
-        attempts: tries when the tool raises `TransientToolError`, or a read loses its connection.
+        attempts: tries when it raises `TransientToolError` or one of ``retry_on`` (it failed, nothing happened); for a
+            read also after a lost connection, a time-out, or an HTTP error such as 429 or 503.
+        hedge_after: seconds after which a read without an answer is asked a second time; the first answer counts.
+        needs_seconds: the least it takes; with less time left before the deadline it is not started.
         repeatable: the same arguments again are meaningful (polling), not a loop.
         key_seconds: how long the receiver remembers an idempotency key; None = for ever.
         approval_seconds: how long a person has to decide; None = the setting approval_expiry_seconds.
@@ -137,7 +147,7 @@ def tool(
             approval_seconds=approval_seconds,
             labels=labels,
         )
-        return Tool(inner, definition)
+        return Tool(inner, _with_tries(definition, retry_on, hedge_after, needs_seconds))
 
     return declare if function is None else declare(function)
 
@@ -246,6 +256,19 @@ def _check(
         raise ToolInvalid(f"the tool {label} has a time-out of {timeout_seconds!r} s; 0 < time-out <= 86400")
     if not 1 <= attempts <= 10:
         raise ToolInvalid(f"the tool {label} has {attempts} attempts; there can be 1 to 10")
+
+
+def _with_tries(
+    tool: ToolDef, retry_on: Sequence[type[Exception]], hedge_after: float | None, needs_seconds: float
+) -> ToolDef:
+    label, timeout_seconds = tool.name, tool.timeout_seconds
+    if hedge_after is not None and tool.effect != "read":
+        raise ToolInvalid(f"the tool {label} writes, and cannot be hedged", hint="a second attempt could act twice")
+    if hedge_after is not None and not 0 < hedge_after < timeout_seconds:
+        raise ToolInvalid(f"the tool {label} has hedge_after={hedge_after!r}; 0 < it < timeout_seconds")
+    if not 0 <= needs_seconds <= timeout_seconds:
+        raise ToolInvalid(f"the tool {label} has needs_seconds={needs_seconds!r}; 0 <= it <= timeout_seconds")
+    return dataclasses.replace(tool, retry_on=tuple(retry_on), hedge_after=hedge_after, needs_seconds=needs_seconds)
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -166,10 +166,17 @@ def _schema(health: "Health") -> Check:
         return Check("schema", "fail", words, "install the release that made the database")
     if not health.applied:
         return Check("schema", "ok", f"not there yet; the first use makes its {health.known} parts")
-    if health.applied < health.known:
-        missing = health.known - health.applied
+    if health.applied - len(health.newer) < health.known:
+        missing = health.known - health.applied + len(health.newer)
         return Check("schema", "ok", f"{health.applied} of {health.known}; the next use brings it up by {missing}")
-    return Check("schema", "ok", f"{health.applied} of {health.known}, up to date")
+    if health.newer:
+        words = f"has {', '.join(health.newer)} of a newer penstock, with which this one can work"
+        return Check("schema", "ok", words)
+    words = f"{health.applied} of {health.known}, up to date; new runs are written in format {health.format}"
+    if health.format < health.known_format:
+        advice = "when no worker of an older release is left: penstock upgrade finalize"
+        return Check("schema", "warn", f"{words} of {health.known_format}", advice)
+    return Check("schema", "ok", words)
 
 
 def _clock(health: "Health") -> Check:

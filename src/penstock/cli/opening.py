@@ -58,6 +58,19 @@ async def opened(
         yield platform
 
 
+@contextlib.asynccontextmanager
+async def server() -> AsyncIterator[tuple[str, float]]:
+    """Address of the configured database, and how long to try to reach it. The schema is left as it is."""
+    from penstock.adapters.postgres.embedded import start_embedded
+
+    settings = configured()
+    if settings.database_url is not None:
+        yield settings.database_url, settings.database_connect_seconds
+        return
+    async with await start_embedded(settings.data_dir, start_seconds=settings.embedded_start_seconds) as server:
+        yield server.dsn, settings.database_connect_seconds
+
+
 def configured(tenant: str | None = None, **changes: Any) -> "Settings":
     """The settings of the environment, with what the command line says instead.
 

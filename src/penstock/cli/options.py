@@ -15,6 +15,7 @@ Actor = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.", show_default=False)]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or the beginning of it.")]
+ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
 ApprovalId = Annotated[str, typer.Argument(metavar="ID", help="The approval's id, or the beginning of it.")]
 
 

@@ -69,11 +69,11 @@ def run(  # noqa: PLR0917 - each parameter is an option of the command
         definition = _with_model(definition, model)
     options = {
         "key": key,
-        "tags": _tags(tag or []),
+        "tags": tags_of(tag or []),
         "budget": _budget(definition, budget_usd, budget_tokens, steps),
         "actor": actor_or_account(actor),
     }
-    return execute(_run(definition, _input(definition, value), options, tenant, wait, in_memory, as_json))
+    return execute(_run(definition, input_of(definition, value), options, tenant, wait, in_memory, as_json))
 
 
 async def _run(
@@ -170,7 +170,7 @@ def _show(result: "Result") -> None:
     note(f"{result.outcome} · {' · '.join(used)} · {result.cost} · penstock runs show {result.run}")
 
 
-def _input(agent: "Definition", text: str) -> Any:
+def input_of(agent: "Definition", text: str) -> Any:
     """The input as the agent's type wants it: the text itself, or else the JSON value that it is."""
     if text == "-":
         data = sys.stdin.buffer.read()
@@ -190,7 +190,12 @@ def _input(agent: "Definition", text: str) -> Any:
     return text
 
 
-def _tags(given: list[str]) -> dict[str, str]:
+def tags_of(given: list[str]) -> dict[str, str]:
+    """The tags that ``--tag NAME=VALUE`` gave.
+
+    Raises:
+        UsageError: one of them is malformed, or given twice.
+    """
     tags: dict[str, str] = {}
     for item in given:
         name, equals, value = item.partition("=")

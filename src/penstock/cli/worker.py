@@ -35,20 +35,22 @@ def worker(
 ) -> int:
     """Work on the runs of these agents until told to stop.
 
-    On SIGTERM or Ctrl-C it takes on nothing more, lets go of runs when their calls in flight have ended, and leaves;
-    a second signal ends it at once, and other workers go on with its runs when its lease is over.
+    On SIGTERM or Ctrl-C it takes on nothing more and hands its runs back: at once those between calls, those with a
+    call in flight when it has ended, or after PENSTOCK_DRAIN_SECONDS. A second signal ends it where it stands, and
+    other workers go on with its runs when its lease is over.
     """
     agents = load_agents(target)
     called = name or f"{socket.gethostname()}-{os.getpid()}"
-    return execute(_work(agents, called, concurrency, as_json), fast=True)
+    return execute(_work(agents, called, concurrency, as_json, target), fast=True)
 
 
-async def _work(agents: "list[Definition]", name: str, concurrency: int | None, as_json: bool) -> int:
+async def _work(agents: "list[Definition]", name: str, concurrency: int | None, as_json: bool, target: str) -> int:
+    from penstock.cli.alone import command_for
     from penstock.wiring import tune_worker_process
 
     tune_worker_process()
     async with opened(agents=agents, worker_concurrency=concurrency) as platform:
-        working = asyncio.create_task(platform.work(name))
+        working = asyncio.create_task(platform.work(name, launch=command_for(target)))
         stopping = _Stopping(platform, as_json)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

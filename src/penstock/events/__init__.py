@@ -15,6 +15,7 @@ from penstock.events.approval import ApprovalDecided, ApprovalRequested
 from penstock.events.child import ChildIntent, ChildOutcome
 from penstock.events.control import ControlApplied
 from penstock.events.decision import DecisionRecorded, Fact
+from penstock.events.document import DocumentIntent, DocumentRead, DocumentWritten
 from penstock.events.envelope import (
     Amount,
     BudgetRecord,
@@ -25,7 +26,7 @@ from penstock.events.envelope import (
     Waiting,
 )
 from penstock.events.limit import LimitReached
-from penstock.events.message import MessageReceived, MessageSent
+from penstock.events.message import MessageDelivered, MessageReceived, MessageSent
 from penstock.events.model import ModelIntent, ModelOutcome
 from penstock.events.note import NoteRecorded
 from penstock.events.run import (
@@ -38,9 +39,11 @@ from penstock.events.run import (
     RunPatched,
     RunSubmitted,
 )
+from penstock.events.stage import StageEnded, StageEntered
 from penstock.events.timer import TimerFired, TimerSet
 from penstock.events.tool import ToolDoubted, ToolIntent, ToolOutcome
 from penstock.events.verdict import VerdictRecorded
+from penstock.events.wait import WaitBegun, WaitEnded
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import EventUnreadable
 
@@ -66,15 +69,23 @@ KINDS: tuple[type[Event], ...] = (
     ChildOutcome,
     MessageSent,
     MessageReceived,
+    MessageDelivered,
+    WaitBegun,
+    WaitEnded,
     TimerSet,
     TimerFired,
     LimitReached,
     ControlApplied,
     NoteRecorded,
+    StageEntered,
+    StageEnded,
+    DocumentRead,
+    DocumentIntent,
+    DocumentWritten,
 )
 """Every kind of event, in the order the documentation lists them."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the stored form as a whole; a worker claims only runs whose format it reads."""
 
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(or_, KINDS))
@@ -127,10 +138,14 @@ __all__ = [
     "ChildOutcome",
     "ControlApplied",
     "DecisionRecorded",
+    "DocumentIntent",
+    "DocumentRead",
+    "DocumentWritten",
     "Event",
     "Fact",
     "Failure",
     "LimitReached",
+    "MessageDelivered",
     "MessageReceived",
     "MessageSent",
     "ModelIntent",
@@ -145,6 +160,8 @@ __all__ = [
     "RunParked",
     "RunPatched",
     "RunSubmitted",
+    "StageEnded",
+    "StageEntered",
     "TimerFired",
     "TimerSet",
     "ToolDoubted",
@@ -152,6 +169,8 @@ __all__ = [
     "ToolOutcome",
     "Totals",
     "VerdictRecorded",
+    "WaitBegun",
+    "WaitEnded",
     "Waiting",
     "decode",
     "encode",

@@ -14,6 +14,7 @@ class ChildIntent(Event, tag="child.intent"):
     call_id: str = ""
     budget: BudgetRecord = BudgetRecord()
     reserved: Amount = Amount()  # carved from this run's budget
+    because: str = ""  # retry: the same child failed before in this run
     passed: list[str] = []
     verdicts: list[RuleVerdict] = []
 

@@ -78,6 +78,7 @@ class BudgetRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float = 0
     depth: int = 0
     fanout: int = 0
+    retries: int = 0  # tries again, of the whole family, beyond one in ten calls; 0 = the setting, -1 = none
 
 
 class Totals(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +92,7 @@ class Totals(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens_out: int = 0
     nano: int = 0
     nano_at_maximum: int = 0  # of nano: charged at the maximum because the real figure was lost
+    retries: int = 0  # tries again that drew on the family's budget of them
 
     @property
     def tokens(self) -> int:
@@ -100,7 +102,7 @@ class Totals(msgspec.Struct, frozen=True, omit_defaults=True):
 class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing a parked run waits for."""
 
-    kind: str  # approval | child | timer | doubt | message
+    kind: str  # approval | child | timer | doubt | message | retry
     path: str
     name: str = ""  # the tool, child agent or message topic
     id: str = ""  # approval or child id

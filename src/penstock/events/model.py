@@ -23,7 +23,8 @@ class ModelIntent(Event, tag="model.intent"):
     offered: str = ""  # digest of the tool definitions offered
     passed: list[str] = []  # rules that allowed without a remark, "name@version"
     verdicts: list[RuleVerdict] = []
-    because: str = ""  # the cause of a repeat
+    because: str = ""  # of an attempt that is not the first: retry | in_doubt | hedge | fallback
+    instead_of: str = ""  # the model that this one stands in for, after its last attempt failed
     shortened: bool = False  # the last answer's prompt had to leave out the middle of the conversation
     level: int = 0  # 70: a wrap-up message was added; 90: tools were forbidden, this call must answer
 
@@ -41,3 +42,4 @@ class ModelOutcome(Event, tag="model.outcome"):
     failure: Failure | None = None
     simulated: bool = False
     again: bool = False  # another attempt follows; the agent has not seen this one
+    retry_at: int = 0  # microseconds since the epoch, the store's clock: it is not made before

@@ -1,5 +1,6 @@
 """The life of a run."""
 
+from typing import ClassVar
 from uuid import UUID
 
 from penstock.events.envelope import BudgetRecord, Event, Totals, Waiting
@@ -15,6 +16,10 @@ class RunSubmitted(Event, tag="run.submitted"):
     deadline: int = 0  # microseconds since the epoch; 0 = none
     depth: int = 0
     subject: str = ""  # the data subject whose key commits the payloads; "" = the run's own
+    format: int = 1  # kinds of events that the run may hold: those whose ``since`` is not above it
+    continues: UUID | None = None  # the run that goes on in this one
+    first: UUID | None = None  # where that chain began: whom a parent waits for
+    carried: Totals = Totals()  # what the earlier runs of the chain have used
 
 
 class RunClaimed(Event, tag="run.claimed"):
@@ -40,8 +45,13 @@ class RunHandedBack(Event, tag="run.handed_back"):
 class RunAdopted(Event, tag="run.adopted"):
     """A person let the run go on under another release."""
 
+    since: ClassVar[int] = 2
+
     from_release: str = ""
     to_release: str = ""
+    arguments: bool = False  # calls that had ended by then may have been made with other arguments
+    format: int = 1  # the run's from here on
+    reason: str = ""
 
 
 class RunPatched(Event, tag="run.patched"):
@@ -52,9 +62,12 @@ class RunPatched(Event, tag="run.patched"):
 
 
 class RunContinued(Event, tag="run.continued"):
-    """The run goes on in another with a fresh history."""
+    """The run goes on in another with a fresh history. ``payloads.input`` is that one's input."""
+
+    since: ClassVar[int] = 2
 
     next_run: UUID
+    digest: str = ""  # of the input: what replay compares
 
 
 class RunEnded(Event, tag="run.ended"):

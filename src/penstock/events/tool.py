@@ -20,7 +20,7 @@ class ToolIntent(Event, tag="tool.intent"):
     approval: str = ""
     passed: list[str] = []
     verdicts: list[RuleVerdict] = []
-    because: str = ""
+    because: str = ""  # of an attempt that is not the first: retry | in_doubt | hedge
 
 
 class ToolDoubted(Event, tag="tool.doubted"):
@@ -28,7 +28,7 @@ class ToolDoubted(Event, tag="tool.doubted"):
 
     tool: str
     attempt: int = 1
-    cause: str = ""  # crash | timeout | cancelled | connection
+    cause: str = ""  # crash | timeout | cancelled | connection | repeat (one that certainly did nothing)
     way: str = ""  # idempotent | keyed | confirm | escalate
     settle_at: int = 0  # microseconds since the epoch, database clock: not settled before
 
@@ -41,5 +41,6 @@ class ToolOutcome(Event, tag="tool.outcome"):
     used: Amount = Amount()
     latency: int = 0  # microseconds
     again: bool = False  # another attempt follows; the agent has not seen this one
+    retry_at: int = 0  # microseconds since the epoch, the store's clock: it is not made before
     settled_by: str = ""  # for an effect that was in doubt: repeat | confirm | person | late
     failure: Failure | None = None

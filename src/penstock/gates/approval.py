@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.events import ApprovalDecided, ApprovalRequested, RuleVerdict, Waiting
-from penstock.gates.context import Call, RunContext
+from penstock.events import ApprovalDecided, ApprovalRequested, RuleVerdict, ToolIntent, Waiting
+from penstock.gates.call import Call
+from penstock.gates.context import RunContext
+from penstock.gates.mailbox import WaitCut
 from penstock.kernel.canonical import canonical_digest
 from penstock.kernel.ids import derived_id
 from penstock.ports.tools import ToolDef
@@ -40,13 +42,16 @@ async def ask(
 
     ``seconds``: how long there is to decide; 0 = no end. Nobody's answer in time is ``expired``.
     """
-    asked = [event for event in call.recorded if isinstance(event, ApprovalRequested)]
-    decided = [event for event in call.recorded if isinstance(event, ApprovalDecided)]
-    if len(decided) == len(asked):
+    asked = sum(isinstance(event, ApprovalRequested) for event in call.recorded)
+    # A question about an attempt that was settled without its answer is over: what is said of it later says nothing of
+    # the attempts after it.
+    turns = [event for event in call.recorded if isinstance(event, ApprovalRequested | ApprovalDecided | ToolIntent)]
+    request = turns[-1] if turns else None
+    if not isinstance(request, ApprovalRequested):
         request = ctx.event(
             ApprovalRequested,
             call.path,
-            approval=str(derived_id(ctx.run_id, f"approval:{call.path}:{len(asked)}")),
+            approval=str(derived_id(ctx.run_id, f"approval:{call.path}:{asked}")),
             tool=tool.name,
             digest=approval_digest(tool.name, args),
             call_digest=call.identity.digest,
@@ -58,14 +63,18 @@ async def ask(
             payloads={"args": [ctx.args_ref(args)]},
         )
         ctx.record(call, request)
-    else:
-        request = asked[-1]
     waiting = Waiting(
         "approval" if question == "may_run" else "doubt", call.path, tool.name, request.approval, request.expires
     )
-    letter = await ctx.mail.wait(waiting, f"approval:{request.approval}")
+    letter, lapsed = None, "expired"
+    try:
+        if call.branch.cut and question == "may_run":
+            raise WaitCut
+        letter = await ctx.mail.wait(waiting, f"approval:{request.approval}")
+    except WaitCut:
+        lapsed = "withdrawn"
     if letter is None:
-        decision = Decision("expired", "penstock")
+        decision = Decision(lapsed, "penstock")
     else:
         ctx.log.consume(letter.dedup)
         decision = msgspec.json.decode(letter.body, type=Decision)

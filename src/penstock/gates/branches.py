@@ -34,7 +34,19 @@ class Scheduler(Protocol):
 class Branch:
     """One line of control of a run. Awaiting it drives its coroutine."""
 
-    __slots__ = ("bound", "closed", "context", "coro", "counter", "prefix", "run", "suspended_on", "task")
+    __slots__ = (
+        "bound",
+        "call",
+        "closed",
+        "context",
+        "coro",
+        "counter",
+        "cut",
+        "prefix",
+        "run",
+        "suspended_on",
+        "task",
+    )
 
     def __init__(self, run: Scheduler, prefix: str, context: contextvars.Context) -> None:
         """``context`` is the one the branch's task was made with; the coroutine is closed in it."""
@@ -44,6 +56,8 @@ class Branch:
         self.counter = 0
         self.bound = False
         self.closed = False
+        self.cut = False  # a time-out around it has fired: no outcome is released to it any more
+        self.call: Any = None  # the gate call it is in, until its outcome is released
         self.suspended_on: asyncio.Future[Any] | None = None
         self.coro: Coroutine[Any, Any, Any] | None = None
         self.task: asyncio.Task[Any] | None = None

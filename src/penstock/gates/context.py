@@ -3,72 +3,48 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from penstock.events import Event, LimitReached, MessageReceived, VerdictRecorded
+from penstock.events import (
+    ChildIntent,
+    Event,
+    ModelOutcome,
+    RunContinued,
+    ToolOutcome,
+    VerdictRecorded,
+)
 from penstock.gates.branches import Branch
+from penstock.gates.call import Call
+from penstock.gates.deadline import Scope
+from penstock.gates.lane import Later, Start
 from penstock.gates.ledger import Ledger, Seen
 from penstock.gates.mailbox import Mailbox
 from penstock.gates.schedule import Schedule
+from penstock.gates.snapshot import SafePoints
+from penstock.gates.services import Services
 from penstock.gates.tape import Identity, Tape, identity_of
+from penstock.gates.throttle import Kind, Permit, leave_lines, settle
 from penstock.gates.words import divergence
 from penstock.journal.log import RunLog
-from penstock.journal.payloads import PayloadReader, ref_address
+from penstock.journal.payloads import ref_address
+from penstock.kernel.backoff import Backoff
 from penstock.kernel.canonical import stable_json
-from penstock.kernel.clock import Clock
 from penstock.kernel.errors import (
     ClaimLost,
     GateCancelled,
     IntentRefused,
     JournalError,
     JournalUnavailable,
+    NotFinalized,
     PenstockError,
     PriceUnknown,
     RunFault,
 )
-from penstock.kernel.randomness import jitter
-from penstock.ports.agents import AgentDirectory, ModelDirectory
-from penstock.ports.journal import Journal
-from penstock.ports.records import Claim, Letter, Post, Stop
-from penstock.ports.tools import Isolation
-from penstock.rules.budget import dominant_limit
-from penstock.rules.verdict import Ruling, RunFacts
-from penstock.settings import Settings
+from penstock.ports.records import Claim, Post, Stop
+from penstock.rules.verdict import RunFacts
 
 E = TypeVar("E", bound=Event)
-LOAD_PAUSE_SECONDS = 0.05
-LOAD_PAUSE_MAX_SECONDS = 2.0
-
-_UNCLAIMED = "unclaimed "
-
-
-@dataclass(slots=True)
-class Services:
-    """What all runs of a worker share."""
-
-    journal: Journal
-    reader: PayloadReader
-    clock: Clock
-    settings: Settings
-    agents: AgentDirectory
-    isolation: Isolation
-    models: ModelDirectory
-
-
-@dataclass(slots=True)
-class Call:
-    """One gate call in progress."""
-
-    branch: Branch
-    path: str
-    identity: Identity
-    recorded: list[Event]
-
-    @property
-    def last(self) -> Event | None:
-        return self.recorded[-1] if self.recorded else None
 
 
 class RunContext:
@@ -85,7 +61,16 @@ class RunContext:
         self.seen = Seen(at=tape.submitted.at)
         """What was used, as the agent may see them: they change only when an outcome is released, so they replay."""
         self.fault: PenstockError | None = None
+        self.draining = False
+        self.leaving = asyncio.Event()  # set when it drains
+        self.continued = False
+        """The run goes on in another: its end is settled, whatever stops it now."""
+        self.in_line: set[asyncio.Future[Start | Later]] = set()
+        """What calls that wait for a shared limit wait for."""
+        self.permits: dict[str, list[tuple[Kind, str, Permit]]] = {}
+        """Leave of shared limits for attempts in flight, by call path."""
         self.mail = Mailbox(self.schedule, log, self.now, lambda: self.fault is not None)
+        self.mail.is_cut = self._is_cut
         self.patches: dict[str, bool] = {}
         self.unsettled: set[str] = set()
         """Paths of writes that may or may not have happened."""
@@ -93,13 +78,21 @@ class RunContext:
         self.partial: Any = None
         self.recovered_from: PenstockError | None = None
         """The failure that a fallback's answer stands in for."""
-        self.simulated = False
+        self.uncompensated: list[str] | None = None
+        """Writes of a failed run that its agent could not take back, and why; None = it has not come to that."""
+        self.safe = SafePoints()
+        self.every_stage_again = False
+        """Run also the stages that the tape says ended well, as a replay that checks the code does."""
+        self.simulated = any(getattr(event, "simulated", False) for event in tape.events)
         self.made: set[str] = set()
         """Paths of the tape that the code has come to."""
         self.recorded_paths = frozenset(tape.calls)
         # Both from the clock since boot: a wall clock that somebody sets must not settle a doubt before its time.
         self._store_offset_us = claim.now - services.clock.boot_ns() // 1000
         self._interruptible: set[Branch] = set()
+        self.scopes: dict[str, Scope] = {}
+        """Time-outs that the agent is in, by path."""
+        self.on_objection: Callable[[list[BaseException]], None] = lambda objections: None
         self._errands: set[asyncio.Task[None]] = set()
         self._active_us = tape.active_us()
         self._began_ns = services.clock.boot_ns()
@@ -109,7 +102,7 @@ class RunContext:
             "run": submitted.run,
             "agent": submitted.agent,
             "env": submitted.env,
-            "release": submitted.release,
+            "release": claim.release,
             "parent": submitted.parent,
             "actor": submitted.agent,
             "behalf": submitted.behalf,
@@ -130,7 +123,16 @@ class RunContext:
         return self.services.clock.boot_ns() // 1000 + self._store_offset_us
 
     def event(self, kind: type[E], path: str = "", **fields: Any) -> E:
-        """An event of this run, its envelope filled in."""
+        """An event of this run, its envelope filled in.
+
+        Raises:
+            NotFinalized: workers that may still have to go on with this run could not read it; the run is stopped.
+        """
+        if kind.since > self.tape.format:
+            tag = kind.__struct_config__.tag
+            error = NotFinalized(f"the run's format is {self.tape.format}; {tag} is written from format {kind.since} on")
+            self.stop(error)
+            raise error
         return kind(**{**self._envelope, **fields}, path=path, at=self.services.clock.now_us())
 
     def enter(self, kind: str, name: str, digest: str, shown: Any = None, place: str | None = None) -> Call:
@@ -151,10 +153,11 @@ class RunContext:
         if recorded:
             self.made.add(path)
             known = identity_of(recorded[0])
-            if known is not None and known != identity:
+            if known is not None and known != identity and not self.tape.accepts(recorded, known, identity):
                 self.stop(divergence(path, recorded[0], known, identity, shown))
                 recorded = []  # another call's events: this one gets none of them, and waits until the run is put away
-        return Call(branch, path, identity, recorded)
+        call = branch.call = Call(branch, path, identity, recorded)
+        return call
 
     def _check_history(self) -> None:
         settings = self.services.settings
@@ -167,6 +170,7 @@ class RunContext:
     async def perform(self, call: Call, body: Coroutine[Any, Any, Any]) -> Any:
         """Run the live part of a call, then hand its result, or its error, to the agent in its turn."""
         result: Any = None
+        call.performing = True
         try:
             result = await body
         except ClaimLost as lost:
@@ -174,9 +178,13 @@ class RunContext:
             result = lost
         except asyncio.CancelledError:
             self.cancelled(call)
-            await self.halt()
+            if not call.branch.cut:
+                await self.halt()
         except Exception as error:
             result = error
+        call.performing = False
+        if call.branch.cut:
+            await self.cut_short(call.branch)
         await self.schedule.turn(call.branch)
         self.seen.release(call.recorded)
         if isinstance(result, Exception):
@@ -192,7 +200,7 @@ class RunContext:
         self.seen.release(call.recorded)
         last = call.recorded[-1]
         if isinstance(last, VerdictRecorded) and last.ends_run:
-            self._exhaust(last.verdicts[-1].code, last.verdicts[-1].reason)
+            self.exhaust(last.verdicts[-1].code, last.verdicts[-1].reason)
             self.schedule.hold(call.branch)
             await self.halt()
         return last
@@ -200,6 +208,8 @@ class RunContext:
     def record(self, call: Call, event: Event, if_lost: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
+        if isinstance(event, ModelOutcome | ToolOutcome):
+            settle(self, call.path, event)
         if if_lost is None:
             self.log.add(event)
             return
@@ -209,9 +219,13 @@ class RunContext:
 
     def _not_written(self, done: "asyncio.Future[None]", if_lost: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if not done.cancelled() and isinstance(done.exception(), ClaimLost):
-            errand = self.schedule.loop.create_task(if_lost())
-            self._errands.add(errand)
-            errand.add_done_callback(self._errands.discard)
+            self.errand(if_lost())
+
+    def errand(self, body: Coroutine[Any, Any, None]) -> None:
+        """Do something that the run does not wait for."""
+        errand = self.schedule.loop.create_task(body)
+        self._errands.add(errand)
+        errand.add_done_callback(self._errands.discard)
 
     async def last_errands(self) -> None:
         """Wait until what a lost claim leaves to do for others is done."""
@@ -221,23 +235,43 @@ class RunContext:
     async def intend(self, call: Call, event: Event) -> None:
         """Journal an intent and wait until it is durable.
 
-        When a stop covers the run the intent is refused: then this does not return.
+        When a stop covers the run the intent is refused, and a worker that drains starts nothing more: then this does
+        not return.
         """
+        if self.draining and not isinstance(event, ChildIntent | RunContinued):  # with those a new run's row is on its way
+            await self.halt()
+        clock = self.services.clock
+        begun_ns = clock.boot_ns()
         try:
             await self.log.intent(event)
+            self.services.on_overhead((clock.boot_ns() - begun_ns) / 1e9)
         except IntentRefused as refused:
-            self.refused(refused.stop)
+            self.met(refused.stop)
             await self.halt()
         except ClaimLost as lost:
             self.stop(lost)
             await self.halt()
         call.recorded.append(event)
 
+    def met(self, stop: Stop) -> None:
+        """A stop refused an intent. What the engine decided since may follow from that call, which did not happen."""
+        if isinstance(self.fault, RunFault):
+            self.fault = None
+        self.refused(stop)
+
     def refused(self, stop: Stop) -> None:
         """A stop was met: a kill and a cancel end the run, a pause hands it back."""
         outcome = {Stop.KILL: "killed", Stop.CANCEL: "cancelled", Stop.PAUSE: "paused"}[stop]
         self.facts.stop = stop.value
         self.end(outcome, outcome, f"the run was {outcome}")
+
+    def drain(self) -> None:
+        """Let nothing more start: the worker is leaving. What is in flight goes on, and may still be stopped."""
+        if self.fault is None and not self.draining:
+            self.draining = True
+            self.leaving.set()
+            leave_lines(self)
+            self.schedule.loop.call_soon(self.schedule.stop)
 
     def stop(self, fault: PenstockError) -> None:
         """End the run for this reason. Sticky: the first reason stays. Interrupts what may be interrupted."""
@@ -257,6 +291,12 @@ class RunContext:
         self.schedule.step()
         await self.schedule.loop.create_future()
 
+    async def cut_short(self, branch: Branch) -> None:
+        """A call inside a time-out that has fired is over; this does not return."""
+        for scope in list(self.scopes.values()):
+            scope.ended(branch)
+        await self.halt()
+
     def end(self, outcome: str, code: str, what: str, *, needed: list[str] | None = None) -> None:
         """Stop the run with an outcome of the engine's own."""
         self.stop(RunFault(outcome, code, what, needed=needed))
@@ -267,15 +307,37 @@ class RunContext:
         Raises:
             GateCancelled: something other than the engine cancelled it; the run is stopped with that error.
         """
+        if branch.cut and not branch.call.settling:
+            body.close()
+            raise asyncio.CancelledError
         self._interruptible.add(branch)
         try:
             return await body
         finally:
             self._interruptible.discard(branch)
 
+    def interrupt(self, branch: Branch) -> None:
+        """A time-out around the branch has fired: cut its call short where that may be done."""
+        call = branch.call
+        if call.settling:
+            return
+        if branch in self._interruptible and branch.task is not None:
+            branch.task.cancel()
+        self.mail.interrupt(call.path)
+        if call.on_cut is not None:
+            call.on_cut()
+
+    def _is_cut(self, path: str) -> bool:
+        calls = (branch.call for branch in self.schedule.branches if branch.cut and branch.call is not None)
+        return any(call.path == path and not call.settling for call in calls)
+
     def cancelled(self, call: Call) -> None:
         """A gate was cancelled: when it was not the engine's doing, the run is stopped with that error."""
-        if self.fault is None:
+        if call.branch.cut:
+            task = call.branch.task
+            while task is not None and task.cancelling():
+                task.uncancel()
+        elif self.fault is None:
             name = call.identity.name
             self.stop(GateCancelled(f"the call of {name} at {call.path} was cancelled from outside the engine"))
 
@@ -283,31 +345,8 @@ class RunContext:
         """A branch was cancelled inside a gate by something other than the engine."""
         self.stop(GateCancelled("a gate call was cancelled from outside the engine"))
 
-    async def take_up_unclaimed(self) -> None:
-        """Put the letters that earlier holders journalled where calls look for them."""
-        for event in self.tape.events:
-            if isinstance(event, MessageReceived) and event.topic.startswith(_UNCLAIMED):
-                body = await self.load(event.payloads["body"][0])
-                kind = event.topic.removeprefix(_UNCLAIMED)
-                self.mail.post_journalled(Letter(event.dedup, kind, body, event.at))
-
-    def unclaimed_event(self, letter: Letter) -> MessageReceived:
-        """The record of such a letter."""
-        return self.event(
-            MessageReceived,
-            topic=_UNCLAIMED + letter.kind,
-            dedup=letter.dedup,
-            payloads={"body": [self.log.payload(letter.body)]},
-        )
-
-    def deny(self, ruling: Ruling) -> None:
-        """Stop the run when a denial is final for it, naming what it would take to go on."""
-        if not ruling.ends_run:
-            return
-        strictest = ruling.strictest
-        self._exhaust(strictest.code if strictest else "denied", ruling.reason)
-
-    def _exhaust(self, code: str, reason: str) -> None:
+    def exhaust(self, code: str, reason: str) -> None:
+        """End the run by a limit."""
         if code == "price_unknown":
             self.end("failed", code, reason, needed=[PriceUnknown.hint])
         else:
@@ -319,15 +358,14 @@ class RunContext:
         While the store cannot be reached this waits: the agent's code has nothing to do with that.
         """
         where = ref_address(ref)
-        pause = LOAD_PAUSE_SECONDS
+        backoff = Backoff()
         self.schedule.loading += 1
         try:
             while True:
                 try:
                     return await self.services.reader.read(self.claim.tenant, subject or self.claim.subject, where)
                 except JournalUnavailable:
-                    await self.services.clock.sleep(jitter(pause / 2, pause))
-                    pause = min(pause * 2, LOAD_PAUSE_MAX_SECONDS)
+                    await self.services.clock.sleep(backoff.next_seconds())
         finally:
             self.schedule.loading -= 1
 
@@ -349,23 +387,10 @@ class RunContext:
     def _read_refused(self, done: "asyncio.Future[None]") -> None:
         error = None if done.cancelled() else done.exception()
         if isinstance(error, IntentRefused):
-            self.refused(error.stop)
+            self.met(error.stop)
         elif isinstance(error, PenstockError):
             self.stop(error)
 
     def active_seconds(self) -> float:
         """Seconds in which some worker was busy with the run; time spent parked does not count."""
         return self._active_us / 1e6 + (self.services.clock.boot_ns() - self._began_ns) / 1e9
-
-    def at_most(self, seconds: float) -> float:
-        """A time-out cut down to what the run's own seconds and deadline leave."""
-        if self.facts.budget.seconds:
-            seconds = min(seconds, max(0.001, self.facts.budget.seconds - self.active_seconds()))
-        if self.claim.deadline:
-            seconds = min(seconds, max(0.001, (self.claim.deadline - self.now()) / 1e6))
-        return seconds
-
-    def record_limit(self, path: str, level: int, *, looping: bool) -> None:
-        """A threshold was reached: say by which limit, or that the run makes no progress."""
-        name, used, of = ("loop", 0.0, 0.0) if looping else dominant_limit(self.facts)
-        self.log.add(self.event(LimitReached, path, limit=name, level=level, used=used, of=of))

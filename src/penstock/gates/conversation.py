@@ -1,10 +1,13 @@
 """A conversation as the model gate sees it: append-only, each message stored and counted once."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
+
+import msgspec
 
 from penstock.events import Amount
-from penstock.events.messages import Message, encode_message
+from penstock.events.messages import Message, Thinking, encode_message
 from penstock.journal.log import RunLog
 from penstock.ports.model import Model, ToolSpec
 
@@ -15,14 +18,18 @@ _ANSWER_FRAME = Message("assistant", [])
 class Conversation:
     """Messages in order, with their commitments, a running digest, and a bound on their tokens."""
 
-    def __init__(self, messages: Iterable[Message] = ()) -> None:
+    def __init__(self, messages: Iterable[Message] = (), opening: int | None = None) -> None:
+        """``opening``: how many messages come before the first answer of this run; None = those before any answer."""
         self.messages: list[Message] = list(messages)
+        self._opening = opening
         self.refs: list[str] = []
         self.level = 0  # the highest budget note that was added
         self.sent_path = ""  # the last call that sent this conversation
         self.sent_count = 0
         self._digest = hashlib.sha256()
-        self._counted: tuple[int, Message, int] | None = None
+        self.latest_model = ""  # whose answer was the last
+        self._authors: dict[str, list[int]] = {}  # the places of the messages that each model wrote
+        self._counted: tuple[int, Message, int, str] | None = None
 
     def add(self, *messages: Message) -> None:
         """Append. History is never rewritten."""
@@ -48,21 +55,80 @@ class Conversation:
         whole.update(extra)
         return whole.hexdigest()[:32]
 
+    def answered_by(self, model: Model) -> None:
+        """The answer that is about to be added is this model's."""
+        self.latest_model = model.name
+        self._authors.setdefault(model.name, []).append(len(self.messages))
+
+    def as_sent_to(self, model: Model, messages: Sequence[Message]) -> Sequence[Message]:
+        """The messages without what another model's provider wants back: signatures, ids, and reasoning, which no
+        other provider takes. What is stored stays as it is."""
+        if self._authors.keys() <= {model.name}:
+            return messages
+        foreign = {
+            id(self.messages[place])
+            for author, places in self._authors.items()
+            if author != model.name
+            for place in places
+            if place < len(self.messages)
+        }
+        return [_without_particulars(message) if id(message) in foreign else message for message in messages]
+
     def learn(self, used: Amount, answer: Message) -> None:
-        """The provider counted all messages so far, and its ``answer``, which is about to be added."""
-        self._counted = (len(self.messages), answer, used.tokens_in + used.tokens_out)
+        """The provider of the latest model counted all messages so far, and its ``answer``, which is about to be
+        added."""
+        self._counted = (len(self.messages), answer, used.tokens_in + used.tokens_out, self.latest_model)
 
     def bound(self, model: Model, tools: Sequence[ToolSpec]) -> int:
         """Input tokens the conversation cannot exceed: the provider's own count for what it has seen, and the model's
         bound (UTF-8 bytes) for what is new."""
         if self._counted is not None:
-            count, answer, tokens = self._counted
-            if len(self.messages) > count and self.messages[count] is answer:
+            count, answer, tokens, counted_by = self._counted
+            by_same = counted_by in ("", model.name)
+            if by_same and len(self.messages) > count and self.messages[count] is answer:
                 return tokens + model.prompt_bound([_ANSWER_FRAME, *self.messages[count + 1 :]], ())
         return model.prompt_bound(self.messages, tools)
 
+    def authors(self) -> dict[str, list[int]]:
+        """The places of the messages that each model wrote."""
+        return {author: list(places) for author, places in self._authors.items()}
+
+    def counted(self) -> tuple[int, int, str] | None:
+        """The provider's count that `bound` builds upon: messages, tokens, model; None when there is none that holds."""
+        if self._counted is None:
+            return None
+        count, answer, tokens, counted_by = self._counted
+        return (count, tokens, counted_by) if len(self.messages) > count and self.messages[count] is answer else None
+
+    @classmethod
+    def restored(
+        cls,
+        messages: Iterable[Message],
+        refs: Sequence[str],
+        *,
+        level: int,
+        sent: tuple[str, int],
+        latest_model: str,
+        authors: Mapping[str, Sequence[int]],
+        counted: tuple[int, int, str] | None,
+    ) -> Self:
+        """One as it was when all its messages were committed; ``authors`` and ``counted`` as those methods gave them."""
+        conversation = cls(messages)
+        conversation.refs = list(refs)
+        conversation._digest.update("".join(refs).encode())
+        conversation.level = level
+        conversation.sent_path, conversation.sent_count = sent
+        conversation.latest_model = latest_model
+        conversation._authors = {author: list(places) for author, places in authors.items()}
+        if counted is not None:
+            count, tokens, counted_by = counted
+            conversation._counted = (count, conversation.messages[count], tokens, counted_by)
+        return conversation
+
     def head(self) -> list[Message]:
         """The opening: everything before the first answer."""
+        if self._opening is not None:
+            return self.messages[: self._opening]
         for index, message in enumerate(self.messages):
             if message.role == "assistant":
                 return self.messages[:index]
@@ -90,3 +156,9 @@ class Conversation:
                 break
             kept = exchange + kept
         return [*head, *kept, last]
+
+
+def _without_particulars(message: Message) -> Message:
+    """An answer in the neutral form alone."""
+    parts = [msgspec.structs.replace(part, bag={}) for part in message.parts if not isinstance(part, Thinking)]
+    return msgspec.structs.replace(message, parts=parts, cache={})

@@ -13,7 +13,9 @@ import msgspec
 
 from penstock.events import ApprovalDecided, Event, Failure, ToolDoubted, ToolIntent, ToolOutcome, Waiting
 from penstock.gates.approval import ask
-from penstock.gates.context import Call, RunContext
+from penstock.gates.call import Call
+from penstock.gates.context import RunContext
+from penstock.gates.tape import open_intents
 from penstock.ports.tools import IdempotencyKey, ToolDef
 
 REPEATS = 3  # how often one call may be in doubt before its repetition is a person's decision
@@ -34,9 +36,9 @@ async def settle(
 
     ``again`` is set in it when the call is to be repeated.
     """
-    intent = next(event for event in reversed(call.recorded) if isinstance(event, ToolIntent))
+    intent = [event for event in open_intents(call.recorded) if isinstance(event, ToolIntent)][-1]
     if intent.effect == "read":
-        return _conclude(ctx, call, intent, "error", again=True, words="the answer was lost")
+        return _conclude(ctx, call, intent, "error", again=not call.branch.cut, words="the answer was lost")
     ctx.unsettled.add(call.path)
     committed = ctx.tape.committed.get(intent.seq, 0) or ctx.now()
     settle_at = committed + intent.allowance + intent.timeout + int(ctx.services.settings.doubt_margin_seconds * 1e6)
@@ -65,7 +67,7 @@ async def settle(
             call,
             intent,
             late.status,
-            again=late.status == "did_not_happen",
+            again=late.status == "did_not_happen" and not call.branch.cut,
             settled_by="late",
             data=late.result,
             failure=late.failure,
@@ -81,7 +83,8 @@ async def settle(
         happened = await _confirm(tool, args, intent.key)
         if happened is not None:
             status = "happened" if happened else "did_not_happen"
-            return _conclude(ctx, call, intent, status, again=not happened, settled_by="confirm")
+            again = not happened and not call.branch.cut
+            return _conclude(ctx, call, intent, status, again=again, settled_by="confirm")
     return _by_person(ctx, call, intent, happened=await _ask_person(ctx, call, tool, args))
 
 
@@ -92,7 +95,8 @@ def _is_told(event: Event) -> TypeGuard[ApprovalDecided]:
 
 def _by_person(ctx: RunContext, call: Call, intent: ToolIntent, *, happened: bool) -> tuple[ToolOutcome, bytes]:
     status = "happened" if happened else "did_not_happen"
-    return _conclude(ctx, call, intent, status, again=not happened, settled_by="person")
+    again = not happened and not call.branch.cut
+    return _conclude(ctx, call, intent, status, again=again, settled_by="person")
 
 
 async def _ask_person(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any]) -> bool:

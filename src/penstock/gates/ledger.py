@@ -1,7 +1,7 @@
 """What a run has used and holds reserved. Rebuilt from the tape, then kept in step by the gates."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.events import (
     Amount,
@@ -20,7 +20,11 @@ from penstock.events import (
 from penstock.gates.tape import NOT_APPROVED, Tape
 from penstock.ports.records import Summary
 from penstock.rules.repeats import WINDOW
+from penstock.rules.retries import drawn
 from penstock.rules.verdict import PastCall, RunFacts
+
+COUNTED = ("retry", "hedge")
+"""Why an attempt is made that counts against the retry budget: repeating what is in doubt does not."""
 
 
 @dataclass(slots=True)
@@ -32,11 +36,15 @@ class Seen:
     nano: int = 0
     steps: int = 0
     tool_calls: int = 0
+    writes: dict[str, list[Event]] = field(default_factory=dict)
+    """The events of each write that was called, by path."""
 
     def release(self, events: Iterable[Event]) -> None:
         """All events of a call whose outcome reaches the agent now."""
         for event in events:
             self.at = max(self.at, event.at)
+            if isinstance(event, ToolIntent) and event.effect == "write":
+                self.writes[event.path] = list(events)
             if isinstance(event, ModelOutcome):
                 self.tokens += event.used.tokens
                 self.nano += event.used.nano
@@ -57,7 +65,8 @@ class Ledger:
         self.tokens_out = 0
         self.at_maximum = 0
         self.open_intents = 0
-        self._reserved: dict[str, Amount] = {}
+        self._reserved: dict[tuple[str, int], Amount] = {}
+        self._children: dict[str, ChildIntent] = {}
         self._names: dict[str, tuple[str, str]] = {}
         for event in tape.events:
             self._replay(event)
@@ -80,6 +89,27 @@ class Ledger:
         self.open_intents -= 1
         if at_maximum:
             self.at_maximum += used.nano
+
+    def start_child(self, intent: ChildIntent) -> None:
+        """Set aside the child's share of the retry budget; one that failed before is itself a try again."""
+        self._children[intent.path] = intent
+        self.facts.retries += intent.because in COUNTED
+        self.facts.retries_held += max(0, intent.budget.retries)
+
+    def end_child(self, outcome: ChildOutcome) -> None:
+        """Take back what the child has not used of its share, and remember it if it failed."""
+        intent = self._children.pop(outcome.path, None)
+        if intent is None:
+            return
+        share = max(0, intent.budget.retries)
+        self.facts.retries_held -= share
+        self.facts.retries_below += min(share, outcome.totals.retries)
+        if outcome.outcome != "succeeded":
+            self.facts.failed_children.add((intent.child_agent, intent.digest))
+
+    def has_children(self) -> bool:
+        """Whether children go on whose ends have not come."""
+        return bool(self._children)
 
     def close(self) -> None:
         """The run ends: what is still reserved, by calls whose outcome nobody waits for, is charged at its maximum."""
@@ -120,29 +150,34 @@ class Ledger:
             tokens_out=self.tokens_out,
             nano=facts.nano,
             nano_at_maximum=self.at_maximum,
+            retries=drawn(facts),
         )
 
     def _replay(self, event: Event) -> None:
         facts = self.facts
         match event:
             case ModelIntent():
-                self._reserve_again(event.path, event.reserved)
+                self._reserve_again(event, event.reserved)
                 facts.model_calls += 1
                 facts.attempts += 1
+                facts.retries += event.because in COUNTED
                 facts.steps += event.attempt == 1
             case ToolIntent():
-                self._reserve_again(event.path, event.reserved)
+                self._reserve_again(event, event.reserved)
                 self._names[event.path] = (event.tool, event.digest)
                 facts.attempts += 1
+                facts.retries += event.because in COUNTED
                 facts.tool_calls += event.attempt == 1
             case ChildIntent():
-                self._reserve_again(event.path, event.reserved)
+                self._reserve_again(event, event.reserved)
+                self.start_child(event)
                 facts.children += 1
                 facts.tool_calls += 1
             case ModelOutcome() | ToolOutcome():
                 self._replay_outcome(event)
             case ChildOutcome():
-                self.settle(self._reserved.pop(event.path, Amount()), child_used(event))
+                self.settle(self._reserved.pop((event.path, 1), Amount()), child_used(event))
+                self.end_child(event)
             case VerdictRecorded() if event.gate == "tool":
                 self.remember(event.name, event.digest, ok=False, refused=True)
             case ApprovalRequested():
@@ -153,13 +188,13 @@ class Ledger:
             case _:
                 pass
 
-    def _reserve_again(self, path: str, amount: Amount) -> None:
+    def _reserve_again(self, event: ModelIntent | ToolIntent | ChildIntent, amount: Amount) -> None:
         self.reserve(amount)
-        self._reserved[path] = amount
+        self._reserved[event.path, getattr(event, "attempt", 1)] = amount
 
     def _replay_outcome(self, event: ModelOutcome | ToolOutcome) -> None:
         at_maximum = isinstance(event, ModelOutcome) and event.at_maximum
-        self.settle(self._reserved.pop(event.path, Amount()), event.used, at_maximum=at_maximum)
+        self.settle(self._reserved.pop((event.path, event.attempt), Amount()), event.used, at_maximum=at_maximum)
         if isinstance(event, ToolOutcome) and not event.again and event.path in self._names:
             name, digest = self._names[event.path]
             self.remember(name, digest, event.status in ("ok", "happened"), first_ref(event, "result"))

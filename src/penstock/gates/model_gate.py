@@ -1,29 +1,44 @@
 """The model gate: control → limits → budget → intent → call → settle → outcome, once for every attempt."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
-from penstock.events import Amount, Failure, ModelIntent, ModelOutcome, VerdictRecorded
-from penstock.events.messages import Message, decode_message, encode_message, storable_message
-from penstock.gates.alarm import Alarm
-from penstock.gates.context import Call, RunContext
+from penstock.events import Failure, ModelIntent, ModelOutcome, VerdictRecorded
+from penstock.events.messages import Message, decode_message, encode_message
+from penstock.gates.call import Call
+from penstock.gates.context import RunContext
 from penstock.gates.conversation import Conversation
-from penstock.gates.ledger import first_ref
-from penstock.gates.model_plan import ModelCall, Plan, budget_note, make_plan
-from penstock.gates.retry import may_retry, pause_seconds
-from penstock.kernel.canonical import clean_text, stable_json
+from penstock.gates.deadline import at_most, seconds_to_deadline
+from penstock.gates.denial import denied, record_limit
+from penstock.gates.hedge import hedged, leave_of_limits
+from penstock.gates.ledger import COUNTED, first_ref
+from penstock.gates.mailbox import WaitCut
+from penstock.gates.model_attempt import (
+    ID_MAX_CHARS,
+    Attempt,
+    Made,
+    make,
+    outcome_of,
+    record,
+    record_lost,
+    tool_choice,
+)
+from penstock.gates.model_plan import ModelCall, Plan, budget_note, make_plan, most_tokens
+from penstock.gates.retry import judge, wait_until
+from penstock.gates.tape import open_intents
+from penstock.gates.throttle import throttle
 from penstock.kernel.canonical import digest as digest_of
+from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import CallDenied, ModelFailed
-from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse, ToolSpec
+from penstock.ports.model import Model, ToolSpec
 from penstock.rules.default import MODEL_RULES
 from penstock.rules.verdict import CallFacts, Ruling, Verdict
 
-WORDS_MAX_CHARS = 300  # of what a provider says of a failure
-ID_MAX_CHARS = 200  # of a provider's id of its answer
+__all__ = ["ID_MAX_CHARS", "Turn", "call_model", "tools_digest"]
+
+ANOTHER_MAY_ANSWER = ("model_auth", "model_quota", "model_not_found", "model_context_exceeded")
+"""Permanent failures of one model that say nothing about the request as such."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -39,6 +54,8 @@ class Turn:
 async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
     """One step of a conversation through the gate.
 
+    The conversation's latest model is asked first; when all its attempts have failed, the others in their order.
+
     Raises:
         CallDenied: a rule denied it and the run may go on without it.
         ModelFailed: all attempts failed.
@@ -46,6 +63,7 @@ async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
     conversation = asked.conversation
     conversation.commit(ctx.log)
     extra = stable_json([asked.tools_digest, asked.purpose, asked.settings.max_tokens, asked.settings.temperature])
+    asked = _latest_first(asked)
     call = ctx.enter("model", asked.model.name, conversation.digest(extra), shown=conversation.messages)
     last = call.last
     if last is not None and not isinstance(last, ModelIntent) and not getattr(last, "again", False):
@@ -55,6 +73,26 @@ async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
     return turn
 
 
+def _latest_first(asked: ModelCall) -> ModelCall:
+    """The call with the model that gave the conversation's latest answer before the others."""
+    models = [asked.model, *asked.fallbacks]
+    names = [model.name for model in models]
+    latest = asked.conversation.latest_model
+    if latest not in names[1:]:
+        return asked
+    place = names.index(latest)
+    first, *others = models[place:] + models[:place]
+    return replace(asked, model=first, fallbacks=others)
+
+
+def _with_model(asked: ModelCall, name: str) -> ModelCall:
+    """The call as it is made to the model of that name, the ones after it left as fallbacks."""
+    while asked.model.name != name and asked.fallbacks:
+        first, *others = asked.fallbacks
+        asked = replace(asked, model=first, fallbacks=others)
+    return asked
+
+
 async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
     last = call.recorded[-1]
     if isinstance(last, VerdictRecorded):
@@ -62,54 +100,142 @@ async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
         raise CallDenied(last.verdicts[-1].reason, gate="model", rule=last.verdicts[-1].code)
     assert isinstance(last, ModelOutcome)
     intents = [event for event in call.recorded if isinstance(event, ModelIntent)]
+    intent = next((event for event in intents if event.attempt == last.attempt), intents[-1])
     _add_notes(asked.conversation, intents)
-    if not intents[-1].shortened:
+    if not intent.shortened:
         _sent(ctx, call, asked.conversation)
     ref = first_ref(last, "response")
     message = decode_message(await ctx.load(ref)) if ref else None
     await ctx.replay(call)
     ctx.simulated |= last.simulated
+    asked = _with_model(asked, intent.model)
     if message is None:
         raise _failed(asked.model, last.failure)
-    if not last.at_maximum and not intents[-1].shortened:
+    asked.conversation.answered_by(asked.model)
+    if not last.at_maximum and not intent.shortened:
         asked.conversation.learn(last.used, message)
-    return Turn(message, last.finish, intents[-1].purpose == "final", ref)
+    return Turn(message, last.finish, intent.purpose == "final", ref)
 
 
 async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
+    conversation = asked.conversation
     intents = [event for event in call.recorded if isinstance(event, ModelIntent)]
-    _add_notes(asked.conversation, intents)
-    asked.conversation.commit(ctx.log)
-    _settle_lost(ctx, call)
-    attempt = len(intents)
+    _add_notes(conversation, intents)
+    conversation.commit(ctx.log)
+    record_lost(ctx, call, [event for event in open_intents(call.recorded) if isinstance(event, ModelIntent)])
+    if call.branch.cut:
+        raise WaitCut
+    because = ""
+    if intents:
+        asked = _with_model(asked, intents[-1].model)
+        asked, because = await _after(ctx, call, asked)
     while True:
-        attempt += 1
-        plan, ruling = await _allowed(ctx, call, asked, attempt)
-        intent = _intent(ctx, call, asked, plan, ruling, attempt)
-        ctx.ledger.reserve(plan.reserved)
-        ctx.facts.model_calls += 1
-        ctx.facts.attempts += 1
-        ctx.facts.steps += attempt == 1
-        await ctx.intend(call, intent)
-        outcome, response = await _attempt(ctx, call, asked, plan, attempt)
-        ctx.ledger.settle(plan.reserved, outcome.used, at_maximum=outcome.at_maximum)
-        ctx.record(call, outcome)
-        ctx.simulated |= outcome.simulated
-        if response is not None:
-            if not plan.shortened:
-                _sent(ctx, call, asked.conversation)
-                if response.used is not None:
-                    asked.conversation.learn(response.used, response.message)
-            return Turn(response.message, response.finish, plan.final, first_ref(outcome, "response"))
+        tries = await _attempts(ctx, call, asked, because)
+        turn = _turn(ctx, call, asked, tries)
+        if turn is not None:
+            return turn
         if ctx.fault is not None:
             await ctx.halt()
-        assert outcome.failure is not None
+        outcome = call.last
+        assert isinstance(outcome, ModelOutcome)
         if not outcome.again:
             raise _failed(asked.model, outcome.failure)
-        await ctx.interruptible(call.branch, ctx.services.clock.sleep(pause_seconds(outcome.failure, attempt)))
+        asked, because = await _after(ctx, call, asked)
 
 
-def _intent(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, ruling: Ruling, attempt: int) -> ModelIntent:
+async def _after(ctx: RunContext, call: Call, asked: ModelCall) -> tuple[ModelCall, str]:
+    """What the next attempt asks, and why it is made, by the last outcome; waits until its time."""
+    outcome = call.last
+    if not isinstance(outcome, ModelOutcome) or outcome.failure is None or outcome.failure.code == "cancelled":
+        return asked, "in_doubt"
+    if outcome.retry_at:
+        await wait_until(ctx, call, outcome.retry_at)
+        return asked, "retry"
+    if asked.fallbacks:
+        return _with_model(asked, asked.fallbacks[0].name), "fallback"
+    return asked, "retry"
+
+
+async def _attempts(ctx: RunContext, call: Call, asked: ModelCall, because: str) -> list[tuple[Attempt, Made]]:
+    """One attempt, or two when the first is slow and hedging is on; the one that counts last."""
+    number = 1 + sum(isinstance(event, ModelIntent) for event in call.recorded)
+    await throttle(ctx, call, "model", asked.model.name, lambda: most_tokens(ctx, asked))
+    plan, ruling = await _allowed(ctx, call, asked, number)
+    attempt = await _intend(ctx, call, asked, plan, ruling, number, because)
+    first = make(ctx, call, asked, plan)
+    if asked.hedge_after is None:
+        return [(attempt, await first)]
+    attempts = [attempt]
+
+    async def second() -> Coroutine[Any, Any, Made] | None:
+        like = make_plan(ctx, asked, asked.model.price())
+        ruling = MODEL_RULES.decide(_facts(ctx, call, asked, like, number + 1), ctx.facts)
+        if ruling.verdict >= Verdict.HOLD or like.note is not None or like.final != plan.final or like.shortened:
+            return None
+        attempts.append(await _intend(ctx, call, asked, like, ruling, number + 1, "hedge"))
+        return make(ctx, call, asked, like)
+
+    made, counts = await hedged(
+        ctx,
+        call,
+        asked.hedge_after,
+        first,
+        lambda: leave_of_limits(ctx, call, "model", asked.model.name, lambda: most_tokens(ctx, asked)),
+        second,
+        lambda made: made.response is not None,
+    )
+    tries = list(zip(attempts, made, strict=True))
+    tries.append(tries.pop(counts))
+    return tries
+
+
+def _turn(ctx: RunContext, call: Call, asked: ModelCall, tries: list[tuple[Attempt, Made]]) -> Turn | None:
+    """Record what came of attempts of which the last counts; its answer, if it gave one.
+
+    Nothing is awaited between the last record and the turn: the tape's order is the order of release.
+    """
+    *given_up, (attempt, made) = tries
+    for other, what in given_up:
+        record(ctx, call, other, outcome_of(ctx, call, asked, other, what, again=True))
+    response = made.response
+    if response is None:
+        assert made.failure is not None
+        again, retry_at, failure = ctx.fault is not None, 0, made.failure
+        if not again:
+            verdict = judge(ctx, call, failure, _tries(call, asked), _most_tries(ctx, asked))
+            retry_at, failure = verdict.at, verdict.failure
+            again = retry_at > 0 or (_may_fall_back(failure) and bool(asked.fallbacks) and not call.branch.cut)
+        outcome = outcome_of(ctx, call, asked, attempt, made, again=again, retry_at=retry_at, failure=failure)
+        record(ctx, call, attempt, outcome)
+        return None
+    outcome = outcome_of(ctx, call, asked, attempt, made)
+    ref = record(ctx, call, attempt, outcome)
+    asked.conversation.answered_by(asked.model)
+    if not attempt.plan.shortened:
+        _sent(ctx, call, asked.conversation)
+        if response.used is not None:
+            asked.conversation.learn(response.used, response.message)
+    return Turn(response.message, response.finish, attempt.plan.final, ref)
+
+
+def _may_fall_back(failure: Failure) -> bool:
+    return failure.cause != "permanent" or failure.code in ANOTHER_MAY_ANSWER
+
+
+def _tries(call: Call, asked: ModelCall) -> int:
+    """How often this model was asked in this call."""
+    return sum(isinstance(event, ModelIntent) and event.model == asked.model.name for event in call.recorded)
+
+
+def _most_tries(ctx: RunContext, asked: ModelCall) -> int:
+    limit = ctx.facts.budget.attempts
+    return min(asked.attempts, limit) if limit else asked.attempts
+
+
+async def _intend(
+    ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, ruling: Ruling, number: int, because: str
+) -> Attempt:
+    """Reserve, and make the intent durable."""
     conversation = asked.conversation
     if plan.shortened:
         prefix: dict[str, Any] = {}
@@ -117,92 +243,64 @@ def _intent(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, ruling: R
     else:
         prefix = {"prefix_path": conversation.sent_path, "prefix_count": conversation.sent_count}
         refs = conversation.refs[conversation.sent_count :]
-    return ctx.event(
+    before = [event for event in call.recorded if isinstance(event, ModelIntent)]
+    intent = ctx.event(
         ModelIntent,
         call.path,
         model=asked.model.name,
         digest=call.identity.digest,
-        attempt=attempt,
+        attempt=number,
         purpose="final" if plan.final else asked.purpose,
         reserved=plan.reserved,
         max_tokens=plan.max_tokens,
-        timeout=int(ctx.at_most(asked.settings.timeout_seconds) * 1e6),
-        tool_choice=_choice(asked, plan),
+        timeout=int(at_most(ctx, asked.settings.timeout_seconds) * 1e6),
+        tool_choice=tool_choice(asked, plan),
         offered=asked.tools_digest,
         passed=ruling.passed,
         verdicts=ruling.verdicts,
-        because="retry" if attempt > 1 else "",
+        because=because,
+        instead_of=before[-1].model if because == "fallback" and before else "",
         level=plan.level if plan.note is not None else 0,
         shortened=plan.shortened,
         payloads={"messages": refs},
         **prefix,
     )
+    ctx.ledger.reserve(plan.reserved)
+    ctx.facts.model_calls += 1
+    ctx.facts.attempts += 1
+    ctx.facts.retries += because in COUNTED
+    ctx.facts.steps += number == 1
+    await ctx.intend(call, intent)
+    return Attempt(intent, plan)
 
 
-def _choice(asked: ModelCall, plan: Plan) -> Literal["auto", "none", "required"]:
-    """A last answer may not call tools; where answers are given by an output tool, it must call that one."""
-    if not plan.final:
-        return "auto"
-    return "required" if asked.output_tool else "none"
-
-
-def _settle_lost(ctx: RunContext, call: Call) -> None:
-    """Charge an attempt whose outcome was lost at its maximum."""
-    last = call.last
-    if isinstance(last, ModelIntent):
-        ctx.ledger.settle(last.reserved, last.reserved, at_maximum=True)
-        lost = ctx.event(
-            ModelOutcome,
-            call.path,
-            attempt=last.attempt,
-            status="lost",
-            used=last.reserved,
-            at_maximum=True,
-            again=True,
-        )
-        ctx.record(call, lost)
-        ctx.schedule.settled(call.path)
-
-
-async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, attempt: int) -> tuple[Plan, Ruling]:
-    """The plan for an attempt that all rules allow; does not return when a limit ends the run."""
-    price = asked.model.price()
-    plan = make_plan(ctx, asked, price)
-    ctx.facts.seconds = ctx.active_seconds()
-    facts = CallFacts(
+def _facts(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, number: int) -> CallFacts:
+    others = sum(isinstance(event, ModelIntent) and event.model != asked.model.name for event in call.recorded)
+    return CallFacts(
         "model",
         asked.model.name,
         call.identity.digest,
         reserved=plan.reserved,
-        price=price,
+        price=asked.model.price(),
         final=plan.final,
-        attempt=attempt,
+        attempt=number - others,
+        seconds_left=seconds_to_deadline(ctx, call.branch),
     )
-    ruling = MODEL_RULES.decide(facts, ctx.facts)
-    if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
-        ctx.record(
-            call,
-            ctx.event(
-                VerdictRecorded,
-                call.path,
-                gate="model",
-                name=asked.model.name,
-                verdict="deny",
-                digest=call.identity.digest,
-                passed=ruling.passed,
-                verdicts=ruling.verdicts,
-                ends_run=ruling.ends_run,
-            ),
-        )
-        ctx.deny(ruling)
-        if ctx.fault is not None:
-            await ctx.halt()
+
+
+async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, number: int) -> tuple[Plan, Ruling]:
+    """The plan for an attempt that all rules allow; does not return when a limit ends the run."""
+    plan = make_plan(ctx, asked, asked.model.price())
+    ctx.facts.seconds = ctx.active_seconds()
+    ruling = MODEL_RULES.decide(_facts(ctx, call, asked, plan, number), ctx.facts)
+    if ruling.verdict >= Verdict.HOLD:
+        await denied(ctx, call, replace(ruling, ends_run=ruling.ends_run and not asked.optional))
         raise CallDenied(ruling.reason, gate="model", rule=ruling.code)
     if plan.note is not None:
         asked.conversation.add(plan.note)
         asked.conversation.commit(ctx.log)
         asked.conversation.level = plan.level
-        ctx.record_limit(call.path, plan.level, looping=plan.looping)
+        record_limit(ctx, call.path, plan.level, looping=plan.looping)
     return plan, ruling
 
 
@@ -218,104 +316,6 @@ def _add_notes(conversation: Conversation, intents: Sequence[ModelIntent]) -> No
 def _sent(ctx: RunContext, call: Call, conversation: Conversation) -> None:
     conversation.commit(ctx.log)
     conversation.sent_path, conversation.sent_count = call.path, len(conversation.messages)
-
-
-async def _attempt(
-    ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, attempt: int
-) -> tuple[ModelOutcome, ModelResponse | None]:
-    """Exactly one wire call, and its outcome."""
-    settings = asked.settings
-    request = ModelRequest(
-        plan.messages,
-        asked.tools,
-        replace(settings, max_tokens=plan.max_tokens),
-        _choice(asked, plan),
-        asked.output_tool,
-    )
-    clock = ctx.services.clock
-    started = clock.boot_ns()
-    seconds = ctx.at_most(settings.timeout_seconds)
-    response: ModelResponse | None = None
-    failure: Failure | None = None
-    billed: bool | None = None
-    try:
-        with Alarm(seconds):
-            response = _checked(ctx, await ctx.interruptible(call.branch, asked.model.request(request)))
-    except ModelError as error:
-        failure, billed = error.failure, error.billed
-        failure = msgspec.structs.replace(failure, words=clean_text(failure.words, WORDS_MAX_CHARS))
-    except TimeoutError:
-        failure = Failure("model_timeout", "transient", f"no answer within {seconds:g} s")
-    except asyncio.CancelledError:
-        ctx.cancelled(call)
-        failure = Failure("cancelled", "permanent", "the call was cancelled")
-    except Exception as error:
-        failure = Failure("model_adapter", "unknown", f"{type(error).__name__} in the model adapter")
-    latency = (clock.boot_ns() - started) // 1000
-    if response is not None:
-        return _answered(ctx, call, asked, plan, attempt, response, latency), response
-    assert failure is not None
-    free = billed is False
-    return (
-        ctx.event(
-            ModelOutcome,
-            call.path,
-            attempt=attempt,
-            status="error",
-            used=Amount() if free else plan.reserved,
-            at_maximum=not free,
-            latency=latency,
-            failure=failure,
-            simulated=asked.model.simulated,
-            again=ctx.fault is not None or may_retry(failure, attempt, _attempts(ctx, asked)),
-        ),
-        None,
-    )
-
-
-def _checked(ctx: RunContext, response: ModelResponse) -> ModelResponse:
-    """An answer as it can be recorded.
-
-    Raises:
-        ModelError: it is none, or cannot be recorded whole; it was paid for all the same.
-    """
-    message, used = response.message, response.used
-    if not isinstance(message, Message) or message.role != "assistant":
-        raise ModelError(Failure("answer_invalid", "unknown", "the model adapter gave no message"))
-    if used is not None and min(used.tokens_in, used.tokens_out) < 0:
-        used = None
-    message = storable_message(message)
-    size, limit = len(encode_message(message)), ctx.services.settings.payload_max_bytes
-    if size > limit:
-        words = f"the answer has {size:,} bytes; PENSTOCK_PAYLOAD_MAX_BYTES allows {limit:,}"
-        raise ModelError(Failure("answer_too_large", "permanent", words))
-    return replace(response, message=message, used=used, provider_id=clean_text(response.provider_id, ID_MAX_CHARS))
-
-
-def _answered(
-    ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, attempt: int, response: ModelResponse, latency: int
-) -> ModelOutcome:
-    price = asked.model.price()
-    used = response.used
-    if used is not None and price is not None:
-        used = msgspec.structs.replace(used, nano=price.of(used))
-    return ctx.event(
-        ModelOutcome,
-        call.path,
-        attempt=attempt,
-        used=plan.reserved if used is None else used,
-        at_maximum=used is None,
-        latency=latency,
-        finish=response.finish,
-        provider_id=response.provider_id,
-        simulated=asked.model.simulated,
-        payloads={"response": [ctx.log.payload(encode_message(response.message))]},
-    )
-
-
-def _attempts(ctx: RunContext, asked: ModelCall) -> int:
-    limit = ctx.facts.budget.attempts
-    return min(asked.attempts, limit) if limit else asked.attempts
 
 
 def _failed(model: Model, failure: Failure | None) -> ModelFailed:

@@ -30,6 +30,9 @@ class ModelCall:
     attempts: int = 3
     can_answer_last: bool = True  # a forced last answer makes sense: room is set aside for it
     recent_calls: int | None = None  # tool calls since something new came from outside; None = all of the run
+    fallbacks: Sequence[Model] = ()  # asked in turn when the model before has failed for good
+    hedge_after: float | None = None  # seconds after which a second attempt is made beside the first
+    optional: bool = False  # a limit that it does not fit into denies the call, and does not end the run
 
     @property
     def offered(self) -> Sequence[ToolSpec]:
@@ -53,6 +56,11 @@ class Plan:
     note: Message | None = None
     shortened: bool = False
     looping: bool = False  # the level comes from a lack of progress, not from a limit
+
+
+def most_tokens(ctx: RunContext, asked: ModelCall) -> int:
+    """The most tokens, of prompt and answer, that the next attempt could use as the budget stands."""
+    return make_plan(ctx, asked, asked.model.price()).reserved.tokens
 
 
 def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:

@@ -1,6 +1,5 @@
 """The rest of what an agent may take from outside: time, recorded values, stated decisions, version branches."""
 
-import asyncio
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,7 +8,8 @@ import msgspec
 from pydantic_core import to_jsonable_python
 
 from penstock.events import DecisionRecorded, Fact, Failure, NoteRecorded, RunPatched, TimerFired, TimerSet, Waiting
-from penstock.gates.context import Call, RunContext
+from penstock.gates.call import Call
+from penstock.gates.context import RunContext
 from penstock.gates.ledger import first_ref
 from penstock.kernel.canonical import check_finite, check_name, check_plain, check_size, describe, stable_json
 from penstock.kernel.errors import InputInvalid, ToolFailed
@@ -66,9 +66,6 @@ async def _record(ctx: RunContext, call: Call, name: str, function: Callable[[],
         check_plain(plain, name)
         check_finite(value, name)
         data = check_size(stable_json(plain), ctx.services.settings.payload_max_bytes, name, "payload_max_bytes")
-    except asyncio.CancelledError:
-        ctx.cancelled(call)
-        await ctx.halt()
     except Exception as error:
         failure, data = Failure("record_failed", "permanent", describe(error)), b"null"
     event = ctx.event(NoteRecorded, call.path, name=name, failure=failure, payloads={"value": [ctx.log.payload(data)]})

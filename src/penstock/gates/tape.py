@@ -11,24 +11,34 @@ from penstock.events import (
     ChildOutcome,
     ControlApplied,
     DecisionRecorded,
+    DocumentIntent,
+    DocumentRead,
+    DocumentWritten,
     Event,
     LimitReached,
+    MessageDelivered,
     MessageReceived,
     MessageSent,
     ModelIntent,
     ModelOutcome,
     NoteRecorded,
+    RunAdopted,
     RunClaimed,
+    RunContinued,
     RunEnded,
     RunHandedBack,
     RunParked,
     RunPatched,
     RunSubmitted,
+    StageEnded,
+    StageEntered,
     TimerFired,
     TimerSet,
     ToolIntent,
     ToolOutcome,
     VerdictRecorded,
+    WaitBegun,
+    WaitEnded,
     decode,
 )
 from penstock.kernel.errors import EventUnreadable
@@ -39,6 +49,7 @@ _OUTSIDE_CALLS = (
     RunClaimed,
     RunParked,
     RunHandedBack,
+    RunAdopted,
     RunEnded,
     LimitReached,
     ControlApplied,
@@ -46,14 +57,28 @@ _OUTSIDE_CALLS = (
 )
 NOT_APPROVED = ("deny", "expired", "withdrawn")
 """Decisions that end a call without making it."""
-_ALWAYS_LAST = (VerdictRecorded, ChildOutcome, TimerFired, NoteRecorded, RunPatched, DecisionRecorded, MessageSent)
+_ALWAYS_LAST = (
+    VerdictRecorded,
+    ChildOutcome,
+    TimerFired,
+    NoteRecorded,
+    RunPatched,
+    RunContinued,
+    DecisionRecorded,
+    MessageDelivered,
+    WaitEnded,
+    StageEnded,
+    DocumentRead,
+    DocumentWritten,
+)
 
 
 @dataclass(slots=True, frozen=True)
 class Identity:
     """What a call is known by, besides its path."""
 
-    kind: str  # model | tool | child | timer | note | patch | decision
+    kind: str  # model | tool | child | timer | note | patch | decision | message | wait | stage | continue
+    # document read | document write
     name: str
     digest: str
 
@@ -67,17 +92,28 @@ def is_last(event: Event) -> bool:
     return isinstance(event, _ALWAYS_LAST)
 
 
+def is_begin(event: Event) -> bool:
+    """Whether the event opens a time-out: what goes on inside it starts in its turn, as if it were an outcome."""
+    return isinstance(event, TimerSet) and event.name == "timeout"
+
+
 def is_in_doubt(events: Sequence[Event]) -> bool:
-    """Whether a call's last attempt has no outcome yet, whatever was asked about it since."""
-    for event in reversed(events):
+    """Whether an attempt of a call has no outcome yet, whatever was asked about it since."""
+    return bool(open_intents(events))
+
+
+def open_intents(events: Sequence[Event]) -> list[ModelIntent | ToolIntent]:
+    """The attempts of a call that have no outcome yet: one, or two when it was hedged."""
+    found: dict[int, ModelIntent | ToolIntent] = {}
+    for event in events:
         if isinstance(event, ModelIntent | ToolIntent):
-            return True
-        if isinstance(event, ModelOutcome | ToolOutcome):
-            return False
-    return False
+            found[event.attempt] = event
+        elif isinstance(event, ModelOutcome | ToolOutcome):
+            found.pop(event.attempt, None)
+    return list(found.values())
 
 
-def identity_of(event: Event) -> Identity | None:
+def identity_of(event: Event) -> Identity | None:  # noqa: PLR0911 - one line a kind
     """The identity that a call's opening event gives it; None for events that open nothing."""
     match event:
         case ModelIntent():
@@ -91,21 +127,54 @@ def identity_of(event: Event) -> Identity | None:
         case ChildIntent():
             return Identity("child", event.child_agent, event.digest)
         case TimerSet():
-            return Identity("timer", "sleep", str(event.duration))
+            return Identity("timer", event.name, str(event.duration))
         case NoteRecorded():
             return Identity("note", event.name, event.digest)
+        case RunContinued():
+            return Identity("continue", event.agent, event.digest)
         case RunPatched():
             return Identity("patch", event.patch, "")
         case DecisionRecorded():
             return Identity("decision", event.name, "")
+        case MessageSent():
+            return Identity("message", event.topic, event.digest)
+        case WaitBegun():
+            return Identity("wait", event.name or event.what, event.digest)
+        case StageEntered():
+            return Identity("stage", event.name, "")
+        case DocumentRead():
+            return Identity("document read", f"{event.of} {event.name}", "")
+        case DocumentIntent():
+            return Identity("document write", f"{event.of} {event.name}", event.digest)
     return None
+
+
+@dataclass(slots=True, frozen=True)
+class Before:
+    """What a tape that is not whole says in place of the events it lacks. Times are the store's, microseconds.
+
+    Attributes:
+        kept: the first rows of the tape, so many, are of the part that is lacking.
+        size: bytes of that part.
+        format: the newest format that it allows.
+        active_us: for how long workers were busy with the run before the last claim of that part.
+        claimed_at: when that was.
+        until: its last event.
+    """
+
+    kept: int
+    size: int
+    format: int
+    active_us: int
+    claimed_at: int
+    until: int
 
 
 class Tape:
     """A run's events by call path, with the order in which their outcomes were released."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        """Decode and arrange.
+    def __init__(self, rows: Iterable[Row], before: Before | None = None) -> None:
+        """Decode and arrange. With ``before`` the rows are a few of the run's first events, and all after some event.
 
         Raises:
             EventUnreadable: an event cannot be read, or the first one is not the submission.
@@ -115,24 +184,40 @@ class Tape:
         """The store's time of each intent, by seq: what settling a doubt is measured from."""
         self.order: deque[str] = deque()
         self.events: list[Event] = []
+        self.before = before
         self.size = 0  # bytes of all events
         self._times: list[int] = []
         for row in rows:
             event = decode(row.body)
             self._times.append(row.at or event.at)  # the store's clock: a worker's may jump
-            self.size += len(row.body)
             self.events.append(event)
+            if before is None or len(self.events) > before.kept:
+                self.size += len(row.body)
             if isinstance(event, _OUTSIDE_CALLS):
                 continue
             self.calls.setdefault(event.path, []).append(event)
             if isinstance(event, ToolIntent | ModelIntent):
                 self.committed[event.seq] = row.at
-            if is_last(event):
+            if is_last(event) or is_begin(event):
                 self.order.append(event.path)
         if not self.events or not isinstance(self.events[0], RunSubmitted):
             raise EventUnreadable("the run's first event is not its submission")
         self.submitted: RunSubmitted = self.events[0]
         self.doubts = {path for path, events in self.calls.items() if is_in_doubt(events)}
+        self.continued = any(isinstance(events[-1], RunContinued) for events in self.calls.values())
+        """The run goes on in another; at most its end is missing."""
+        adoptions = [event for event in self.events if isinstance(event, RunAdopted)]
+        self.format = max([self.submitted.format, *(event.format for event in adoptions)])
+        if before is not None:
+            self.size += before.size
+            self.format = max(self.format, before.format)
+        self.accepted_seq = max((event.seq for event in adoptions if event.arguments), default=0)
+        """Calls that had ended before this event may have been made with other arguments: a person accepted that."""
+
+    def accepts(self, recorded: Sequence[Event], known: Identity, made: Identity) -> bool:
+        """Whether a recorded call may stand for one that is made with other arguments."""
+        same = (known.kind, known.name) == (made.kind, made.name)
+        return same and is_last(recorded[-1]) and recorded[-1].seq < self.accepted_seq
 
     @property
     def ended(self) -> RunEnded | None:
@@ -141,8 +226,11 @@ class Tape:
 
     def active_us(self) -> int:
         """Microseconds in which some worker was busy with the run: from each claim to its last event."""
-        total = begun = latest = 0
-        for event, at in zip(self.events, self._times, strict=True):
+        total = begun = latest = skipped = 0
+        if self.before is not None:
+            total, begun, latest = self.before.active_us, self.before.claimed_at, self.before.until
+            skipped = self.before.kept
+        for event, at in zip(self.events[skipped:], self._times[skipped:], strict=True):
             if isinstance(event, RunClaimed):
                 total += max(0, latest - begun) if begun else 0
                 begun = at

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from penstock.events import (
-    Amount,
     ApprovalDecided,
     Failure,
     RuleVerdict,
@@ -15,21 +14,20 @@ from penstock.events import (
     VerdictRecorded,
 )
 from penstock.gates.approval import ask
-from penstock.gates.context import Call, RunContext
-from penstock.gates.doubt import LateOutcome, settle
+from penstock.gates.call import Call
+from penstock.gates.context import RunContext
+from penstock.gates.deadline import seconds_to_deadline
+from penstock.gates.denial import denied
+from penstock.gates.doubt import settle
 from penstock.gates.ledger import first_ref
 from penstock.gates.model_gate import ID_MAX_CHARS
-from penstock.gates.retry import may_retry, pause_seconds
 from penstock.gates.tape import NOT_APPROVED, is_in_doubt
-from penstock.gates.tool_run import Result, run_tool
+from penstock.gates.tool_attempt import Asked, attempt
 from penstock.kernel.canonical import check_plain, clean_text, digest
-from penstock.kernel.errors import ClaimLost, InputInvalid
-from penstock.ports.tools import Effect, ToolArgsInvalid, ToolDef
+from penstock.kernel.errors import InputInvalid
+from penstock.ports.tools import ToolArgsInvalid, ToolDef
 from penstock.rules.default import TOOL_RULES
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
-
-QUEUED_BEFORE_WAITING = 500  # events of free reads that may wait to be written before the next read waits for them
-LATE_STARTS = 3  # how often a call that found its allowance over is put forward again
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,17 +50,6 @@ class ToolReturn:
     code: str = ""
 
 
-@dataclass(slots=True)
-class _Asked:
-    """The call with its arguments read."""
-
-    tool: ToolDef | None
-    name: str
-    args: dict[str, Any]
-    call_id: str
-    problem: Decision | None
-
-
 async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
     """One tool call through the gate. Denials and failures are returned, not raised: they are for the agent to see."""
     read = _read(asked)
@@ -77,7 +64,7 @@ async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
     return returned
 
 
-def _read(asked: ToolCallAsked) -> _Asked:
+def _read(asked: ToolCallAsked) -> Asked:
     """Read the arguments once, for the rules and for the call."""
     tool, problem, args = asked.tool, None, {"raw": asked.args}
     if tool is None:
@@ -96,37 +83,39 @@ def _read(asked: ToolCallAsked) -> _Asked:
     if tool is None:
         args = {"raw": _storable(asked.args)}
     name = tool.name if tool else _storable(asked.name)[:128]
-    return _Asked(tool, name, args, clean_text(asked.call_id, ID_MAX_CHARS), problem)
+    return Asked(tool, name, args, clean_text(asked.call_id, ID_MAX_CHARS), problem)
 
 
 def _storable(raw: str | dict[str, Any]) -> str:
     return clean_text(raw if isinstance(raw, str) else repr(raw), 2000)
 
 
-async def _live(ctx: RunContext, call: Call, asked: _Asked) -> ToolReturn:
+async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
     """From where the tape ends: settle a doubt, get permission, then attempt."""
-    if is_in_doubt(call.recorded):
+    while is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
         tool = asked.tool
         assert tool is not None
         outcome, data = await settle(ctx, call, tool, asked.args, "crash")
-        ctx.schedule.settled(call.path)
-        if not outcome.again:
-            return _finish(ctx, asked, call, outcome, data)
-    attempts_made = sum(isinstance(event, ToolIntent) for event in call.recorded)
-    if attempts_made == 0:
-        ruling = await _permitted(ctx, call, asked)
-        if isinstance(ruling, ToolReturn):
-            return ruling
+        if not is_in_doubt(call.recorded):
+            ctx.schedule.settled(call.path)
+            if not outcome.again:
+                return _finish(ctx, asked, call, outcome, data)
+    if any(isinstance(event, ToolIntent) for event in call.recorded):
+        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
     else:
-        ruling = TOOL_RULES.decide(_facts(call, asked, approved=True), ctx.facts)
-    return await _attempts(ctx, call, asked, ruling, attempts_made)
+        permitted = await _permitted(ctx, call, asked)
+        if isinstance(permitted, ToolReturn):
+            return permitted
+        ruling = permitted
+    outcome, data = await attempt(ctx, call, asked, ruling)
+    return _finish(ctx, asked, call, outcome, data)
 
 
-async def _permitted(ctx: RunContext, call: Call, asked: _Asked) -> Ruling | ToolReturn:
+async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | ToolReturn:
     """The ruling that lets the call go ahead, or what the agent is told instead."""
     approved = any(isinstance(event, ApprovalDecided) and event.decision == "approve" for event in call.recorded)
     ctx.facts.seconds = ctx.active_seconds()
-    ruling = TOOL_RULES.decide(_facts(call, asked, approved=approved), ctx.facts)
+    ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=approved), ctx.facts)
     if ruling.verdict is Verdict.HOLD:
         tool = asked.tool
         assert tool is not None
@@ -144,148 +133,28 @@ async def _permitted(ctx: RunContext, call: Call, asked: _Asked) -> Ruling | Too
         if decided.decision != "approve":
             ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
             return _as_return(decided, b"")
-        ruling = TOOL_RULES.decide(_facts(call, asked, approved=True), ctx.facts)
+        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
     if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
-        event = ctx.event(
-            VerdictRecorded,
-            call.path,
-            gate="tool",
-            name=asked.name,
-            verdict="deny",
-            digest=call.identity.digest,
-            call_id=asked.call_id,
-            passed=ruling.passed,
-            verdicts=ruling.verdicts,
-            ends_run=ruling.ends_run,
-            payloads={"args": [ctx.args_ref(asked.args)]},
-        )
-        ctx.record(call, event)
         ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
-        ctx.deny(ruling)
-        if ctx.fault is not None:
-            await ctx.halt()
-        return _as_return(event, b"")
+        about = {"args": [ctx.args_ref(asked.args)]}
+        return _as_return(await denied(ctx, call, ruling, call_id=asked.call_id, payloads=about), b"")
     return ruling
 
 
-def _facts(call: Call, asked: _Asked, *, approved: bool) -> CallFacts:
-    return CallFacts("tool", asked.name, call.identity.digest, asked.args, asked.tool, asked.problem, approved=approved)
-
-
-async def _attempts(ctx: RunContext, call: Call, asked: _Asked, ruling: Ruling, made: int) -> ToolReturn:
-    tool = asked.tool
-    assert tool is not None
-    late = 0
-    ctx.facts.tool_calls += made == 0
-    while True:
-        made += 1
-        intent, start_by = _intent(ctx, call, asked, tool, ruling, made)
-        ctx.ledger.reserve(intent.reserved)
-        ctx.facts.attempts += 1
-        if tool.effect == "read":
-            if ctx.log.queued >= QUEUED_BEFORE_WAITING:
-                await ctx.log.room()
-            ctx.intend_later(call, intent)
-        else:
-            await ctx.intend(call, intent)
-        began = ctx.services.clock.boot_ns()
-        result = await run_tool(ctx, call, tool, asked.args, intent, start_by)
-        latency = (ctx.services.clock.boot_ns() - began) // 1000
-        if isinstance(ctx.fault, ClaimLost):
-            await _leave_behind(ctx, call, made, result)
-            await ctx.halt()
-        if ctx.fault is not None and tool.effect == "read":
-            ctx.ledger.settle(intent.reserved, Amount())
-            await ctx.halt()
-        if result.doubt and tool.effect == "write":
-            outcome, data = await settle(ctx, call, tool, asked.args, result.doubt)
-            if outcome.again:
-                continue
-            return _finish(ctx, asked, call, outcome, data)
-        late += not result.started
-        again = _again(ctx, tool, result, made, late)
-        outcome = _outcome(ctx, call, tool.effect, made, result, latency, again=again)
-        if not again:
-            ok = result.failure is None
-            ctx.ledger.remember(asked.name, call.identity.digest, ok, first_ref(outcome, "result"))
-            return _as_return(outcome, result.data)
-        assert result.failure is not None
-        await ctx.interruptible(call.branch, ctx.services.clock.sleep(pause_seconds(result.failure, made)))
-
-
-def _intent(
-    ctx: RunContext, call: Call, asked: _Asked, tool: ToolDef, ruling: Ruling, attempt: int
-) -> tuple[ToolIntent, int]:
-    """The intent, and the reading of the boot clock after which its call must not start."""
-    allowance = ctx.services.settings.start_allowance_seconds
-    start_by = ctx.services.clock.boot_ns() + int(allowance * 1e9)
-    approval = next((event.approval for event in call.recorded if isinstance(event, ApprovalDecided)), "")
-    event = ctx.event(
-        ToolIntent,
-        call.path,
-        tool=tool.name,
-        digest=call.identity.digest,
-        effect=tool.effect,
-        risk=tool.risk,
-        in_doubt=tool.in_doubt,
-        call_id=asked.call_id,
-        attempt=attempt,
-        key=f"{ctx.run_id.hex}-{call.path}" if tool.effect == "write" else "",
-        allowance=int(allowance * 1e6),
-        timeout=int(ctx.at_most(tool.timeout_seconds) * 1e6),
-        approval=approval,
-        passed=ruling.passed,
-        verdicts=ruling.verdicts,
-        because="retry" if attempt > 1 else "",
-        payloads={"args": [ctx.args_ref(asked.args)]},
+def _facts(ctx: RunContext, call: Call, asked: Asked, *, approved: bool) -> CallFacts:
+    return CallFacts(
+        "tool",
+        asked.name,
+        call.identity.digest,
+        asked.args,
+        asked.tool,
+        asked.problem,
+        approved=approved,
+        seconds_left=None if call.recorded else seconds_to_deadline(ctx, call.branch),
     )
-    return event, start_by
 
 
-def _again(ctx: RunContext, tool: ToolDef, result: Result, made: int, late: int) -> bool:
-    if result.failure is None or ctx.fault is not None:
-        return False
-    if not result.started:
-        return late < LATE_STARTS
-    attempts = min(tool.attempts, ctx.facts.budget.attempts or tool.attempts)
-    return may_retry(result.failure, made, attempts)
-
-
-def _outcome(
-    ctx: RunContext, call: Call, effect: Effect, attempt: int, result: Result, latency: int, *, again: bool
-) -> ToolOutcome:
-    if result.failure is None:
-        status = "ok"
-    else:
-        status = "error" if result.started else "not_started"
-    outcome = ctx.event(
-        ToolOutcome,
-        call.path,
-        attempt=attempt,
-        status=status,
-        again=again,
-        latency=latency,
-        failure=result.failure,
-        payloads={"result": [ctx.log.payload(result.data)]} if result.data else {},
-    )
-    ctx.ledger.settle(Amount(), outcome.used)
-    if effect == "read":
-        ctx.record(call, outcome)
-    else:
-        ctx.record(call, outcome, lambda: _leave_behind(ctx, call, attempt, result))
-    return outcome
-
-
-async def _leave_behind(ctx: RunContext, call: Call, attempt: int, result: Result) -> None:
-    """This worker was overtaken while the tool ran: the run's next holder learns how the call ended."""
-    if result.doubt:
-        return
-    status = "ok" if result.failure is None else "error" if result.started else "did_not_happen"
-    late = LateOutcome(status, result.data, result.failure)
-    await ctx.settle_elsewhere(call.path, attempt, msgspec.json.encode(late))
-
-
-def _finish(ctx: RunContext, asked: _Asked, call: Call, outcome: ToolOutcome, data: bytes) -> ToolReturn:
+def _finish(ctx: RunContext, asked: Asked, call: Call, outcome: ToolOutcome, data: bytes) -> ToolReturn:
     """The agent's view of an outcome that was settled.
 
     Nothing is awaited between the record and the turn: the tape's order is the order in which outcomes are released.

@@ -8,24 +8,17 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.events import Failure, ToolIntent
-from penstock.gates.context import Call, RunContext
-from penstock.kernel.canonical import check_finite, check_plain, describe, stable_json
+from penstock.gates.call import Call
+from penstock.gates.context import RunContext
+from penstock.gates.deadline import deadline_of, seconds_to_deadline
+from penstock.gates.tool_failure import TimedOutByGate, failure_of
+from penstock.kernel.canonical import check_finite, check_plain, stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import InputInvalid, ToolResultInvalid
-from penstock.ports.tools import (
-    IdempotencyKey,
-    OutcomeUnknown,
-    StartedTooLate,
-    ToolContext,
-    ToolDef,
-    ToolTimedOut,
-    TransientToolError,
-)
+from penstock.kernel.errors import InputInvalid
+from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, StartedTooLate, ToolContext, ToolDef
 
 ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
-RETRY_AFTER_MAX_SECONDS = 3600.0
 SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
-_CONNECTION_LOST = (ConnectionError, TimeoutError, EOFError, OutcomeUnknown)
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,6 +51,8 @@ async def run_tool(
             seconds,
             ctx.facts.environment,
             ctx.tape.submitted.tags,
+            deadline_of(ctx, call.branch),
+            seconds_to_deadline(ctx, call.branch),
         )
     try:
         if tool.is_async:
@@ -68,26 +63,19 @@ async def run_tool(
             value = await _bounded(ctx, call, tool, run, allowance + seconds + ISOLATION_GRACE_SECONDS)
     except StartedTooLate:
         return Result(failure=_late(), started=False)
-    except TransientToolError as error:
-        wait = int(max(0.0, min(error.retry_after_seconds, RETRY_AFTER_MAX_SECONDS)) * 1e6)
-        return Result(failure=Failure("tool_transient", "transient", describe(error), wait))
-    except (_TimedOut, ToolTimedOut):
-        words = f"no answer within {seconds:g} s"
-        return Result(failure=Failure("tool_timeout", "transient", words), doubt="timeout")
-    except _CONNECTION_LOST as error:
-        return Result(failure=Failure("tool_connection", "transient", describe(error)), doubt="connection")
     except asyncio.CancelledError:
-        ctx.cancelled(call)
+        if _is_own(call):
+            ctx.cancelled(call)
         return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
-    except ToolResultInvalid as error:
-        return Result(failure=Failure("tool_result_invalid", "permanent", f"the tool ran; {error.what}"))
     except Exception as error:
-        return Result(failure=Failure("tool_failed", "permanent", describe(error)))
+        failure, doubt = failure_of(tool, error, seconds, ctx.now())
+        return Result(failure=failure, doubt=doubt)
     return _stored(ctx, value)
 
 
-class _TimedOut(Exception):
-    """The gate's own time-out, told apart from one that the tool raises."""
+def _is_own(call: Call) -> bool:
+    """Whether this is the task of the agent's branch, and not that of one of two attempts side by side."""
+    return asyncio.current_task() is call.branch.task
 
 
 async def _start(clock: Clock, tool: ToolDef, kwargs: dict[str, Any], start_by: int) -> Any:
@@ -108,8 +96,8 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
     wait = _done_or_late(task, seconds)
     try:
         # A write is never cut short by a stop: its outcome is worth more than a second's patience.
-        await (wait if tool.effect == "write" else ctx.interruptible(call.branch, wait))
-    except asyncio.CancelledError:
+        await (ctx.interruptible(call.branch, wait) if tool.effect == "read" and _is_own(call) else wait)
+    except (asyncio.CancelledError, GeneratorExit):  # the latter: the run is put away over a call in flight
         task.cancel()
         raise
     if task.done():
@@ -120,7 +108,7 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
     await asyncio.wait({task}, timeout=SWALLOW_GRACE_SECONDS)
     if task.done() and not task.cancelled():
         return task.result()
-    raise _TimedOut
+    raise TimedOutByGate
 
 
 async def _done_or_late(task: "asyncio.Task[Any]", seconds: float) -> None:

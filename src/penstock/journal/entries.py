@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from penstock.events import Event, ModelIntent, ModelOutcome, ToolDoubted, ToolIntent, ToolOutcome, kind_of
 from penstock.kernel.errors import EventTooLarge, PenstockError
-from penstock.ports.records import Move, NewRun
+from penstock.ports.records import Move, NewRun, Status
 
 
 @dataclass(slots=True)
@@ -44,6 +44,12 @@ def follows(entry: Entry) -> bool:
     that answer is not. Outcomes of calls whose intents are durable happened whatever the agent knew."""
     event = entry.event
     return event is not None and bool(event.path) and not isinstance(event, ToolOutcome | ModelOutcome | ToolDoubted)
+
+
+def concludes(entry: Entry) -> bool:
+    """Whether this ends or parks the run, for reasons that may be such a consequence."""
+    move = None if entry.rare is None else entry.rare.move
+    return move is not None and move.status in (Status.ENDED, Status.PARKED)
 
 
 def too_large(event: Event, size: int, limit: int) -> EventTooLarge:

@@ -5,9 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from penstock.events import Event, ToolIntent, encode, kind_of
+from penstock.events import Event, encode, kind_of
 from penstock.journal.chain import link
-from penstock.journal.entries import FAMILIES, Entry, Rare, fail, follows, too_large
+from penstock.journal.entries import FAMILIES, Entry, Rare, concludes, fail, follows, too_large
 from penstock.journal.payloads import Committer, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
 from penstock.kernel.errors import ClaimLost, InputInvalid, IntentRefused, JournalError, PenstockError
@@ -62,7 +62,7 @@ class RunLog:
         self._open: set[tuple[str, str, int]] = set()
         self._one_by_one = 0
         self._closing = False
-        self._unread: Stop | None = None  # a free read was refused whose answer the agent may have used already
+        self._met: Stop | None = None  # a stop refused an intent: later events may follow from what did not happen
 
     @property
     def queued(self) -> int:
@@ -90,7 +90,8 @@ class RunLog:
         return future
 
     def end(self, move: Move, event: Event | None) -> asyncio.Future[None]:
-        """Add the last event of this claim and the move that gives the claim up; nothing may be added after it."""
+        """Add the last event of this claim and the move that gives the claim up; nothing may be added after it, unless
+        the future raises IntentRefused: a park or an end that may follow from a refused call was not written."""
         future = self._loop.create_future()
         entry = Entry(event, future, intent=False, lazy=False)
         entry.rare = Rare(move)
@@ -267,9 +268,9 @@ class RunLog:
             return
         if self._closing:
             raise JournalError(f"run {self.claim.run} was given up by this worker; nothing can be added to it")
-        if self._unread is not None and follows(entry):
+        if self._met is not None and follows(entry):
             self._children, self._consumed = [], []
-            fail(entry.future, IntentRefused(self._unread))
+            fail(entry.future, IntentRefused(self._met))
             return
         if self._children or self._consumed:
             entry.rare = entry.rare or Rare()
@@ -358,17 +359,18 @@ class RunLog:
             is_intent = entry.intent or (entry.rare is not None and bool(entry.rare.children))
             # The outcome of a free read that was made at once says nothing without its intent.
             orphan = event is not None and type(event) in FAMILIES and event.path in refused
-            if not (is_intent or orphan or (self._unread is not None and follows(entry))):
+            if not (is_intent or orphan or (self._met is not None and (follows(entry) or concludes(entry)))):
                 rest.append(entry)
                 continue
             if event is not None and (is_intent or orphan):
                 refused.add(event.path)
                 if type(event) in FAMILIES:
                     self._track((FAMILIES[type(event)][0], False), event)
-            if isinstance(event, ToolIntent) and event.effect == "read":
-                self._unread = stop
-            if is_intent and entry.rare is not None:
+            if is_intent:
+                self._met = stop
+            if entry.rare is not None and (is_intent or entry.rare.move is not None):
                 self._consumed = entry.rare.consumed + self._consumed
+                self._closing = self._closing and entry.rare.move is None
             self._count(-1, 0)
             fail(entry.future, IntentRefused(stop))
         self._requeue(rest)

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 import zstandard
@@ -24,8 +24,11 @@ LEVEL = 3
 MAX_SIZE = 256 * 1024 * 1024
 """No payload is expanded beyond this, whatever its row says."""
 
-FETCH_AT_ONCE = 500
-"""Payloads of one request to the store, at most."""
+FETCH_AT_ONCE = 100
+"""Payloads of one request to the store, at most: each may have as many bytes as one payload may."""
+BULK_AT_ONCE = 1000
+BULK_BYTES = 8 * 1024 * 1024
+"""Of one request for many payloads that are expected to be small; raw bytes, exceeded by one payload at most."""
 
 HELD_OVERHEAD = 300
 """Bytes that the reader's memory counts for the key and the entry of each payload it keeps."""
@@ -179,6 +182,26 @@ class PayloadReader:
         addresses = list(dict.fromkeys(wanted))
         data = await asyncio.gather(*(self.read(tenant, subject, where) for where in addresses))
         return dict(zip(addresses, data, strict=True))
+
+    async def read_in_bulk(self, tenant: str, subject: str, wanted: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The same for thousands of payloads that are read once: past the cache, in requests of bounded size.
+
+        Raises:
+            PayloadMissing: one of them is not there.
+        """
+        left = deque(dict.fromkeys(wanted))
+        found: dict[bytes, bytes] = {}
+        while left:
+            part = [left.popleft() for _ in range(min(BULK_AT_ONCE, len(left)))]
+            stored = await self._journal.snapshots.payloads([(tenant, subject, where) for where in part], BULK_BYTES)
+            for key, payload in stored.items():
+                found[key[2]] = unpack(payload)
+            missing = [where for where in part if where not in found]
+            is_whole = sum(payload.size for payload in stored.values()) < BULK_BYTES
+            if missing and is_whole:
+                raise PayloadMissing(f"payload {ref_text(missing[0])} of subject {subject!r} is not in the store")
+            left.extendleft(reversed(missing))
+        return found
 
     def forget(self, tenant: str, subject: str) -> None:
         """Drop what is held of a subject that was erased."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from penstock.journal.log import RunLog
+from penstock.kernel.backoff import Backoff
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable
-from penstock.kernel.randomness import jitter
 from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Applied, Batch, Payload
 from penstock.settings import Settings
@@ -229,13 +229,12 @@ class GroupWriter:
         """Send until there is an answer."""
         payloads = [payload for part in group for payload in part.payloads]
         batches = [part.batch for part in group]
-        pause = self.settings.backoff_seconds
+        backoff = Backoff(self.settings.backoff_seconds, self.settings.backoff_max_seconds)
         while True:
             try:
                 return await self._journal.append(batches, payloads, blocking=blocking)
             except (JournalUnavailable, JournalFull):
-                await self._clock.sleep(jitter(pause / 2, pause))
-                pause = min(pause * 2, self.settings.backoff_max_seconds)
+                await self._clock.sleep(backoff.next_seconds())
 
     def _has_room(self, log: RunLog) -> bool:
         if self._closed is not None or log.lost is not None:

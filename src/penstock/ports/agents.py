@@ -41,6 +41,10 @@ class AgentDef(Protocol):
         """The plain JSON value of an output."""
         ...
 
+    async def perform(self, run: Any, value: Any) -> Any:
+        """All of the agent's work: its stages around its code, and its fallback when that fails."""
+        ...
+
     async def invoke(self, run: Any, value: Any) -> Any:
         """Run the agent's code."""
         ...

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from penstock.ports.documents import Documents
+from penstock.ports.queue import Queue
+from penstock.ports.rates import Rates
 from penstock.ports.records import (
     Applied,
     Batch,
@@ -26,10 +29,55 @@ from penstock.ports.records import (
     Stop,
     Submitted,
 )
+from penstock.ports.releases import Releases
+from penstock.ports.retention import Retention
+from penstock.ports.schedules import Schedules
+from penstock.ports.snapshots import Snapshots
+from penstock.ports.waits import Waits
 
 
 class Journal(Protocol):
     """Runs, their events, inboxes, payloads, claims and controls."""
+
+    @property
+    def queue(self) -> Queue:
+        """Who may come in, who comes first, and how long it takes."""
+        ...
+
+    @property
+    def waits(self) -> Waits:
+        """Events, the wait-for graph, and what ended runs leave behind."""
+        ...
+
+    @property
+    def releases(self) -> Releases:
+        """What it knows of deploys."""
+        ...
+
+    @property
+    def schedules(self) -> Schedules:
+        """What is to run again and again."""
+        ...
+
+    @property
+    def documents(self) -> Documents:
+        """What outlives runs: sessions' state, and what agents share."""
+        ...
+
+    @property
+    def retention(self) -> Retention:
+        """How long ended runs are kept, and what is left of them."""
+        ...
+
+    @property
+    def rates(self) -> Rates:
+        """Limits that all workers share."""
+        ...
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """Of long runs, and their tapes piece by piece."""
+        ...
 
     async def now(self) -> int:
         """The store's clock, microseconds since the epoch."""
@@ -66,10 +114,19 @@ class Journal(Protocol):
         """
         ...
 
-    async def put_back(self, worker: UUID, held: Sequence[RunKey]) -> int:
+    async def take_over(self, worker: UUID, tenant: str, run: UUID, holder: UUID, epoch: int) -> Claim | None:
+        """Take one run from the worker that holds it under that epoch; None when it does not, or ``worker`` is unknown.
+
+        The holder can append nothing more. Not a claim of its own: ``claims`` stays.
+        """
+        ...
+
+    async def put_back(self, worker: UUID, held: Sequence[RunKey], tried: Sequence[RunKey] = ()) -> int:
         """Make runs due again that are this worker's but not among those it knows that it holds; how many there were.
 
-        For claims whose answer was lost: nobody would ever work on them while the worker's lease is renewed.
+        For claims whose answer was lost: nobody would ever work on them while the worker's lease is renewed. Such a
+        claim does not count among those after which a run is set aside as poison, since nobody worked on the run. It
+        does when the run is among ``tried``: those that the worker had begun, and could not put away.
         """
         ...
 

@@ -85,6 +85,7 @@ class NewRun:
     request_digest: str = ""  # of agent and input: tells a repeat from a conflict
     session: str = ""
     priority: int = 0  # higher first
+    rank: int | None = None  # from `Queue.admit`; None = the store gives it one
     parent: UUID | None = None
     parent_path: str = ""
     root: UUID | None = None  # the top of the family; None = itself
@@ -252,6 +253,7 @@ class RunRow:
     summary: Summary
     waiting: bytes
     tags: dict[str, str]
+    pruned_at: int | None = None  # its events and payloads are gone, or going: see ports/retention.py
 
 
 @dataclass(slots=True, frozen=True)

@@ -27,7 +27,9 @@ class ToolContext:
     """A tool parameter of this type is filled in by the gate.
 
     ``fence`` grows with every claim of the run: a receiver that remembers the highest it has seen can refuse a
-    worker that was overtaken. ``timeout_seconds`` is what the tool has left.
+    worker that was overtaken. ``timeout_seconds`` is what the tool has left. ``deadline`` (microseconds since the epoch,
+    the store's clock; 0 = none) is when nobody waits for the result any more, and ``seconds_left`` how far off it was
+    when the call started (None = there is none): hand them on to what the tool calls.
     """
 
     tenant: str
@@ -39,6 +41,8 @@ class ToolContext:
     timeout_seconds: float
     environment: str
     tags: dict[str, str]
+    deadline: int = 0
+    seconds_left: float | None = None
 
 
 Validator = Callable[[dict[str, Any]], str | None]
@@ -71,6 +75,9 @@ class ToolDef:
     context_param: str | None = None
     repeatable: bool = False  # asking again with the same arguments is meaningful (polling)
     attempts: int = 1  # tries on a transient failure that certainly had no effect, or for a read
+    retry_on: tuple[type[Exception], ...] = ()  # exceptions that say: it failed, nothing happened, try again
+    hedge_after: float | None = None  # seconds after which a read without an answer is asked a second time
+    needs_seconds: float = 0.0  # the least it takes: not started with less time left
     key_seconds: float | None = None  # how long the receiver remembers a key; None = for ever
     approval_seconds: float | None = None  # how long a person has; None = the setting
     labels: dict[str, str] = field(default_factory=dict)  # owner, reviewed (date), why this risk

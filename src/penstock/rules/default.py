@@ -1,6 +1,6 @@
 """The default rules, in the order in which the gates ask them. A new rule is one file and one line here."""
 
-from penstock.rules import budget, control, limits, permission, repeats, schema, validation
+from penstock.rules import budget, control, deadline, limits, permission, repeats, retries, schema, validation
 from penstock.rules.verdict import Rule, RuleSet
 
 RULES: tuple[Rule, ...] = (
@@ -9,6 +9,8 @@ RULES: tuple[Rule, ...] = (
     schema.RULE,
     validation.RULE,
     repeats.RULE,
+    retries.RULE,
+    deadline.RULE,
     limits.RULE,
     budget.RULE,
 )

@@ -50,6 +50,7 @@ class CallFacts:
     depth: int = 0  # of the child run that would start
     attempt: int = 1
     approved: bool = False
+    seconds_left: float | None = None  # until the deadline; None = there is none
 
 
 @dataclass(slots=True)
@@ -85,6 +86,12 @@ class RunFacts:
     environment: str = "development"
     depth_max: int = 5
     fanout_max: int = 1000
+    retry_base: int = 10  # tries again that this run and its children may make beyond their share of calls
+    retry_percent: float = 10.0  # tries again allowed for each hundred first attempts of this run
+    retries: int = 0  # made by this run itself
+    retries_below: int = 0  # drawn from the base by children that have ended
+    retries_held: int = 0  # set aside for children that go on
+    failed_children: set[tuple[str, str]] = field(default_factory=set)  # (agent, digest of the input)
     past: list[PastCall] = field(default_factory=list)  # the latest tool calls, bounded by the gates
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Self
 from uuid import UUID
 
@@ -11,16 +12,23 @@ import msgspec
 from penstock.agents import runtime
 from penstock.agents.budget import Budget
 from penstock.events import RunEnded, decode
-from penstock.gates.context import Services
+from penstock.gates.continue_gate import CONTINUED, added
+from penstock.gates.services import Services
 from penstock.journal.payloads import ref_address
 from penstock.journal.writer import GroupWriter
-from penstock.kernel.errors import AgentUnknown, RunQuarantined, RunUnknown
+from penstock.kernel.errors import AgentUnknown, NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunRow, Sealed, Status, Stop
 from penstock.runs import approvals as questions
+from penstock.runs import events
+from penstock.runs.alone import Assignment, LoneWorker
+from penstock.runs.firing import Firing
+from penstock.runs.poison import Launch
 from penstock.runs.registry import Registry
+from penstock.runs.releases import carried, successor
 from penstock.runs.result import Result
+from penstock.runs.schedules import ScheduleClient
 from penstock.runs.submit import Request, submit
 from penstock.runs.worker import Worker
 
@@ -54,6 +62,11 @@ class Penstock:
     def journal(self) -> Journal:
         return self.services.journal
 
+    @property
+    def schedules(self) -> ScheduleClient:
+        """What is to run again and again."""
+        return ScheduleClient(self.services, self.tenant)
+
     async def __aenter__(self) -> Self:
         runtime.push(self)
         return self
@@ -75,7 +88,7 @@ class Penstock:
             for closer in self._closers:
                 await closer()
 
-    def start_worker(self, name: str, *, drain_when_tainted: bool = False) -> Worker:
+    def start_worker(self, name: str, *, drain_when_tainted: bool = False, launch: Launch | None = None) -> Worker:
         """Work on runs in this process, in the background; see `Worker`."""
         worker = Worker(
             self.services,
@@ -84,19 +97,30 @@ class Penstock:
             lambda: self.registry.releases,
             self._open_lease,
             drain_when_tainted=drain_when_tainted,
+            launch=launch,
         )
         worker.on_ended = self._has_ended
+        worker.duties.add(Firing(self.services, lambda: self.registry.names).run)
         self.worker = worker
         self._working = asyncio.create_task(worker.run())
         return worker
 
-    async def work(self, name: str) -> None:
+    def lone_worker(self, name: str, assignment: Assignment, put_away: Callable[[], None]) -> LoneWorker:
+        """A worker for one run that another worker holds; see `LoneWorker`. The caller runs it."""
+        self.worker = LoneWorker(self.services, self.writer, name, self._open_lease, assignment, put_away)
+        return self.worker
+
+    async def work(self, name: str, *, launch: Launch | None = None) -> None:
         """Work on runs until the worker drains.
+
+        Args:
+            launch: makes the command line of a process that tries one run alone; without one, runs that several workers
+                were lost over are set aside at once.
 
         Raises:
             WorkerNameTaken: a live worker has this name.
         """
-        self.start_worker(name, drain_when_tainted=True)
+        self.start_worker(name, drain_when_tainted=True, launch=launch)
         assert self._working is not None
         await self._working
 
@@ -129,12 +153,32 @@ class Penstock:
         budget: Budget | None = None,
         tenant: str | None = None,
     ) -> Result:
-        """Submit, wait for the end, give the result."""
+        """Submit, wait for the end, give the result.
+
+        Raises:
+            NoRuntime: neither this process nor any live worker offers the agent's release; nothing was submitted,
+                except with a key, whose run may have been there before.
+        """
+        if key is None:
+            await self._check_offered(agent)
         run = await self.submit(agent, value, key=key, tags=tags or {}, budget=budget, tenant=tenant)
+        if key is not None:
+            row = await self.journal.get_run(tenant or self.tenant, run)
+            if row is None or row.status is not Status.ENDED:
+                await self._check_offered(agent)
         return await self.result(run, tenant=tenant)
 
+    async def _check_offered(self, agent: AgentDef) -> None:
+        """Waiting for a run that nobody works on would be waiting for ever."""
+        if self._working is None and not await self.journal.releases.offered(agent.release):
+            raise NoRuntime(
+                f"no live worker offers {agent.name} in release {agent.release}",
+                hint="open the platform with worker=NAME, or start one: penstock worker MODULE; to leave the run to a "
+                "worker that comes later, use submit",
+            )
+
     async def result(self, run: UUID, *, tenant: str | None = None, timeout_seconds: float | None = None) -> Result:
-        """Wait until a run has ended; its result.
+        """Wait until a run has ended; its result. Of one that goes on in others: that of the last, with all their use.
 
         Raises:
             RunUnknown: no such run for this tenant.
@@ -143,7 +187,12 @@ class Penstock:
         """
         async with asyncio.timeout(timeout_seconds):
             row = await self._wait_ended(tenant or self.tenant, run)
-        return await self.read_result(row)
+            while row.code == CONTINUED:
+                row = await self._wait_ended(row.tenant, await successor(self.journal, row))
+        result = await self.read_result(row)
+        if row.id == run:
+            return result
+        return replace(result, totals=added(await carried(self.journal, row), result.totals))
 
     async def read_result(self, row: RunRow) -> Result:
         """The result of a run that has ended."""
@@ -194,6 +243,48 @@ class Penstock:
                 if not any(item.ends_by > now for item in await self.journal.open_intents(tenant, run)):
                     return True
                 await asyncio.sleep(0.2)
+
+    async def send_event(
+        self,
+        run: UUID,
+        name: str,
+        value: Any = None,
+        *,
+        dedup: str = "",
+        sender: str = "api",
+        tenant: str | None = None,
+    ) -> bool:
+        """Send an event to a run, for `Run.wait_event`. Durable when this returns; it may come before the wait.
+
+        Args:
+            dedup: the same id again, for this run and name, is not a second event. Without one each call is.
+            sender: who sends it, for the record.
+
+        Returns:
+            False when it was sent before.
+
+        Raises:
+            RunUnknown: no such run for this tenant, or it has ended.
+            InboxFull: the run was sent as many events as it takes.
+            InputInvalid, InputTooLarge: a name or value that cannot be sent.
+        """
+        return await events.send(self.services, tenant or self.tenant, run, name, value, dedup=dedup, sender=sender)
+
+    async def publish_event(
+        self,
+        name: str,
+        key: str,
+        value: Any = None,
+        *,
+        dedup: str = "",
+        sender: str = "api",
+        tenant: str | None = None,
+    ) -> bool:
+        """Send an event to a name and key: the run that waits for them longest gets it, or the next that will.
+
+        Args, returns and raises as `send_event`; nobody need wait yet. It is kept for ``event_keep_seconds``.
+        """
+        return await events.publish(self.services, tenant or self.tenant, name, key, value, dedup=dedup, sender=sender)
 
     async def approvals(self, tenant: str | None = None) -> list[questions.Approval]:
         """Questions that wait for a person."""

@@ -10,9 +10,10 @@ import msgspec
 from penstock.events import ModelIntent, RunEnded
 from penstock.events.messages import decode_message
 from penstock.events.prompts import prompt_refs
+from penstock.gates.context import RunContext
 from penstock.gates.tape import Tape, identity_of
 from penstock.journal.payloads import PayloadReader, ref_address
-from penstock.kernel.errors import Divergence, EventUnreadable, PayloadMissing
+from penstock.kernel.errors import Divergence, EventUnreadable, InputTooLarge, PayloadMissing, PenstockError
 
 DIFFERENCES_MAX = 50
 ABSENT = "(absent)"
@@ -129,3 +130,13 @@ async def _args(opening: Any, tape: Tape, reader: PayloadReader, subject: str) -
         if refs := opening.payloads.get(name):
             return msgspec.json.decode(await reader.read(opening.tenant, subject, ref_address(refs[0])))
     return None
+
+
+async def side_by_side(ctx: RunContext, error: PenstockError) -> dict[str, list[str]]:
+    """Payload refs that let a person compare a divergence's two calls."""
+    attempted = error.fields.get("attempted_args")
+    refs = {name: list(refs) for name, refs in error.fields.get("recorded_payloads", {}).items()}
+    if attempted is not None:
+        with contextlib.suppress(InputTooLarge):  # the words must be stored in any case
+            refs["attempted"] = [ctx.args_ref(attempted)]
+    return refs

@@ -5,36 +5,42 @@ import contextlib
 import contextvars
 import logging
 from typing import Any
-from uuid import UUID
-
-import msgspec
 
 from penstock.agents.run import Run
-from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked, Waiting
+from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked
 from penstock.gates.branches import UNWOUND
-from penstock.gates.child_gate import ChildEnd
-from penstock.gates.context import RunContext, Services
+from penstock.gates.context import RunContext
+from penstock.gates.services import Services
+from penstock.gates.snapshot import forget
 from penstock.gates.tape import Tape
+from penstock.gates.throttle import settle_all
+from penstock.gates.unclaimed import take_up_unclaimed, unclaimed_event
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import (
     ClaimLost,
     Divergence,
-    Escalation,
     EventTooLarge,
     EventUnreadable,
     InputInvalid,
-    InputTooLarge,
+    IntentRefused,
     JournalError,
     PayloadMissing,
     PenstockError,
     RunFault,
 )
 from penstock.ports.agents import AgentDef
-from penstock.ports.records import Claim, Letter, Move, Post, Row, Status, Stop
-from penstock.rules.verdict import RunFacts
-from penstock.runs.ending import Ending, judge
+from penstock.ports.records import Claim, Letter, Move, Row, Status, Stop
+from penstock.runs.beginning import begin
+from penstock.runs.divergence import side_by_side
+from penstock.runs.ending import GOES_ON, Ending, judge, open_children, told_to_parent
+from penstock.runs.follow_up import cancel_children, leave_duties
+from penstock.runs.loading import Loaded
+
+PAUSED, DRAINED = "paused", "drained"
+"""Why a run is handed back: outcomes of faults that end this claim, not the run."""
+UNSNAPPED = "its snapshot does not fit its code"
 
 _logger = logging.getLogger("penstock.runs")
 
@@ -57,10 +63,15 @@ class Execution:
         self.writer = writer
         self.worker_name = worker_name
         self._letters = letters
+        self.loaded: Loaded | None = None
         self.ctx: RunContext | None = None
         self.parked = False
         self.tainted: list[BaseException] = []
         self.lost = False
+        self.draining = False
+        self._unwound = False
+        self.condemned: str | None = None
+        """Why the run is set aside instead of being executed; "" = not for its claims; None = they decide."""
         self._fetching: set[asyncio.Task[None]] = set()
 
     async def run(self, worker: Any, context: contextvars.Context) -> str:
@@ -77,15 +88,19 @@ class Execution:
             _logger.exception("the engine failed on run %s", self.claim.run)
             words = f"the engine failed: {type(error).__name__}: {error}"[:500]
             return await self._quarantine(log, PenstockError(words), code="engine_failed")
+        finally:
+            if self.ctx is not None:
+                settle_all(self.ctx)
 
     async def _run(self, log: RunLog, worker: Any, context: contextvars.Context) -> str:
         log.on_flags = self.notice
         log.on_lost = self.lose
         log.on_bad = self._unstorable
         try:
-            tape = Tape(self.rows)
+            tape = Tape(self.rows, self.loaded.before if self.loaded else None)
         except EventUnreadable as error:
             return await self._quarantine(log, error)
+        self.rows = []  # the tape has them, read
         if tape.ended is not None:
             return "ended"
         ctx = self.ctx = self._context(tape, log)
@@ -99,30 +114,32 @@ class Execution:
             ),
             lazy=True,
         )
-        if self.claim.claims > self.services.settings.poison_claims:
-            words = f"{self.claim.claims - 1} workers took this run and recorded nothing"
-            return await self._quarantine(log, PenstockError(words), code="poison")
+        if self._is_over(tape):
+            return await self._end(ctx, GOES_ON)
+        condemned = self.condemned
+        if condemned is None and self.claim.claims > self.services.settings.poison_claims:
+            condemned = f"{self.claim.claims - 1} workers took this run and recorded nothing"
+        if condemned:
+            return await self._quarantine(log, PenstockError(condemned), code="poison")
         if self.claim.stop in (Stop.KILL, Stop.CANCEL):
             ctx.refused(self.claim.stop)
+        elif self.draining:
+            return await self._hand_back(ctx, DRAINED)
+        elif self.claim.deadline and len(tape.events) == 1 and ctx.now() >= self.claim.deadline:
+            words = "the deadline passed while the run was queued; nothing of it was started"
+            ctx.end("exhausted", "over_deadline", words, needed=["a later deadline", "more workers"])
         return await self._drive(ctx, context)
 
+    def _is_over(self, tape: Tape) -> bool:
+        """Whether only the last event is missing: the run goes on in another, whatever its code would do now."""
+        return tape.continued
+
     def _context(self, tape: Tape, log: RunLog) -> RunContext:
-        settings = self.services.settings
-        facts = RunFacts(
-            tape.submitted.budget,
-            depth=tape.submitted.depth,
-            environment=tape.submitted.env,
-            depth_max=settings.depth_max,
-            fanout_max=settings.fanout_max,
-        )
-        ctx = RunContext(self.claim, tape, log, facts, self.services)
-        log.summary = ctx.ledger.summary
-        for event in tape.events:
-            for refs in event.payloads.values():
-                log.remember(refs)
+        ctx = begin(self.claim, tape, log, self.services, self.loaded.state if self.loaded else None)
         for letter in self._letters:
             ctx.mail.post(letter)
         ctx.on_fault = ctx.schedule.stop
+        ctx.on_objection = self.tainted.extend
         ctx.schedule.on_idle = self._idle
         ctx.schedule.on_quiet = self._quiet
         ctx.schedule.on_diverged = ctx.stop
@@ -158,9 +175,9 @@ class Execution:
         if ctx.fault is not None:
             return UNWOUND
         data = await ctx.load(ctx.tape.submitted.payloads["input"][0])
-        await ctx.take_up_unclaimed()
+        await take_up_unclaimed(ctx)
         root = ctx.schedule.begin("", context)
-        result = await root.drive(_body(agent, Run(ctx), agent.read_input(data)))
+        result = await root.drive(_work(agent, ctx, data))
         if result is UNWOUND:
             _forget_cancellation()
         else:
@@ -170,20 +187,40 @@ class Execution:
     async def _conclude(
         self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseException | None
     ) -> str:
-        """Put the run where it belongs now: elsewhere, aside, parked, back into the queue, or to its end."""
+        """Put the run where it belongs now. What follows from a call that a stop refused did not happen: then the stop
+        was met at that call."""
+        try:
+            return await self._put_away(ctx, agent, result, failure)
+        except IntentRefused as refused:
+            ctx.fault = None
+            ctx.refused(refused.stop)
+            return await self._put_away(ctx, agent, UNWOUND, None)
+
+    async def _put_away(
+        self, ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseException | None
+    ) -> str:
+        """Elsewhere, aside, parked, back into the queue, or to its end."""
+        self._unwound = True  # from here on there is no code left that could be closed
         fault = ctx.fault
         if self.lost or isinstance(fault, ClaimLost):
             await ctx.last_errands()
             return "lost"
         if isinstance(fault, Divergence):
+            if ctx.tape.before is not None:  # the tape decides: whoever has the run next replays all of it
+                await forget(ctx)
+                return await self._hand_back(ctx, UNSNAPPED)
             return await self._quarantine(ctx.log, fault)
+        if ctx.continued:
+            return await self._end(ctx, GOES_ON)
         if fault is None and result is not UNWOUND and len(ctx.made) < len(ctx.recorded_paths):
             unmade = min(ctx.recorded_paths - ctx.made, key=lambda path: ctx.tape.calls[path][0].seq)
             return await self._quarantine(ctx.log, ctx.schedule.leftover(unmade))
         if fault is None and result is UNWOUND and self.parked:
             return await self._park(ctx)
-        if isinstance(fault, RunFault) and fault.outcome == "paused":
-            return await self._hand_back(ctx, "paused")
+        if isinstance(fault, RunFault) and fault.outcome in (PAUSED, DRAINED):
+            return await self._hand_back(ctx, fault.outcome)
+        if fault is None and result is UNWOUND and ctx.draining:
+            return await self._hand_back(ctx, DRAINED)
         return await self._end(ctx, judge(ctx, agent, result, failure))
 
     def _deadline(self, ctx: RunContext) -> asyncio.TimerHandle | None:
@@ -217,21 +254,11 @@ class Execution:
             simulated=ctx.simulated,
             payloads={"output": [output]} if output else {},
         )
-        post = None
-        if self.claim.parent is not None:
-            end = ChildEnd(
-                self.claim.run,
-                ending.outcome,
-                self.claim.subject,
-                ending.code,
-                ending.reason,
-                totals,
-                output,
-                ctx.simulated,
-            )
-            dedup = f"child:{self.claim.run}"
-            post = Post(self.claim.tenant, self.claim.parent, dedup, "child", msgspec.json.encode(end))
+        post = None if ctx.continued or self._is_over(ctx.tape) else told_to_parent(ctx, ending, totals, output)
         move = Move(Status.ENDED, outcome=ending.outcome, code=ending.code, post=post)
+        children = open_children(ctx)
+        if children:
+            await leave_duties(self.services, self.claim, children, lambda: self.lost)
         try:
             written = await self._finish(ctx.log, move, event)
         except (EventTooLarge, InputInvalid) as error:
@@ -242,23 +269,15 @@ class Execution:
             return await self._end(ctx, failed)
         if not written:
             return "lost"
-        for waiting in ctx.mail.waiting.values():
-            if waiting.kind == "child":
-                await self._cancel_child(waiting)
+        await forget(ctx)
+        await cancel_children(self.services, self.claim, children)
         return "ended"
-
-    async def _cancel_child(self, waiting: Waiting) -> None:
-        """Nobody waits for this child any more."""
-        with contextlib.suppress(JournalError):  # the child then goes on within its own budget
-            await self.services.journal.stop_run(
-                self.claim.tenant, UUID(waiting.id), Stop.CANCEL, self.claim.agent, "the parent has ended"
-            )
 
     async def _park(self, ctx: RunContext) -> str:
         """Let go of the run until a letter or the earliest time comes."""
         for letter in ctx.mail.unclaimed():
             ctx.log.consume(letter.dedup)
-            ctx.log.add(ctx.unclaimed_event(letter))
+            ctx.log.add(unclaimed_event(ctx, letter))
         waiting = list(ctx.mail.waiting.values())
         times = [item.until for item in waiting if item.until]
         event = ctx.event(RunParked, waiting=waiting)
@@ -276,7 +295,7 @@ class Execution:
         if ctx is None:
             move = Move(Status.QUARANTINED, code=code or error.code)
             return "quarantined" if await self._finish(log, move, None) else "lost"
-        ctx.log.add(ctx.event(RunHandedBack, reason=str(error.what)[:2000], payloads=await _side_by_side(ctx, error)))
+        ctx.log.add(ctx.event(RunHandedBack, reason=str(error.what)[:2000], payloads=await side_by_side(ctx, error)))
         move = Move(Status.QUARANTINED, waiting=b"[]", code=code or error.code)
         return "quarantined" if await self._finish(log, move, None) else "lost"
 
@@ -314,6 +333,28 @@ class Execution:
         if self.ctx is not None:
             self.ctx.stop(error)
 
+    def drain(self) -> None:
+        """Hand the run back as soon as nothing of it is in flight: at once when it is between calls, or waits."""
+        self.draining = True
+        if self.ctx is not None:
+            self.ctx.drain()
+
+    def interrupt(self) -> None:
+        """The grace time is over: give up on model calls and reads in flight; whoever has the run next repeats them."""
+        if self.ctx is not None:
+            self.ctx.stop(RunFault(DRAINED, DRAINED, "the worker had to leave"))
+
+    def cut_off(self) -> None:
+        """Hand the run back over calls that cannot be interrupted: its writes in flight are in doubt from now on.
+
+        Also a run that was about to end: whoever has it next comes to the same end, and knows of the doubts.
+        """
+        ctx = self.ctx
+        if ctx is not None and ctx.fault is not None:
+            if not isinstance(ctx.fault, ClaimLost | Divergence) and not ctx.schedule.quiet():
+                ctx.fault = RunFault(DRAINED, DRAINED, "the worker had to leave")
+            self._unwind(ctx)
+
     def lose(self, error: PenstockError | None = None) -> None:
         """Another holds the run now: stop at once, append nothing."""
         self.lost = True
@@ -332,24 +373,19 @@ class Execution:
     def _quiet(self) -> None:
         """A stop was asked for and nothing is in flight any more."""
         ctx = self.ctx
-        if ctx is not None and ctx.fault is not None and ctx.schedule.quiet():
+        if ctx is not None and (ctx.fault is not None or ctx.draining) and ctx.schedule.quiet():
             self._unwind(ctx)
 
     def _unwind(self, ctx: RunContext) -> None:
+        if self._unwound:
+            return
+        self._unwound = True
         ctx.schedule.stopping = True
         self.tainted.extend(ctx.schedule.close())
 
 
-async def _body(agent: AgentDef, run: Run, value: Any) -> Any:
-    """The agent's code, and its fallback when it fails."""
-    try:
-        return await agent.invoke(run, value)
-    except Escalation:
-        raise
-    except PenstockError as failure:
-        recovered = await agent.recover(run, value, failure)
-        run.context.recovered_from = failure
-        return recovered
+async def _work(agent: AgentDef, ctx: RunContext, data: bytes) -> Any:
+    return await agent.perform(Run(ctx), agent.read_input(data))
 
 
 def _is_cancelled() -> bool:
@@ -363,13 +399,3 @@ def _forget_cancellation() -> None:
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
-
-
-async def _side_by_side(ctx: RunContext, error: PenstockError) -> dict[str, list[str]]:
-    """Payload refs that let a person compare a divergence's two calls."""
-    attempted = error.fields.get("attempted_args")
-    refs = {name: list(refs) for name, refs in error.fields.get("recorded_payloads", {}).items()}
-    if attempted is not None:
-        with contextlib.suppress(InputTooLarge):  # the words must be stored in any case
-            refs["attempted"] = [ctx.args_ref(attempted)]
-    return refs

@@ -18,8 +18,10 @@ from penstock.adapters.memory import MemoryJournal
 from penstock.events import RunEnded, decode
 from penstock.events.messages import Message
 from penstock.gates.branches import Branch
-from penstock.gates.context import RunContext, Services
+from penstock.gates.context import RunContext
 from penstock.gates.schedule import Schedule
+from penstock.gates.services import Services
+from penstock.gates.state import Loop
 from penstock.gates.tape import Tape
 from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, ref_address, unpack
@@ -61,6 +63,7 @@ async def replay(
     agents: Iterable[AgentDef],
     *,
     on_call: Callable[[str], None] = lambda path: None,
+    appended: Sequence[Row] = (),
 ) -> Replayed:
     """Replay one run with the given agents' code.
 
@@ -69,6 +72,7 @@ async def replay(
         row: the run.
         agents: those that the code may be found among; an exact release is preferred.
         on_call: told the path of each call just after its recorded outcome was given back to the code.
+        appended: events that the tape does not hold yet, to see what would follow from them.
 
     Raises:
         AgentUnknown: none of the agents has the run's agent's name.
@@ -84,7 +88,7 @@ async def replay(
             hint="name the module that defines it: --app module[:attribute]",
         )
     journal = services.journal
-    rows = (await journal.tapes([(row.tenant, row.id)]))[(row.tenant, row.id)]
+    rows = [*(await journal.tapes([(row.tenant, row.id)]))[(row.tenant, row.id)], *appended]
     if not rows:
         raise RunUnknown(f"run {row.id} has no events")
     key = await journal.subject_key(row.tenant, row.subject)
@@ -133,11 +137,11 @@ async def _compare(
     reached = execution.reached
     if end is None:
         return None  # a worker that died just before it could write the end leaves such a tape
+    if end.outcome in IMPOSED or end.code in IMPOSED:
+        return None
     if reached is not None:
         outputs = (await _output(end, reader, subject), execution.scratch.output(reached))
         return ending(end, reached, outputs)
-    if end.outcome in IMPOSED or end.code in IMPOSED:
-        return None
     at = ", ".join(sorted(execution.stands_at)) or "something outside"
     return DivergenceReport(
         f"the recorded run ended as {end.outcome}, but the agent's code goes on: it makes a call at {at} that the tape "
@@ -224,6 +228,7 @@ class _Replay(Execution):
         self.released: list[str] = []
         self.stands_at: set[str] = set()
         self.diverged: Divergence | None = None
+        self.on_state: Callable[[Loop], None] | None = None
         self._on_call = on_call
         self._failed: PenstockError | None = None
 
@@ -250,6 +255,9 @@ class _Replay(Execution):
         schedule.on_idle, schedule.on_quiet = ctx.schedule.on_idle, ctx.schedule.on_quiet
         schedule.on_diverged, schedule.on_cancelled = ctx.schedule.on_diverged, ctx.schedule.on_cancelled
         ctx.schedule, ctx.on_fault = schedule, schedule.stop
+        ctx.every_stage_again = True
+        ctx.safe.every = 0
+        ctx.safe.on_state = self.on_state
         return ctx
 
     def _given_back(self, path: str) -> None:
@@ -273,6 +281,9 @@ class _Replay(Execution):
         self.parked = True
         self._unwind(ctx)
 
+    def _is_over(self, tape: Tape) -> bool:
+        return False  # the code has to come to the call that went on in another run by itself
+
     async def _park(self, ctx: RunContext) -> str:
         return "parked"
 
@@ -290,6 +301,7 @@ class _Scratch(MemoryJournal):
     def __init__(self, source: Journal) -> None:
         super().__init__()
         self._source = source
+        self.snapshots = source.snapshots  # only read: a replay takes none
         self._put: dict[bytes, Payload] = {}
         self.ended: RunEnded | None = None
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from penstock.agents.budget import Budget
-from penstock.events import FORMAT, RunSubmitted, encode
+from penstock.events import RunSubmitted, encode
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.canonical import MAX_SAFE_INTEGER, NAME_MAX_CHARS, canonical_digest, check_size, stable_json
@@ -16,11 +16,13 @@ from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
+from penstock.ports.queue import Bounds, Order
 from penstock.ports.records import NewRun, Payload, Row
 from penstock.settings import Settings
 
 TENANT_MAX_CHARS = 64
 PRIORITY_MAX = 1_000_000
+MAX_WAIT_SECONDS = 366 * 86_400
 KNOWN_TAGS = ("customer", "feature", "task_type")
 _OWN_TAG = re.compile(r"x_[a-z0-9_]{1,30}")
 
@@ -35,7 +37,9 @@ class Request:
         budget: instead of the agent's own.
         subject: the person the run is about (a pseudonym): erasing the subject erases the run's content.
         priority: higher first.
+        session: runs of one session go one at a time, in the order of submission.
         deadline: microseconds since the epoch after which the run is not worth starting; 0 = none.
+        max_wait_seconds: refuse at once when the run is expected to wait longer before it starts; None = any wait.
         behalf: for whom it runs.
         actor: who submits it.
     """
@@ -52,6 +56,7 @@ class Request:
     deadline: int = 0
     behalf: str = ""
     actor: str = "api"
+    max_wait_seconds: float | None = None
 
 
 async def submit(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[UUID]:
@@ -59,9 +64,11 @@ async def submit(journal: Journal, clock: Clock, settings: Settings, requests: l
 
     Raises:
         InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid: nothing was submitted.
+        QueueFull: a queue is at its bound, or the wait would be too long; nothing was submitted.
         IdempotencyConflict: a key was used before for another request; those before it in the list are submitted.
     """
     prepared = [await _prepare(journal, clock, settings, request) for request in requests]
+    await _admit(journal, settings, requests, [run for run, _ in prepared])
     submitted = await journal.submit([run for run, _ in prepared], [payload for _, payload in prepared])
     for request, done in zip(requests, submitted, strict=True):
         if done.conflict:
@@ -69,6 +76,37 @@ async def submit(journal: Journal, clock: Clock, settings: Settings, requests: l
                 f"the key {request.key!r} made the run {done.id} from another request", run=done.id
             )
     return [done.id for done in submitted]
+
+
+async def _admit(journal: Journal, settings: Settings, requests: list[Request], runs: list[NewRun]) -> None:
+    """Have the runs let into the queue, which gives them their ranks."""
+    orders = [
+        Order(
+            run.tenant,
+            run.agent,
+            run.release,
+            run.tags.get("customer", ""),
+            run.priority,
+            run.key,
+            run.session,
+            0 if request.max_wait_seconds is None else max(1, round(request.max_wait_seconds * 1e6)),
+        )
+        for request, run in zip(requests, runs, strict=True)
+    ]
+    bounds = Bounds(settings.queue_max_per_agent, settings.queue_max_per_customer)
+    for run, rank in zip(runs, await journal.queue.admit(orders, bounds), strict=True):
+        run.rank = rank
+
+
+def check_request(request: Request, settings: Settings) -> None:
+    """Refuse what no submission could carry, before anything is stored.
+
+    Raises:
+        InputInvalid, TagInvalid: says what.
+    """
+    request.agent.plain_input(request.value)
+    _checked_tags(request.tags, settings)
+    _check_names(request, request.tenant or settings.tenant)
 
 
 async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: Request) -> tuple[NewRun, Payload]:
@@ -86,6 +124,7 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
     budget = request.budget.record() if request.budget else request.agent.budget
     if budget.depth > settings.depth_max:
         raise BudgetInvalid(f"budget depth={budget.depth} is over PENSTOCK_DEPTH_MAX={settings.depth_max}")
+    written = await journal.releases.write_format()
     event = RunSubmitted(
         tenant=tenant,
         run=run_id,
@@ -104,6 +143,7 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
         priority=request.priority,
         deadline=request.deadline,
         subject=request.subject,
+        format=written,
     )
     body = encode(event)
     run = NewRun(
@@ -120,7 +160,7 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
         session=request.session,
         priority=request.priority,
         deadline=request.deadline,
-        format=FORMAT,
+        format=written,
         tags=tags,
     )
     return run, make_payload(tenant, subject, where, data)
@@ -143,6 +183,8 @@ def _check_names(request: Request, tenant: str) -> None:
         raise InputInvalid("the tenant must have a name")
     if not -PRIORITY_MAX <= request.priority <= PRIORITY_MAX:
         raise InputInvalid(f"the priority must be from -{PRIORITY_MAX:,} to {PRIORITY_MAX:,}")
+    if request.max_wait_seconds is not None and not 0 <= request.max_wait_seconds <= MAX_WAIT_SECONDS:
+        raise InputInvalid(f"max_wait_seconds must be from 0 to {MAX_WAIT_SECONDS:,}")
     if not 0 <= request.deadline <= MAX_SAFE_INTEGER:
         raise InputInvalid("the deadline must be a time in microseconds since the epoch; 0 = none")
 

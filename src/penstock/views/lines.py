@@ -14,6 +14,7 @@ from penstock.events import (
     DecisionRecorded,
     Event,
     LimitReached,
+    MessageDelivered,
     MessageReceived,
     MessageSent,
     ModelIntent,
@@ -28,12 +29,16 @@ from penstock.events import (
     RunParked,
     RunPatched,
     RunSubmitted,
+    StageEnded,
+    StageEntered,
     TimerFired,
     TimerSet,
     ToolDoubted,
     ToolIntent,
     ToolOutcome,
     VerdictRecorded,
+    WaitBegun,
+    WaitEnded,
     Waiting,
 )
 from penstock.kernel.money import NANO, show_usd
@@ -81,7 +86,9 @@ def _decided(event: DecisionRecorded) -> str:
 
 def _model_line(event: ModelIntent | ModelOutcome) -> str:
     if isinstance(event, ModelIntent):
-        return f"asks {event.model}{_attempt(event.attempt)}, at most {amount_words(event.reserved)}"
+        instead = f" instead of {event.instead_of}" if event.instead_of else ""
+        hedge = " beside the attempt before" if event.because == "hedge" else ""
+        return f"asks {event.model}{instead}{hedge}{_attempt(event.attempt)}, at most {amount_words(event.reserved)}"
     words = f"answers in {duration(event.latency)}, {amount_words(event.used)}"
     if event.status != "ok":
         failure = f": {event.failure.words or event.failure.code}" if event.failure else ""
@@ -105,6 +112,26 @@ def _child_line(event: ChildIntent | ChildOutcome) -> str:
     if isinstance(event, ChildIntent):
         return f"delegates to {event.child_agent} (run {event.child})"
     return f"child {event.outcome}" + (f": {event.reason or event.code}" if event.code or event.reason else "")
+
+
+def _awaited(event: WaitBegun) -> str:
+    if event.what == "run":
+        return f"the end of run {event.target}"
+    sender = f" from run {event.target}" if event.target else ""
+    return f"the event {event.name}" + (f" of {event.key}" if event.key else sender)
+
+
+def _wait_ended(event: WaitEnded) -> str:
+    match event.status:
+        case "received":
+            return f"received it from {event.sender or 'outside'}"
+        case "ended":
+            return f"run {event.target} ended as {event.outcome}" + (f": {event.reason}" if event.reason else "")
+        case "timed_out":
+            return "waited in vain: the time is over"
+        case "cycle":
+            return f"refused: these runs would wait for each other for ever: {', '.join(map(str, event.circle))}"
+    return f"there is no run {event.target}"
 
 
 def _attempt(number: int) -> str:
@@ -140,6 +167,12 @@ def waiting_words(waiting: Waiting) -> str:
             words = f"child {waiting.id} of {waiting.name}"
         case "timer":
             words = "a timer"
+        case "rate":
+            words = f"its turn under the limits of {waiting.name}"
+        case "event":
+            words = f"the event {waiting.name}" + (f" of {waiting.id}" if waiting.id else "")
+        case "run":
+            words = f"the end of run {waiting.id}"
         case _:
             words = f"{waiting.kind} {waiting.name}".strip()
     return words + (f" until {clock_time(waiting.until)}" if waiting.until else "")
@@ -194,9 +227,19 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     ChildOutcome: _child_line,
     MessageSent: lambda event: f"sent {event.topic} to run {event.to_run}",
     MessageReceived: lambda event: f"received {event.topic}",
-    TimerSet: lambda event: f"sleeps {duration(event.duration)}, until {clock_time(event.until)}",
-    TimerFired: lambda event: "woke" + (f", {duration(event.late)} late" if event.late else ""),
+    MessageDelivered: lambda event: f"message {event.status}",
+    WaitBegun: lambda event: f"waits for {_awaited(event)}",
+    WaitEnded: _wait_ended,
+    TimerSet: lambda event: (
+        f"{'has' if event.name == 'timeout' else 'sleeps'} {duration(event.duration)}, until {clock_time(event.until)}"
+    ),
+    TimerFired: lambda event: (
+        ("what was cut short has ended" if event.settled else "its time is over")
+        + (f", {duration(event.late)} late" if event.late else "")
+    ),
     LimitReached: limit_words,
     ControlApplied: lambda event: f"{event.action} of {event.scope} by {event.actor}",
     NoteRecorded: lambda event: f"recorded {event.name}" + (f": {event.failure.words}" if event.failure else ""),
+    StageEntered: lambda event: f"begins stage {event.name}",
+    StageEnded: lambda event: f"{event.name} ended" + (f": {event.failure.words}" if event.failure else ""),
 }

@@ -15,6 +15,7 @@ from penstock.events import (
     DecisionRecorded,
     Event,
     LimitReached,
+    MessageDelivered,
     MessageReceived,
     MessageSent,
     ModelIntent,
@@ -29,6 +30,8 @@ from penstock.events import (
     RunParked,
     RunPatched,
     RunSubmitted,
+    StageEnded,
+    StageEntered,
     TimerFired,
     TimerSet,
     ToolDoubted,
@@ -36,6 +39,8 @@ from penstock.events import (
     ToolOutcome,
     Totals,
     VerdictRecorded,
+    WaitBegun,
+    WaitEnded,
 )
 from penstock.events.messages import Message, Thinking, ToolCall
 from penstock.views.contents import Contents, Missing
@@ -109,7 +114,7 @@ class Span:
     """One call, or a group of parallel branches."""
 
     path: str
-    kind: str  # model | tool | child | timer | note | patch | decision | message | gather
+    kind: str  # model | tool | child | timer | note | patch | decision | message | wait | stage | gather
     name: str
     status: str
     seq: int  # of its first event
@@ -182,10 +187,10 @@ def _take(span: Span, event: Event, contents: Contents) -> None:
 def _take_primitive(span: Span, event: Event, contents: Contents) -> None:
     match event:
         case TimerSet():
-            span.kind, span.name, span.status = "timer", "sleep", "waiting"
+            span.kind, span.name, span.status = "timer", event.name, "waiting"
             span.input = {"seconds": event.duration / 1e6, "until": event.until}
         case TimerFired():
-            span.status = "ok"
+            span.status = "error" if span.name == "timeout" else "ok"
             span.about["late_us"] = str(event.late)
         case NoteRecorded():
             span.kind, span.name = "note", event.name
@@ -202,12 +207,36 @@ def _take_primitive(span: Span, event: Event, contents: Contents) -> None:
                 span.about["confidence"] = f"{event.confidence:.2f}"
             if event.facts:
                 span.about["facts"] = ", ".join(f"{fact.source} ({fact.age / 1e6:.0f} s old)" for fact in event.facts)
+        case StageEntered():
+            span.kind, span.name = "stage", event.name
+        case StageEnded():
+            span.status = "error" if event.failure else "ok"
+            span.error = event.failure.words if event.failure else ""
+            span.output = contents.one(event, "value")
         case MessageSent():
-            span.kind, span.name, span.status = "message", event.topic, "ok"
+            span.kind, span.name, span.status = "message", event.topic, "open"
             span.input = contents.one(event, "body")
             span.about["to"] = str(event.to_run)
+        case MessageDelivered():
+            span.status = "ok" if event.status in ("delivered", "known") else event.status
+        case WaitBegun() | WaitEnded():
+            _take_wait(span, event, contents)
         case _:
             span.kind, span.status = str(event.__struct_config__.tag), "ok"
+
+
+def _take_wait(span: Span, event: WaitBegun | WaitEnded, contents: Contents) -> None:
+    if isinstance(event, WaitBegun):
+        span.kind, span.name, span.status = "wait", event.name or f"run {event.target}", "waiting"
+        span.input = {"until": event.until} if event.until else None
+        return
+    span.kind = "wait" if span.kind == "note" else span.kind
+    span.status = "ok" if event.status in ("received", "ended") else event.status
+    span.error = event.reason if event.status != "ended" or event.outcome != "succeeded" else ""
+    span.output = contents.one(event, "value") if "value" in event.payloads else None
+    span.simulated |= event.simulated
+    if event.outcome:
+        span.about["outcome"] = event.outcome
 
 
 def _take_model(span: Span, event: ModelIntent | ModelOutcome, contents: Contents) -> None:

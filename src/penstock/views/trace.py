@@ -169,6 +169,7 @@ def _nest(spans: Sequence[Span]) -> list[Span]:
     """Put the calls of branches below the gather they belong to: ``4.0.1`` is call 1 of branch 0 of gather ``4``."""
     tops: list[Span] = []
     gathers: dict[str, Span] = {}
+    groups = {span.path: span for span in spans if span.kind == "stage"}
 
     def place(span: Span) -> None:
         steps = [] if span.kind == "patch" else span.path.split(".")
@@ -176,7 +177,7 @@ def _nest(spans: Sequence[Span]) -> list[Span]:
             tops.append(span)
             return
         path = ".".join(steps[:-2])
-        gather = gathers.get(path)
+        gather = groups.get(path) or gathers.get(path)
         if gather is None:
             gather = gathers[path] = Span(path, "gather", "", "ok", span.seq, span.started_at)
             place(gather)

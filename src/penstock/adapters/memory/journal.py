@@ -5,12 +5,23 @@ from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from penstock.adapters.memory.appending import append
+from penstock.adapters.memory.documents import MemoryDocuments
 from penstock.adapters.memory.intents import intents_of
+from penstock.adapters.memory.queue import MemoryQueue
+from penstock.adapters.memory.rates import MemoryRates
 from penstock.adapters.memory.records import Control, Run, Store, Worker
+from penstock.adapters.memory.releases import MemoryReleases
+from penstock.adapters.memory.retention import MemoryRetention
+from penstock.adapters.memory.schedules import MemorySchedules
+from penstock.adapters.memory.snapshots import MemorySnapshots
+from penstock.adapters.memory.waits import MemoryWaits
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
+from penstock.ports.documents import Documents
+from penstock.ports.queue import Queue
+from penstock.ports.rates import Rates
 from penstock.ports.records import (
     Applied,
     Batch,
@@ -31,6 +42,11 @@ from penstock.ports.records import (
     Stop,
     Submitted,
 )
+from penstock.ports.releases import Releases
+from penstock.ports.retention import Retention
+from penstock.ports.schedules import Schedules
+from penstock.ports.snapshots import Snapshots
+from penstock.ports.waits import Waits
 
 MAX_LIST = 1000
 _STRENGTH = {None: 0, Stop.PAUSE: 1, Stop.CANCEL: 2, Stop.KILL: 3}
@@ -49,6 +65,16 @@ class MemoryJournal:
         self._ids = ids
         self._store = Store()
         self._news = asyncio.Event()
+        self.queue: Queue = MemoryQueue(self._store, self._clock)
+        self.rates: Rates = MemoryRates(self._clock.now_us)
+        erasable = MemoryDocuments(self._store, self._clock)
+        self.documents: Documents = erasable
+        self._erase_from_documents = erasable.erase_subject
+        self.snapshots: Snapshots = MemorySnapshots(self._store)
+        self.releases: Releases = MemoryReleases(self._store, self._clock, self._news.set)
+        self.retention: Retention = MemoryRetention(self._store, self._clock)
+        self.schedules: Schedules = MemorySchedules(self._store, self._clock, self._news.set)
+        self.waits: Waits = MemoryWaits(self._store, self._clock, self._news)
 
     async def now(self) -> int:
         return self._clock.now_us()
@@ -94,6 +120,7 @@ class MemoryJournal:
         store = self._store
         if not self._live(worker, now):
             return []
+        store.line.hand_over(store.runs)
         allowed = [
             run
             for run in store.runs.values()
@@ -112,10 +139,22 @@ class MemoryJournal:
             for run in allowed
             if run.status in (Status.QUEUED, Status.PARKED) and run.wake_at is not None and run.wake_at <= now
         ]
-        due.sort(key=lambda run: (-run.new.priority, run.wake_at, run.new.id))
-        return [self._take(run, worker, now) for run in (lost + due)[:limit]]
+        taken = (lost + store.line.in_order(due))[:limit]
+        claims = [self._take(run, worker, now) for run in taken]
+        store.line.note(taken, now)
+        return claims
 
-    async def put_back(self, worker: UUID, held: Sequence[RunKey]) -> int:
+    async def take_over(self, worker: UUID, tenant: str, run: UUID, holder: UUID, epoch: int) -> Claim | None:
+        now = self._clock.now_us()
+        known = self._store.runs.get((tenant, run))
+        if known is None or (known.status, known.worker, known.epoch) != (Status.RUNNING, holder, epoch):
+            return None
+        if not self._live(worker, now):
+            return None
+        known.claims -= 1
+        return self._take(known, worker, now)
+
+    async def put_back(self, worker: UUID, held: Sequence[RunKey], tried: Sequence[RunKey] = ()) -> int:
         unknown = [
             run
             for key, run in self._store.runs.items()
@@ -123,6 +162,8 @@ class MemoryJournal:
         ]
         for run in unknown:
             run.status, run.worker, run.wake_at = Status.QUEUED, None, self._clock.now_us()
+            if run.key not in tried:
+                run.claims = max(0, run.claims - 1)
         return len(unknown)
 
     async def append(
@@ -171,6 +212,7 @@ class MemoryJournal:
 
     async def erase_subject(self, tenant: str, subject: str) -> int:
         self._store.subjects[tenant, subject] = None
+        self._erase_from_documents(tenant, subject)
         run = self._own_subject(tenant, subject)
         if run is not None:
             run.subject_key = None

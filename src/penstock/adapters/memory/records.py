@@ -5,7 +5,9 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.adapters.memory.line import Line
 from penstock.ports.records import Letter, NewRun, Payload, Row, RunFilter, RunKey, RunRow, Status, Stop, Summary
+from penstock.ports.snapshots import Snapshot
 
 
 @dataclass(slots=True)
@@ -24,12 +26,17 @@ class Run:
     epoch: int = 0
     worker: UUID | None = None
     claims: int = 0
+    rank: int = 0
+    ranked_in: str = ""  # the release whose virtual time the rank is of
+    turn: int = 0  # 1: holds its session; 2: waits behind it
     wake_at: int | None = None
     ended_at: int | None = None
     summary: Summary = field(default_factory=Summary)
     waiting: bytes = b"[]"
     inbox: dict[str, Letter] = field(default_factory=dict)
     consumed: set[str] = field(default_factory=set)
+    pruned_at: int | None = None
+    swept: tuple[int, bytes] | None = None  # number of events and head of a tape that is gone
 
     @property
     def key(self) -> RunKey:
@@ -41,11 +48,11 @@ class Run:
 
     @property
     def last_seq(self) -> int:
-        return len(self.tape)
+        return len(self.tape) if self.swept is None else self.swept[0]
 
     @property
     def head(self) -> bytes:
-        return self.tape[-1].hash
+        return self.tape[-1].hash if self.swept is None else self.swept[1]
 
     def letters(self) -> list[Letter]:
         """Those not yet consumed, oldest first."""
@@ -96,6 +103,7 @@ class Run:
             summary=self.summary,
             waiting=self.waiting,
             tags=dict(new.tags),
+            pruned_at=self.pruned_at,
         )
 
     def matches(self, where: RunFilter) -> bool:
@@ -142,6 +150,8 @@ class Store:
     subjects: dict[tuple[str, str], bytes | None] = field(default_factory=dict)  # None: erased
     workers: dict[UUID, Worker] = field(default_factory=dict)
     controls: list[Control] = field(default_factory=list)
+    line: Line = field(default_factory=Line)
+    snapshots: dict[RunKey, Snapshot] = field(default_factory=dict)
 
     def covered(self, tenant: str) -> bool:
         """Whether a control is in force for the tenant."""
@@ -159,11 +169,12 @@ class Store:
         if not own and self.subjects.get((new.tenant, new.subject)) is None:
             self.subjects[new.tenant, new.subject] = new.subject_key
         first = Row(1, new.event.body, new.event.hash, now)
-        self.runs[new.tenant, new.id] = Run(
+        run = self.runs[new.tenant, new.id] = Run(
             new, new.release, now, new.subject_key if own else None, [first], wake_at=now
         )
         if new.key is not None:
             self.keys[new.tenant, new.key] = new.id
+        self.line.enter(run)
 
     def descendants(self, tenant: str, run: UUID) -> list[Run]:
         """The run's children, theirs, and so on; without the run itself."""

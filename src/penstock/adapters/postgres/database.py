@@ -20,6 +20,7 @@ _UNREACHABLE = (
     asyncpg.InterfaceError,  # "connection is closed", "connection was closed in the middle of operation"
     asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up, terminated by an administrator
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is not promoted yet
     asyncpg.TransactionRollbackError,  # deadlock: the same call again goes through
     asyncpg.LockNotAvailableError,
     asyncpg.InsufficientResourcesError,  # too many connections, out of memory; a full disk is told apart before

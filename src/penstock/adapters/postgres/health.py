@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import asyncpg
 
 from penstock.adapters.postgres.database import as_journal_error
-from penstock.adapters.postgres.migrate import known_migrations
+from penstock.adapters.postgres.migrate import known_migrations, unknown_here
+from penstock.events import FORMAT
 from penstock.kernel.clock import Clock
 
 SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "synchronous_standby_names", "max_connections")
@@ -22,7 +23,10 @@ class Health:
     round_trip_us: int
     applied: int  # migrations in the database; 0 = no schema yet
     known: int  # migrations of this installation
-    unknown: list[str]  # applied ones that this installation does not know
+    unknown: list[str]  # applied ones that this installation neither knows nor can work with
+    newer: list[str]  # applied ones that it does not know, and can work with
+    format: int  # of new runs; 0 = no schema yet
+    known_format: int  # the newest that this installation writes
     altered: list[str]  # applied ones that read differently here
     connections: int
     database_bytes: int
@@ -52,6 +56,8 @@ async def _ask(connection: asyncpg.Connection, clock: Clock) -> Health:
     received = clock.now_us()
     known = {migration.name: migration.sha256 for migration in known_migrations()}
     applied = await _applied(connection)
+    foreign, newer = await unknown_here(connection)
+    formats = await connection.fetchval("SELECT to_regclass('penstock.formats')")
     return Health(
         version_number=int(await connection.fetchval("SHOW server_version_num")),
         version=str(await connection.fetchval("SHOW server_version")),
@@ -60,7 +66,10 @@ async def _ask(connection: asyncpg.Connection, clock: Clock) -> Health:
         round_trip_us=received - sent,
         applied=len(applied),
         known=len(known),
-        unknown=sorted(set(applied) - set(known)),
+        unknown=foreign,
+        newer=newer,
+        format=int(await connection.fetchval("SELECT max(format) FROM penstock.formats")) if formats else 0,
+        known_format=FORMAT,
         altered=sorted(name for name, digest in applied.items() if known.get(name, digest) != digest),
         connections=int(await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL")),
         database_bytes=int(await connection.fetchval("SELECT pg_database_size(current_database())")),

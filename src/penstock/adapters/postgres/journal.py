@@ -9,12 +9,23 @@ import asyncpg
 
 from penstock.adapters.postgres import queries, rows, stops
 from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
+from penstock.adapters.postgres.documents import PostgresDocuments
 from penstock.adapters.postgres.migrate import add_partitions, check_schema, check_server, migrate
+from penstock.adapters.postgres.queue import PostgresQueue
+from penstock.adapters.postgres.rates import PostgresRates
+from penstock.adapters.postgres.releases import PostgresReleases
+from penstock.adapters.postgres.retention import PostgresRetention
+from penstock.adapters.postgres.schedules import PostgresSchedules
 from penstock.adapters.postgres.signals import Signals
+from penstock.adapters.postgres.snapshots import PostgresSnapshots
+from penstock.adapters.postgres.waits import PostgresWaits
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
+from penstock.ports.documents import Documents
+from penstock.ports.queue import Queue
+from penstock.ports.rates import Rates
 from penstock.ports.records import (
     Answer,
     Applied,
@@ -36,6 +47,11 @@ from penstock.ports.records import (
     Stop,
     Submitted,
 )
+from penstock.ports.releases import Releases
+from penstock.ports.retention import Retention
+from penstock.ports.schedules import Schedules
+from penstock.ports.snapshots import Snapshots
+from penstock.ports.waits import Waits
 
 MAX_LIST = 1000
 SUBMIT_CHUNK = 1000
@@ -48,8 +64,16 @@ class PostgresJournal:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.queue: Queue = PostgresQueue(database)
+        self.releases: Releases = PostgresReleases(database)
+        self.schedules: Schedules = PostgresSchedules(database)
+        self.retention: Retention = PostgresRetention(database)
+        self.rates: Rates = PostgresRates(database)
+        self.documents: Documents = PostgresDocuments(database)
+        self.snapshots: Snapshots = PostgresSnapshots(database)
         settings = database.settings
         self._signals = Signals(settings.listen_dsn or settings.dsn, database.fetch)
+        self.waits: Waits = PostgresWaits(database, self._signals.tell)
 
     async def now(self) -> int:
         at: int = await self._database.value(queries.NOW)
@@ -67,7 +91,8 @@ class PostgresJournal:
         return submitted
 
     async def _submit(self, runs: Sequence[NewRun], payloads: Sequence[Payload]) -> list[Submitted]:
-        arguments = [*rows.new_run_columns(runs), *(rows.payload_arguments(payloads) if payloads else ())]
+        ranks = [run.rank for run in runs]
+        arguments = [*rows.new_run_columns(runs), ranks, *(rows.payload_arguments(payloads) if payloads else ())]
         created = await self._database.value(queries.CREATE_RUNS_WITH if payloads else queries.CREATE_RUNS, *arguments)
         if created == len(runs):
             return [Submitted(run.id, created=True) for run in runs]
@@ -100,8 +125,13 @@ class PostgresJournal:
         found = await self._database.fetch(queries.CLAIM, worker, list(releases), limit, FORMAT)
         return [rows.claim(record) for record in found]
 
-    async def put_back(self, worker: UUID, held: Sequence[RunKey]) -> int:
-        found = await self._database.fetch(queries.PUT_BACK, worker, [key[0] for key in held], [key[1] for key in held])
+    async def take_over(self, worker: UUID, tenant: str, run: UUID, holder: UUID, epoch: int) -> Claim | None:
+        record = await self._database.row(queries.TAKE_OVER, worker, tenant, run, holder, epoch)
+        return None if record is None else rows.claim(record)
+
+    async def put_back(self, worker: UUID, held: Sequence[RunKey], tried: Sequence[RunKey] = ()) -> int:
+        columns = [[key[part] for key in keys] for keys in (held, tried) for part in (0, 1)]
+        found = await self._database.fetch(queries.PUT_BACK, worker, *columns)
         return len(found)
 
     async def append(

@@ -1,6 +1,8 @@
 """Brings a database's schema up to this installation's: forward only, one process at a time."""
 
 import hashlib
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
@@ -24,7 +26,13 @@ CREATE TABLE IF NOT EXISTS penstock.migrations (
     name       text NOT NULL,
     sha256     text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-)"""
+);
+ALTER TABLE penstock.migrations ADD COLUMN IF NOT EXISTS compatible_from integer"""
+
+FIRST_ADDITIVE_TO = 4
+"""The last migration of the first release: later ones are additive to it unless they say otherwise."""
+
+_COMPATIBLE = re.compile(r"^-- compatible-from: (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,15 @@ class Migration:
     number: int
     name: str
     sql: str
+
+    @property
+    def compatible_from(self) -> int:
+        """The oldest installation that can work on the schema after this migration, by the last migration it knows.
+
+        A migration that older ones cannot bear says so in a line of its own, ``-- compatible-from: 12``.
+        """
+        said = _COMPATIBLE.search(self.sql)
+        return int(said[1]) if said else FIRST_ADDITIVE_TO
 
     @property
     def sha256(self) -> str:
@@ -52,7 +69,7 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
 
     Raises:
         ServerTooOld: PostgreSQL older than 15.
-        SchemaTooNew: the database holds a migration that this installation does not know.
+        SchemaTooNew: the database holds a migration that this installation neither knows nor can work with.
         JournalError: a migration that was applied reads differently here.
     """
     await check_server(connection)
@@ -68,10 +85,11 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
                 continue
             await connection.execute(migration.sql)
             await connection.execute(
-                "INSERT INTO penstock.migrations (number, name, sha256) VALUES ($1, $2, $3)",
+                "INSERT INTO penstock.migrations (number, name, sha256, compatible_from) VALUES ($1, $2, $3, $4)",
                 migration.number,
                 migration.name,
                 migration.sha256,
+                migration.compatible_from,
             )
         applied.append(migration.name)
     return applied
@@ -89,10 +107,10 @@ async def check_server(connection: asyncpg.Connection) -> None:
 
 
 async def check_schema(connection: asyncpg.Connection) -> None:
-    """Refuse a database whose schema is not this installation's.
+    """Refuse a database on whose schema this installation cannot work. Newer additive migrations are no hindrance.
 
     Raises:
-        SchemaTooNew: it is newer.
+        SchemaTooNew: it is newer, and not by additive migrations alone.
         JournalError: it is older, or was never made.
     """
     pending = _pending(known_migrations(), await _applied(connection))
@@ -132,19 +150,54 @@ async def add_partitions(connection: asyncpg.Connection, now_us: int, months: in
     return made
 
 
-async def _applied(connection: asyncpg.Connection) -> dict[int, str]:
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    name: str
+    sha256: str
+    compatible_from: int | None
+
+
+async def _applied(connection: asyncpg.Connection) -> dict[int, _Applied]:
     if await connection.fetchval("SELECT to_regclass('penstock.migrations')") is None:
         return {}
-    rows = await connection.fetch("SELECT number, sha256 FROM penstock.migrations")
-    return {row[0]: row[1] for row in rows}
+    # By way of JSON: the first release's table has no such column.
+    rows = await connection.fetch(
+        "SELECT number, name, sha256, (to_jsonb(m) ->> 'compatible_from')::integer FROM penstock.migrations m"
+    )
+    return {row[0]: _Applied(row[1], row[2], row[3]) for row in rows}
 
 
-def _pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]:
-    unknown = applied.keys() - {migration.number for migration in known}
-    if unknown:
-        raise SchemaTooNew(f"the database has migration {max(unknown):04}, which this installation does not know")
+async def unknown_here(connection: asyncpg.Connection) -> tuple[list[str], list[str]]:
+    """Names of applied migrations that this installation does not know: those it cannot work with, and the others."""
+    applied = await _applied(connection)
+    ours = {migration.number for migration in known_migrations()}
+    foreign: list[str] = []
+    newer: list[str] = []
+    for number in sorted(applied.keys() - ours):
+        (foreign if _is_foreign(applied[number], ours) else newer).append(applied[number].name)
+    return foreign, newer
+
+
+async def names_applied(connection: asyncpg.Connection) -> set[str]:
+    """Names of the migrations that the database holds; empty when it has no schema."""
+    if await connection.fetchval("SELECT to_regclass('penstock.migrations')") is None:
+        return set()
+    return {row[0] for row in await connection.fetch("SELECT name FROM penstock.migrations")}
+
+
+def _is_foreign(there: _Applied, ours: set[int]) -> bool:
+    """Whether an installation that knows ``ours`` cannot work on the schema after that migration."""
+    return there.compatible_from is None or there.compatible_from > max(ours)
+
+
+def _pending(known: list[Migration], applied: dict[int, _Applied]) -> list[Migration]:
+    ours = {migration.number for migration in known}
+    for number in sorted(applied.keys() - ours):
+        if _is_foreign(applied[number], ours):
+            raise SchemaTooNew(f"the database has migration {number:04}, which this installation cannot work with")
     for migration in known:
-        if applied.get(migration.number, migration.sha256) != migration.sha256:
+        there = applied.get(migration.number)
+        if there is not None and there.sha256 != migration.sha256:
             raise JournalError(
                 f"migration {migration.name} was applied in another form than this installation has",
                 hint="install the release that made the database, or restore the database from a backup",
@@ -154,6 +207,19 @@ def _pending(known: list[Migration], applied: dict[int, str]) -> list[Migration]
 
 def _partition_name(month: int) -> str:
     return f"events_{month // 12:04}_{month % 12 + 1:02}"
+
+
+def months_before(now_us: int, names: Iterable[str]) -> list[tuple[str, UUID, UUID]]:
+    """Of these event partitions those of months that were over by then: name, lowest id, and the first id beyond it."""
+    moment = datetime.fromtimestamp(now_us / 1e6, UTC)
+    this = moment.year * 12 + moment.month - 1
+    found = []
+    for name in sorted(names):
+        parts = re.fullmatch(r"events_(\d{4})_(\d{2})", name)
+        month = int(parts[1]) * 12 + int(parts[2]) - 1 if parts else this
+        if month < this:
+            found.append((name, _month_start(month), _month_start(month + 1)))
+    return found
 
 
 def _month_start(month: int) -> UUID:

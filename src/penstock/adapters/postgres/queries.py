@@ -3,21 +3,33 @@
 NOW = "SELECT penstock.to_us(clock_timestamp())"
 
 CREATE_RUNS = """
-SELECT penstock.create_runs(
+SELECT penstock.create_ranked_runs(
     $1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[], $8::bytea[], $9::text[],
     $10::text[], $11::text[], $12::int[], $13::uuid[], $14::text[], $15::uuid[], $16::bigint[], $17::text[],
-    $18::bytea[], $19::bytea[]
+    $18::bytea[], $19::bytea[], $20::bigint[]
 )"""
 
+# The rows are locked because that writes to the log: the answer then waits for the synchronous standby. Somebody else's
+# commit can be seen before the standby has it, if the session that waited for it was cut.
 SUBMITTED = """
-SELECT n.i, r.id, r.request_digest
-FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS n(tenant, id, key, i)
-CROSS JOIN LATERAL (
-    SELECT id, request_digest FROM penstock.runs k WHERE n.key IS NOT NULL AND k.tenant = n.tenant AND k.key = n.key
-    UNION ALL
-    SELECT id, request_digest FROM penstock.runs k WHERE n.key IS NULL AND k.tenant = n.tenant AND k.id = n.id
-) AS r
-ORDER BY n.i"""
+WITH found AS MATERIALIZED (
+    SELECT n.i, n.tenant, r.id, r.request_digest
+    FROM unnest($1::text[], $2::uuid[], $3::text[]) WITH ORDINALITY AS n(tenant, id, key, i)
+    CROSS JOIN LATERAL (
+        SELECT id, request_digest FROM penstock.runs k WHERE n.key IS NOT NULL AND k.tenant = n.tenant AND k.key = n.key
+        UNION ALL
+        SELECT id, request_digest FROM penstock.runs k WHERE n.key IS NULL AND k.tenant = n.tenant AND k.id = n.id
+    ) AS r
+), flushed AS MATERIALIZED (
+    SELECT r.tenant, r.id, set_config('synchronous_commit', 'on', true)
+    FROM penstock.runs r
+    WHERE (r.tenant, r.id) IN (SELECT f.tenant, f.id FROM found f)
+    ORDER BY r.tenant, r.id
+    FOR KEY SHARE
+)
+SELECT f.i, f.id, f.request_digest
+FROM found f LEFT JOIN flushed l ON l.tenant = f.tenant AND l.id = f.id
+ORDER BY f.i"""
 
 ENSURE_SUBJECT = "SELECT penstock.ensure_subjects($1::text[], $2::text[], $3::bytea[])"
 
@@ -45,8 +57,20 @@ SELECT tenant, id, epoch, last_seq, head, agent, release, subject, subject_key, 
        now_us, deadline, root
 FROM penstock.claim($1, $2::text[], $3, $4)"""
 
+TAKE_OVER = """
+SELECT tenant, id, epoch, last_seq, head, agent, release, subject, subject_key, parent, parent_path, claims, stop,
+       now_us, deadline, root
+FROM penstock.take_over($1, $2, $3, $4, $5)"""
+
 PUT_BACK = """
-UPDATE penstock.runs r SET status = 'queued', worker = NULL, wake_at = clock_timestamp()
+UPDATE penstock.runs r
+SET status = 'queued', worker = NULL, wake_at = clock_timestamp(),
+    claims = CASE
+        WHEN EXISTS (
+            SELECT FROM unnest($4::text[], $5::uuid[]) AS t(tenant, id) WHERE t.tenant = r.tenant AND t.id = r.id
+        ) THEN r.claims
+        ELSE greatest(0, r.claims - 1)
+    END
 FROM (
     SELECT q.tenant, q.id FROM penstock.runs q
     WHERE q.worker = $1 AND q.status = 'running' AND NOT EXISTS (
@@ -62,8 +86,8 @@ RETURNING true"""
 # select list is made when its rows are there; the later one decides that the commit waits for the disk.
 CREATE_RUNS_WITH = f"""
 WITH stored AS MATERIALIZED (SELECT penstock.put_payloads(
-    $20::text[], $21::text[], $22::text[],
-    $23::text::int[], $24::text::int[], $25::text::int[], $26::text::int[], $27::text::int[], $28::bytea, $29::bytea
+    $21::text[], $22::text[], $23::text[],
+    $24::text::int[], $25::text::int[], $26::text::int[], $27::text::int[], $28::text::int[], $29::bytea, $30::bytea
 ))
 {CREATE_RUNS} FROM stored"""
 
@@ -150,9 +174,15 @@ SELECT r.id FROM penstock.runs r
 WHERE r.tenant = $1 AND r.parent = ANY ($2::uuid[])
   AND r.root = (SELECT t.root FROM penstock.runs t WHERE t.tenant = $1 AND t.id = $3)"""
 
-ADD_CONTROL = """
+_FLUSHED = "flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))"
+"""Joined to a statement, it makes the commit wait for the disk, whatever the server's default is."""
+
+ADD_CONTROL = f"""
+WITH {_FLUSHED}
 INSERT INTO penstock.controls (id, tenant, run_id, action, actor, reason, lifted_at, lifted_by)
-VALUES ($1, $2, $3, $4, $5, $6, CASE WHEN $7::text IS NOT NULL THEN clock_timestamp() END, $7)
+SELECT $1::uuid, $2::text, $3::uuid, $4::text, $5::text, $6::text,
+       CASE WHEN $7::text IS NOT NULL THEN clock_timestamp() END, $7
+FROM flushed
 ON CONFLICT DO NOTHING"""
 
 SEAL = "SELECT penstock.seal($1)"
@@ -174,17 +204,19 @@ ORDER BY a.pid"""
 
 TERMINATE = "SELECT pg_terminate_backend($1)"
 
-RESUME_RUN = """
-WITH resumed AS (
-    UPDATE penstock.runs SET stop = NULL WHERE tenant = $1 AND id = $2 AND stop = 'pause' RETURNING tenant, id
+RESUME_RUN = f"""
+WITH {_FLUSHED}, resumed AS (
+    UPDATE penstock.runs SET stop = NULL FROM flushed
+    WHERE tenant = $1 AND id = $2 AND stop = 'pause' RETURNING tenant, id
 ), lifted AS (
     UPDATE penstock.controls c SET lifted_at = clock_timestamp(), lifted_by = $3
     FROM resumed r WHERE c.tenant = r.tenant AND c.run_id = r.id AND c.action = 'pause' AND c.lifted_at IS NULL
 )
 SELECT true FROM resumed"""
 
-RESUME_ALL = """
-UPDATE penstock.controls SET lifted_at = clock_timestamp(), lifted_by = $2
+RESUME_ALL = f"""
+WITH {_FLUSHED}
+UPDATE penstock.controls SET lifted_at = clock_timestamp(), lifted_by = $2 FROM flushed
 WHERE run_id IS NULL AND lifted_at IS NULL AND tenant IS NOT DISTINCT FROM $1
 RETURNING id"""
 
@@ -198,7 +230,7 @@ RUN_COLUMNS = """
     tenant, id, agent, release, env, status, outcome, code, stop, epoch, last_seq, head, subject, key, session,
     priority, parent, parent_path, root, worker, claims, penstock.to_us(wake_at), penstock.to_us(created_at),
     penstock.to_us(ended_at), deadline, steps, model_calls, tool_calls, tokens, nano, reserved_nano, open_intents,
-    waiting, tags::text"""
+    waiting, tags::text, penstock.to_us(pruned_at)"""
 
 GET_RUN = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1 AND id = $2"  # noqa: S608 - constants
 

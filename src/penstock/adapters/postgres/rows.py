@@ -247,4 +247,5 @@ def run_row(record: Sequence[Any]) -> RunRow:
         summary=Summary(*record[25:32]),
         waiting=record[32],
         tags=_tags.decode(record[33]),
+        pruned_at=record[34],
     )

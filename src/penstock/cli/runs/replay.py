@@ -84,7 +84,7 @@ def _print(done: "Replayed") -> None:
     if done.recorded_release != done.release:
         note(f"the run was made by release {done.recorded_release}; this code is release {done.release}")
     if done.divergence is not None:
-        _print_divergence(done.divergence)
+        print_divergence(done.divergence)
         return
     say(f"same: {plural(len(done.calls), 'call')} given back, {plural(done.events, 'event')}, nothing was called")
     if done.outcome and not done.goes_on_with:
@@ -98,7 +98,8 @@ def _print(done: "Replayed") -> None:
         say(f"the run has not ended; it goes on at call {', '.join(done.goes_on_with) or '-'}")
 
 
-def _print_divergence(report: "DivergenceReport") -> None:
+def print_divergence(report: "DivergenceReport") -> None:
+    """Show the first difference, both sides."""
     say(f"diverged: {safe(report.words)}")
     say(f"  recorded   {safe(report.recorded)}{_args(report.recorded_args)}")
     say(f"  attempted  {safe(report.attempted)}{_args(report.attempted_args)}")

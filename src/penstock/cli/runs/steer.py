@@ -47,7 +47,7 @@ async def _stop(how: str, run: str, reason: str, actor: str, tenant: str | None,
         journal = platform.journal
         found = await find_run(journal, platform.tenant, run)
         row = await journal.get_run(platform.tenant, found)
-        if row is not None and row.status is Status.ENDED:
+        if row is not None and row.status is Status.ENDED and row.code != "continued":
             raise UsageError(f"run {found} has ended already, as {row.outcome}")
         sealed = await journal.stop_run(platform.tenant, found, Stop(how), actor, reason)
     if as_json:

@@ -59,6 +59,42 @@ class OutputInvalid(GateError):
     code = "output_invalid"
 
 
+class TimedOut(GateError):
+    """What an agent did under `run.timeout` took longer than it had, and was cut short.
+
+    ``fields["took_effect"]`` names the tools whose writes took effect all the same.
+    """
+
+    code = "timed_out"
+    hint = "catch it to go on without the result, or allow more seconds"
+
+
+class WaitFailed(GateError):
+    """What a run waits for cannot come: the other run is not known, or ended without sending it."""
+
+    code = "wait_failed"
+
+
+class WaitCycle(WaitFailed):
+    """The call would have closed a circle of runs that wait for each other for ever; ``fields["circle"]`` names them.
+
+    The rule: the call that would add the last edge fails, the others go on waiting.
+    """
+
+    code = "wait_cycle"
+    hint = "wait with a time-out, or let one of these runs go on without the other; see `penstock runs waits`"
+
+
+class DocumentConflict(GateError):
+    """A document has another version than the one it was to be written over; nothing was written.
+
+    ``fields["version"]`` is the version that stands there.
+    """
+
+    code = "document_conflict"
+    hint = "read it again and write what follows from that, or use `update`, which does so"
+
+
 class GateMisused(GateError):
     """A gate was used from a task that is no branch of the run, or after the run had closed its gates."""
 

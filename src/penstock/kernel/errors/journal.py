@@ -32,6 +32,19 @@ class SchemaTooNew(JournalError):
     hint = "upgrade this installation of penstock"
 
 
+class NotFinalized(JournalError):
+    """What was asked for is recorded in a form that workers of an older Penstock, which may still run, cannot read."""
+
+    code = "not_finalized"
+    hint = "when no older worker is left: penstock upgrade finalize; runs submitted before it keep their format"
+
+
+class BackupFailed(JournalError):
+    """A copy of the journal could not be written, or not be read back."""
+
+    code = "backup_failed"
+
+
 class ServerTooOld(JournalError):
     """The PostgreSQL server is older than what Penstock needs."""
 
@@ -105,7 +118,41 @@ class ChainBroken(JournalError):
     hint = "treat the run's record as tampered with; compare it with a backup or an external checkpoint"
 
 
+class DocumentUnreadable(JournalError):
+    """A document's content is missing, damaged, or not what was written: it is quarantined and nothing is guessed at.
+
+    Also the code of the outcome ``escalated`` of a run that met it.
+    """
+
+    code = "document_unreadable"
+    hint = "see `penstock documents history`; then restore an older version, or mend the cause and release it"
+
+
 class PayloadMissing(JournalError):
     """A payload that an event refers to is not in the store: erased, or lost."""
 
     code = "payload_missing"
+
+
+class RunPruned(JournalError):
+    """A run's record is not in the journal any more: a retention policy archived or pruned it.
+
+    ``fields`` has ``archive``, the name of the file that holds it; '' = none does.
+    """
+
+    code = "run_pruned"
+    hint = "if it was archived: penstock runs replay ID --archive FILE"
+
+
+class ArchiveInvalid(JournalError):
+    """A file is no archive of runs, is cut off, or does not hold what its manifest says."""
+
+    code = "archive_invalid"
+    hint = "use another copy of the file"
+
+
+class RetentionBusy(JournalError):
+    """Another process is archiving or pruning."""
+
+    code = "retention_busy"
+    hint = "try again when it is done; a process that died is waited for as long as its lease lasts"

@@ -92,6 +92,13 @@ class IdempotencyConflict(UsageError):
     hint = "use a new key for a new request; repeat the exact request to get the first one's run"
 
 
+class InboxFull(UsageError):
+    """The run was sent, or the name and key hold, as many events as are allowed."""
+
+    code = "inbox_full"
+    hint = "send fewer events, or raise PENSTOCK_EVENTS_MAX_PER_RUN or PENSTOCK_EVENTS_MAX_PER_KEY"
+
+
 class ApprovalUnknown(UsageError):
     """No such approval for this tenant."""
 
@@ -109,6 +116,13 @@ class ApprovalMismatch(UsageError):
 
     code = "approval_mismatch"
     hint = "look at the approval again and decide on what it says now"
+
+
+class DocumentUnknown(UsageError):
+    """No such document or version for this tenant, or a version whose content is gone."""
+
+    code = "document_unknown"
+    hint = "see `penstock documents ls` and `penstock documents history`"
 
 
 class WorkerNameTaken(UsageError):
@@ -136,3 +150,30 @@ class AnswerInvalid(UsageError):
     """A decision that does not answer the question that was asked."""
 
     code = "answer_invalid"
+
+
+class ScheduleInvalid(UsageError):
+    """A schedule that cannot be kept to: a time pattern or zone that cannot be read, or one that never comes."""
+
+    code = "schedule_invalid"
+
+
+class ScheduleUnknown(UsageError):
+    """No schedule of that name for this tenant."""
+
+    code = "schedule_unknown"
+    hint = "see `penstock schedules ls`"
+
+
+class ScheduleExists(UsageError):
+    """The tenant has a schedule of that name."""
+
+    code = "schedule_exists"
+    hint = "choose another name, or replace it: --replace, or replace=True"
+
+
+class SchedulesFull(UsageError):
+    """The tenant has as many schedules as it may have."""
+
+    code = "schedules_full"
+    hint = "remove some, or raise PENSTOCK_SCHEDULES_MAX"

@@ -1,0 +1,101 @@
+"""A document in an agent's hands: what the session holds, or what agents share."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from penstock.gates.context import RunContext
+from penstock.gates.document_gate import Place, read_document, write_document
+from penstock.kernel.errors import DocumentConflict, GateMisused
+
+UPDATE_ATTEMPTS = 20
+
+
+class Document:
+    """Plain JSON under a name, in versions. Made by ``run.session`` and ``run.document(name)``.
+
+    A write goes over the version that this object read or wrote last. Each branch of a `gather` that reads and writes
+    a document takes an object of its own.
+    """
+
+    def __init__(self, context: RunContext, place: Place) -> None:
+        self._context = context
+        self._place = place
+        self._version: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self._place.name
+
+    @property
+    def version(self) -> int | None:
+        """The version last read or written here; 0 = there was none yet, None = neither was done."""
+        return self._version
+
+    async def get(self) -> Any:
+        """What it holds, as plain JSON; None when it was never written, or erased."""
+        known = await read_document(self._context, self._place)
+        self._version = known.version
+        return known.value
+
+    async def put(self, value: Any, *, expected_version: int | None = None) -> int:
+        """Write it; the new version. ``expected_version``: over that one instead (0: there must be none yet).
+
+        Raises:
+            DocumentConflict: another version stands there; nothing was written.
+            GateMisused: a shared document that was not read before.
+            InputInvalid, InputTooLarge: the value is no plain JSON, or over ``document_max_bytes``.
+        """
+        expected = self._version if expected_version is None else expected_version
+        if expected is None and self._place.kind == "shared":
+            raise GateMisused(
+                f"the document {self.name} was written without having been read",
+                hint="read it first, use `update`, or pass expected_version (0 = there must be none yet)",
+            )
+        if expected is None:
+            await self.get()
+            expected = self._version or 0
+        written = await write_document(self._context, self._place, expected, value)
+        if written.answer != "written":
+            raise DocumentConflict(
+                f"the {self._place.kind} document {self.name} is at version {written.version}, not {expected}",
+                version=written.version,
+            )
+        self._version = written.version
+        return written.version
+
+    async def update(self, function: Callable[[Any], Any | Awaitable[Any]], *, attempts: int = UPDATE_ATTEMPTS) -> Any:
+        """Write ``function(what it holds)``, reading again when somebody else was faster; the new value, plain.
+
+        ``function`` gets None when there is nothing yet, and is called again for each attempt, and in replay.
+
+        Raises:
+            DocumentConflict: somebody else was faster ``attempts`` times.
+            GateMisused: the function returned None, as one does that only changes what it was given.
+            InputInvalid, InputTooLarge: as `put`.
+        """
+        if attempts < 1:
+            raise GateMisused(f"attempts is {attempts}", hint="allow at least one")
+        latest = 0
+        for conflicts in range(attempts):
+            known = await read_document(self._context, self._place, conflicts)
+            value = function(known.value)
+            if inspect.isawaitable(value):
+                value = await value
+            if value is None:
+                raise GateMisused(
+                    f"the function that updates {self.name} returned None",
+                    hint="return the new value; write null with `put`",
+                )
+            written = await write_document(self._context, self._place, known.version, value)
+            self._version = latest = written.version
+            if written.answer == "written":
+                return to_jsonable_python(value, inf_nan_mode="constants")
+        self._version = None
+        raise DocumentConflict(
+            f"the {self._place.kind} document {self.name} was written by others {attempts} times in a row;"
+            f" it is at version {latest}",
+            version=latest,
+        )
