@@ -29,7 +29,7 @@ async def server(short_tmp: Path) -> AsyncIterator[Server]:
         await made.create()
         yield made
     finally:
-        await made.kill()
+        await made.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -34,6 +34,7 @@ wal_level = replica
 max_wal_senders = 4
 wal_receiver_status_interval = 1
 autovacuum_naptime = 5s
+dynamic_shared_memory_type = mmap
 """
 
 
@@ -146,6 +147,13 @@ class Server:
         async with asyncio.timeout(20):
             while any(_lives(process) for process in doomed):
                 await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        """End it at once, but so that it gives its shared memory back: what is killed leaves that on the machine."""
+        if self.is_running() and self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            await asyncio.to_thread(self._process.wait)
+        await self.kill()
 
     async def crash_one_session(self, rng: random.Random) -> str | None:
         """SIGKILL for one of its processes that serve clients: it then throws out all of them and recovers by itself,

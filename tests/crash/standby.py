@@ -97,10 +97,10 @@ class Pair:
             process.send_signal(number)
 
     async def close(self) -> None:
-        """Kill both."""
+        """End both."""
         for server in (self.primary, self.standby):
             if server is not None:
-                await server.kill()
+                await server.close()
 
 
 @asynccontextmanager

@@ -55,7 +55,7 @@ async def test_the_disk_is_full_and_freed(short_tmp: Path, seed: int) -> None:
         except RuntimeError as error:
             pytest.skip(f"NOT TESTED: a fleet on a full disk; mounting a small one failed: {error}")
         server = Server(folder / "pg")
-        stack.push_async_callback(server.kill)
+        stack.push_async_callback(server.close)
         await server.create("--wal-segsize=1", config="max_wal_size = 16MB\nmin_wal_size = 4MB\n")
         disk = Disk(folder, server)
         await stack.enter_async_context(disk.kept())

@@ -26,7 +26,7 @@ async def test_a_partition_that_heals(short_tmp: Path, seed: int) -> None:
             pytest.skip(f"NOT TESTED: workers on other machines; no network namespaces here: {error}")
         short_tmp.chmod(0o755)
         server = Server(short_tmp / "pg", host=hosts.address("db"), port=5432, inside=hosts.run("db"))
-        stack.push_async_callback(server.kill)
+        stack.push_async_callback(server.close)
         await server.create()
         slots = [Slot(number, server.address, hosts.run(name)) for number, name in enumerate(WORKERS)]
         fleet = Fleet(short_tmp, slots)

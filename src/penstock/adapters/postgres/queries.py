@@ -174,11 +174,9 @@ SELECT r.id FROM penstock.runs r
 WHERE r.tenant = $1 AND r.parent = ANY ($2::uuid[])
   AND r.root = (SELECT t.root FROM penstock.runs t WHERE t.tenant = $1 AND t.id = $3)"""
 
-_FLUSHED = "flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))"
-"""Joined to a statement, it makes the commit wait for the disk, whatever the server's default is."""
-
-ADD_CONTROL = f"""
-WITH {_FLUSHED}
+# ``flushed`` makes the commit wait for the disk, whatever the server's default is.
+ADD_CONTROL = """
+WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))
 INSERT INTO penstock.controls (id, tenant, run_id, action, actor, reason, lifted_at, lifted_by)
 SELECT $1::uuid, $2::text, $3::uuid, $4::text, $5::text, $6::text,
        CASE WHEN $7::text IS NOT NULL THEN clock_timestamp() END, $7
@@ -204,8 +202,8 @@ ORDER BY a.pid"""
 
 TERMINATE = "SELECT pg_terminate_backend($1)"
 
-RESUME_RUN = f"""
-WITH {_FLUSHED}, resumed AS (
+RESUME_RUN = """
+WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true)), resumed AS (
     UPDATE penstock.runs SET stop = NULL FROM flushed
     WHERE tenant = $1 AND id = $2 AND stop = 'pause' RETURNING tenant, id
 ), lifted AS (
@@ -214,8 +212,8 @@ WITH {_FLUSHED}, resumed AS (
 )
 SELECT true FROM resumed"""
 
-RESUME_ALL = f"""
-WITH {_FLUSHED}
+RESUME_ALL = """
+WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))
 UPDATE penstock.controls SET lifted_at = clock_timestamp(), lifted_by = $2 FROM flushed
 WHERE run_id IS NULL AND lifted_at IS NULL AND tenant IS NOT DISTINCT FROM $1
 RETURNING id"""
