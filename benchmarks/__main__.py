@@ -26,20 +26,28 @@ MEASUREMENTS = (
     "fairness",
     "parked",
     "runs",
+    "pydantic_ai_runs",
     "concurrency",
     "peer",
     "staircase",
+    "long",
 )
 """Modules in this folder, in the order in which they are run; `peer` needs what `runs` found."""
-BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+SCALE = ("recovery", "crowd", "stored")
+"""Those that take long and fill a disk with ten gigabytes: measured with --scale, alone."""
+MARKS = ("<!-- figures: written by make bench -->", "<!-- end of figures -->")
+SCALE_MARKS = ("<!-- figures: written by make bench ARGS=--scale -->", "<!-- end of figures of scale -->")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the measurements; the exit code."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="rough figures in a minute and a half; RESULTS.md stays")
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, help="these measurements alone; RESULTS.md stays")
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASUREMENTS + SCALE, help="these measurements alone; RESULTS.md stays"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--scale", action="store_true", help="what takes long: ten thousand runs, a million runs")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         folder = Path(name)
@@ -48,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _measure(options: argparse.Namespace, folder: Path) -> int:
-    names = [name for name in MEASUREMENTS if not options.only or name in options.only]
+    names = options.only or (SCALE if options.scale else MEASUREMENTS)
     # All of them now: one that cannot be imported should not be found out after minutes.
     modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
     begun = time.monotonic()
@@ -81,8 +89,8 @@ async def _measure(options: argparse.Namespace, folder: Path) -> int:
     if options.json:
         _write_json(options.json, plain)
     if not options.quick and not options.only:
-        _write_json(HERE / "results.json", plain)
-        _write_results(f"{words}\n\n{table(figures)}")
+        _write_json(HERE / ("results-scale.json" if options.scale else "results.json"), plain)
+        _write_results(f"{words}\n\n{table(figures)}", *(SCALE_MARKS if options.scale else MARKS))
     return 0
 
 
@@ -90,12 +98,12 @@ def _write_json(path: Path, plain: dict[str, object]) -> None:
     path.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_results(text: str) -> None:
+def _write_results(text: str, begin: str, end: str) -> None:
     """Put the figures between the marks of RESULTS.md; what people wrote around them stays."""
     path = HERE / "RESULTS.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,18 @@ async def measure(bench: Bench) -> list[Figure]:
     return figures
 
 
-async def _rate(journal: PostgresJournal, size: int, seconds: float) -> Figure:
+@dataclass(slots=True)
+class Appended:
+    """What was appended in how many seconds of calls."""
+
+    events: int
+    seconds: float
+    latencies: list[float]
+    body_bytes: int  # of an event
+
+
+async def keep_appending(journal: PostgresJournal, size: int, seconds: float) -> Appended:
+    """Append ``size`` events a call for so many seconds of calls."""
     worker = new_id(SystemClock())
     await journal.enlist(worker, f"append-{size}", 600)
     events, spent, size_bytes = 0, 0.0, 0
@@ -55,9 +67,14 @@ async def _rate(journal: PostgresJournal, size: int, seconds: float) -> Figure:
             events += size
         size_bytes = sum(len(row.body) for batch in batches for row in batch.rows) // size
     await journal.retire(worker)
-    middle, slow = quantile(latencies, 0.5) * 1e3, quantile(latencies, 0.99) * 1e3
-    note = f"{EVENTS_EACH} events of {size_bytes:,} bytes a run; median {middle:.1f} ms, P99 {slow:.1f} ms a call"
-    return Figure(GROUP, f"{size} events a call", events / spent, "events/s", note=note)
+    return Appended(events, spent, latencies, size_bytes)
+
+
+async def _rate(journal: PostgresJournal, size: int, seconds: float) -> Figure:
+    done = await keep_appending(journal, size, seconds)
+    middle, slow = quantile(done.latencies, 0.5) * 1e3, quantile(done.latencies, 0.99) * 1e3
+    note = f"{EVENTS_EACH} events of {done.body_bytes:,} bytes a run; median {middle:.1f} ms, P99 {slow:.1f} ms a call"
+    return Figure(GROUP, f"{size} events a call", done.events / done.seconds, "events/s", note=note)
 
 
 async def _claimed(journal: PostgresJournal, worker: UUID, count: int) -> list[Claim]:

@@ -17,6 +17,7 @@ from benchmarks.child import Child, cpu_seconds
 from benchmarks.desk import AGENT
 from benchmarks.figures import Figure, others_took
 from penstock import Settings
+from penstock.ports.agents import AgentDef
 from penstock.runs.submit import Request
 from penstock.views.audit import Audit, verify_run
 
@@ -28,6 +29,15 @@ TAGS = {"customer": "acme", "feature": "inbox"}
 
 _OUTCOMES = "SELECT status, outcome, count(*) FROM penstock.runs WHERE tenant = $1 GROUP BY 1, 2"
 _SAMPLE = "SELECT id FROM penstock.runs WHERE tenant = $1 ORDER BY md5(id::text) LIMIT $2"
+
+
+@dataclass(slots=True, frozen=True)
+class Desk:
+    """Who does the tickets: the module whose ``AGENT`` the workers offer, that agent, and the tenant of its runs."""
+
+    module: str
+    agent: AgentDef
+    tenant: str
 
 
 @dataclass(slots=True)
@@ -59,15 +69,15 @@ async def measure(bench: Bench) -> list[Figure]:
     Raises:
         RuntimeError: a run was lost or doubled, did not succeed, or its chain does not hold.
     """
-    numbers = _Numbers()
+    numbers = Numbers()
     seconds = bench.seconds(26, 4)
-    warm = await _spend(bench, numbers, workers=1, runs=int(FIRST_GUESS * bench.seconds(5, 2)), alongside=False)
+    warm = await spend(bench, numbers, workers=1, runs=int(FIRST_GUESS * bench.seconds(5, 2)), alongside=False)
     rate = warm.runs / warm.seconds
     figures: list[Figure] = []
     for workers in (1, 2):
-        backlog = await _spend(bench, numbers, workers, int(rate * seconds), alongside=False)
+        backlog = await spend(bench, numbers, workers, int(rate * seconds), alongside=False)
         rate = backlog.runs / backlog.seconds
-        submitting = await _spend(bench, numbers, workers, int(rate * seconds * 0.8), alongside=True)
+        submitting = await spend(bench, numbers, workers, int(rate * seconds * 0.8), alongside=True)
         figures += _told(workers, backlog, submitting)
         bench.rates[f"penstock {workers}"] = backlog.a_minute()
         if workers == 1:
@@ -78,7 +88,7 @@ async def measure(bench: Bench) -> list[Figure]:
     return figures
 
 
-class _Numbers:
+class Numbers:
     """Ticket numbers, each given once."""
 
     def __init__(self) -> None:
@@ -90,16 +100,22 @@ class _Numbers:
         return taken
 
 
-async def _spend(bench: Bench, numbers: _Numbers, workers: int, runs: int, *, alongside: bool) -> Spent:
+async def spend(
+    bench: Bench, numbers: Numbers, workers: int, runs: int, *, alongside: bool, desk: Desk | None = None
+) -> Spent:
     """Submit so many runs, let the workers do them, and check that each was done once."""
     how = "while they are submitted" if alongside else "from a backlog"
     bench.say(f"{runs:,} runs, {workers} worker{'s' if workers > 1 else ''}, {how}")
     tickets = numbers.take(runs)
-    children = [await Child.start("runs_worker", dsn=bench.server.dsn, name=f"w{number}") for number in range(workers)]
+    desk = desk or Desk("benchmarks.desk", AGENT, TENANT)
+    children = [
+        await Child.start("runs_worker", dsn=bench.server.dsn, name=f"w{number}", desk=desk.module)
+        for number in range(workers)
+    ]
     before = await bench.server.reading()
     async with penstock.open(Settings(database_url=bench.server.dsn)) as platform:
         cpu, begun = cpu_seconds(), clock()
-        submitting = asyncio.create_task(_submit(platform, tickets))
+        submitting = asyncio.create_task(_submit(platform, tickets, desk))
         if not alongside:
             await submitting
         go = clock()
@@ -139,13 +155,13 @@ async def _until_all_ended(child: Child, children: list[Child], runs: int) -> No
         other.changed.set()
 
 
-async def _submit(platform: "penstock.Penstock", tickets: range) -> float:
+async def _submit(platform: "penstock.Penstock", tickets: range, desk: Desk) -> float:
     """Submit the tickets in groups; seconds it took."""
     begun = clock()
     for start in range(0, len(tickets), SUBMIT_AT_A_TIME):
         group = tickets[start : start + SUBMIT_AT_A_TIME]
         await platform.submit_many(
-            [Request(AGENT, ticket.text_of(number), tags=TAGS, tenant=TENANT) for number in group]
+            [Request(desk.agent, ticket.text_of(number), tags=TAGS, tenant=desk.tenant) for number in group]
         )
     return clock() - begun
 

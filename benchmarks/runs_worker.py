@@ -1,6 +1,7 @@
 """A measured worker process: ``python -m benchmarks.runs_worker '{"dsn": …, "name": …}'``. Other settings: defaults."""
 
 import asyncio
+import importlib
 import json
 import sys
 import time
@@ -11,15 +12,15 @@ import uvloop
 import penstock
 from benchmarks import ticket
 from benchmarks.child import cpu_seconds, resident_bytes, say, told
-from benchmarks.desk import AGENT
 from penstock import Settings
 from penstock.wiring import tune_worker_process
 
 REPORT_SECONDS = 0.05
 
 
-async def work(dsn: str, name: str) -> None:
-    """Work from the word ``go`` to the word ``stop``; then say what was done."""
+async def work(dsn: str, name: str, desk: str = "benchmarks.desk") -> None:
+    """Work from the word ``go`` to the word ``stop``; then say what was done. ``desk`` is the module of the agent."""
+    agent = importlib.import_module(desk).AGENT
     ended, last = 0, 0.0
 
     def count(_: UUID) -> None:
@@ -35,7 +36,7 @@ async def work(dsn: str, name: str) -> None:
                 say(ended=ended, last=last)
             await asyncio.sleep(REPORT_SECONDS)
 
-    async with penstock.open(Settings(database_url=dsn), agents=[AGENT]) as platform:
+    async with penstock.open(Settings(database_url=dsn), agents=[agent]) as platform:
         tune_worker_process()
         say(ready=True)
         assert await told() == "go"
