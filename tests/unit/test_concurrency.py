@@ -63,6 +63,13 @@ def test_overload_brings_it_down_within_seconds_and_relief_brings_it_back() -> N
     assert back[-1] == 400
 
 
+def test_runs_that_only_wait_fill_a_large_worker_within_seconds() -> None:
+    limit = ConcurrencyLimit(10_000, 8, TARGET)
+    drive(limit, lambda running: running * 0.1, 20)
+    assert limit.value < 100
+    assert drive(limit, lambda running: 0.001, 8)[-1] == 10_000
+
+
 def test_load_that_no_limit_relieves_enough_does_not_push_it_below_the_least() -> None:
     limit = ConcurrencyLimit(400, 8, TARGET)
     assert drive(limit, lambda running: running * 0.1, 60)[-1] == 8

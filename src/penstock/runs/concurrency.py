@@ -9,7 +9,9 @@ W. Thurston, T. Bozarth, "Performance Under Load", 2018), with a stated target w
 
 What it looks at is not how long calls take, which is the model's affair, but what the engine adds to a step: how long
 an intent takes to be durable, and how late the event loop is. At the fixed point the gradient is ``1 - 1/sqrt(limit)``,
-so the overhead settles slightly above the figure aimed at; that is why `AIM` is below the target.
+so the overhead settles slightly above the figure aimed at; that is why `AIM` is below the target. Far below the target
+the limit doubles instead, as TCP does in slow start: runs that only wait for their models cost the engine nothing, and a
+worker may hold ten thousand of them.
 
 A slow disk makes every append slow, however few runs there are. Taking on less would help nobody: when half as many
 runs at a time have not made the overhead smaller, it is not theirs, and the target gives way to it for a while.
@@ -23,6 +25,7 @@ SMOOTHING = 0.3
 GRADIENT_MIN = 0.2
 HASTE = 0.5  # smoothing on the way down when the overhead is several times what is aimed at: a flood does not wait
 FAR = 0.5  # a gradient below this
+EASE = 0.5  # an overhead below this share of what is aimed at: the limit doubles
 QUANTILE = 0.9
 SAMPLES_MIN = 20  # a window closes with so many samples ...
 WINDOW_SECONDS = 0.5  # ... when it is at least so old
@@ -83,7 +86,8 @@ class ConcurrencyLimit:
         if gradient < 1.0 or self._busiest >= held * BUSY_SHARE:
             aimed = held * gradient + math.sqrt(held)
             share = HASTE if gradient < FAR else SMOOTHING
-            self._limit = min(self.most, max(self.least, (1 - share) * held + share * aimed))
+            moved = 2 * held if overhead <= EASE * aim else (1 - share) * held + share * aimed
+            self._limit = min(self.most, max(self.least, moved))
         self._foreign_seconds *= FORGET
         self._judge_fall(gradient, overhead)
         self._samples.clear()
