@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from penstock.agents.agent import Agent
     from penstock.agents.budget import Budget
     from penstock.agents.function import agent
+    from penstock.agents.memory import SessionMemory
     from penstock.agents.run import Run, escalate
     from penstock.agents.stages import Failed
     from penstock.agents.tool import Tool, tool
@@ -38,6 +39,7 @@ _PLACES = {
     "Result": ("penstock.runs.result", "Result"),
     "Revise": ("penstock.kernel.errors", "Revise"),
     "Run": ("penstock.agents.run", "Run"),
+    "SessionMemory": ("penstock.agents.memory", "SessionMemory"),
     "Settings": ("penstock.settings", "Settings"),
     "Tool": ("penstock.agents.tool", "Tool"),
     "ToolContext": ("penstock.ports.tools", "ToolContext"),
@@ -61,6 +63,7 @@ __all__ = [
     "Result",
     "Revise",
     "Run",
+    "SessionMemory",
     "Settings",
     "Tool",
     "ToolContext",

@@ -147,6 +147,26 @@ class Settings:
     schedule_grace_seconds: float = _setting(
         60.0, "How late a schedule may be fired without counting as missed.", unit="s", low=1, high=DAY
     )
+    retention_every_seconds: float = _setting(
+        3600.0, "How often one of the workers archives and prunes what is due.", unit="s", low=1, high=30 * DAY
+    )
+    retention_batch_runs: int = _setting(
+        200, "Runs that are archived or pruned at a time: those of one archive, at most.", low=1, high=1000
+    )
+    retention_linger_seconds: float = _setting(
+        31 * DAY,
+        "How long events of pruned runs wait for their month to be dropped as a whole before they are deleted by"
+        " themselves.",
+        unit="s",
+        low=0,
+        high=3660 * DAY,
+    )
+    archive_dir: Path | None = _setting(
+        None, "The folder that workers archive runs into; without it policies to archive wait for the command."
+    )
+    archive_max_bytes: int = _setting(
+        256 * MIB, "Bytes from which an archive takes no further run.", unit="bytes", low=MIB, high=16 * 1024 * MIB
+    )
     schedules_max: int = _setting(10_000, "Schedules of one tenant, at most.", low=1, high=1_000_000)
     event_value_max_bytes: int = _setting(
         256 * KIB, "Bytes of the value of one event sent to a run, at most.", unit="bytes", low=KIB, high=16 * MIB
@@ -159,6 +179,13 @@ class Settings:
     )
     event_keep_seconds: float = _setting(
         7 * DAY, "How long an event sent to a key waits for a run, and is known again.", unit="s", low=1, high=366 * DAY
+    )
+    triggers_max: int = _setting(1_000, "Triggers of one tenant, at most.", low=1, high=100_000)
+    triggers_max_per_event: int = _setting(
+        100, "Triggers for events of one name, at most: the runs that one event starts.", low=1, high=1_000
+    )
+    circle_look_seconds: float = _setting(
+        5.0, "How often one of the workers looks for parked runs that wait for each other.", unit="s", low=0.05, high=3600
     )
     follow_up_batch: int = _setting(
         100, "Ended runs that a worker puts in order at a time: who waited for them, their children.", low=1, high=10_000

@@ -16,11 +16,13 @@ import penstock
 from penstock import Run, Settings, agent, tool
 from penstock.events import decode
 from penstock.journal.payloads import ref_address
-from penstock.kernel.errors import ApprovalUnknown, PayloadMissing, RunUnknown
+from penstock.kernel.errors import ApprovalUnknown, DocumentUnknown, PayloadMissing, RunUnknown
+from penstock.ports.documents import Kind
 from penstock.ports.records import RunFilter, Status
 from penstock.runs import approvals as questions
 from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
+from penstock.runs.documents import value_of
 from penstock.runs.submit import Request
 from penstock.wiring import open_in_memory
 
@@ -41,6 +43,13 @@ async def inner(run: Run, value: int) -> str:
 @agent("payer", version="1")
 async def payer(run: Run, value: int) -> list[Any]:
     return [await run.call(inner, value), await run.call(pay, value)]
+
+
+@agent("notary", version="1")
+async def notary(run: Run, value: str) -> list[Any]:
+    session, book = await run.session.get(), await run.document("book").get()
+    version = await run.session.put(value)
+    return [session, book, version, await run.document("book").update(lambda known: value)]
 
 
 async def waiting(platform: Penstock, tenant: str, **options: Any) -> tuple[UUID, Approval]:
@@ -160,11 +169,38 @@ class TenantCrossing:
         assert await platform.journal.list_runs(THEIRS, RunFilter(), 10) == []
         assert await platform.journal.list_runs("own", RunFilter(), 10) == []
 
+    async def test_documents_are_their_tenants_from_inside_and_from_outside(self, platform: Penstock) -> None:
+        for tenant in (MINE, THEIRS):
+            run = await platform.submit(notary, tenant, tenant=tenant, session="s", subject="ann")
+            told = (await platform.result(run, tenant=tenant, timeout_seconds=10)).output
+            assert told == [None, None, 1, tenant], "names of documents and sessions belong to their tenant"
+        documents = platform.documents
+        places: list[tuple[Kind, str]] = [("session", "s"), ("shared", "book")]
+        for kind, name in places:
+            with pytest.raises(DocumentUnknown):
+                await documents.get(kind, name)
+            with pytest.raises(DocumentUnknown):
+                await documents.erase(kind, name)
+            with pytest.raises(DocumentUnknown):
+                await documents.history(kind, name)
+            with pytest.raises(DocumentUnknown):
+                await documents.release(kind, name)
+            with pytest.raises(DocumentUnknown):
+                await documents.restore(kind, name, 1)
+            assert await documents.list_documents(kind) == []
+            assert len(await documents.list_documents(kind, tenant=MINE)) == 1
+        await documents.erase("shared", "book", tenant=THEIRS)
+        await platform.journal.erase_subject(THEIRS, "ann")
+        assert value_of((await documents.get("shared", "book", tenant=THEIRS)).latest) is None
+        assert value_of((await documents.get("session", "s", tenant=THEIRS)).latest) is None
+        assert value_of((await documents.get("shared", "book", tenant=MINE)).latest) == MINE
+        assert value_of((await documents.get("session", "s", tenant=MINE)).latest) == MINE
+
 
 class TestInMemory(TenantCrossing):
     @pytest.fixture
     async def platform(self) -> AsyncIterator[Penstock]:
-        async with open_in_memory(Settings(poll_seconds=0.02, tenant="own"), agents=[payer, inner]) as platform:
+        async with open_in_memory(Settings(poll_seconds=0.02, tenant="own"), agents=[payer, inner, notary]) as platform:
             yield platform
 
 
@@ -172,5 +208,5 @@ class TestOnPostgreSQL(TenantCrossing):
     @pytest.fixture
     async def platform(self, database_url: str) -> AsyncIterator[Penstock]:
         settings = Settings(database_url=database_url, poll_seconds=0.02, tenant="own")
-        async with penstock.open(settings, agents=[payer, inner], worker="w") as platform:
+        async with penstock.open(settings, agents=[payer, inner, notary], worker="w") as platform:
             yield platform

@@ -1,5 +1,6 @@
 """An agent that writes one shared document again and again, in processes that are killed."""
 
+from functools import partial
 from typing import Any
 
 from penstock import Run, agent
@@ -12,11 +13,11 @@ async def marker(run: Run, tag: str) -> int:
     """Adds a mark of its own so many times."""
     document = run.document("marks")
     for number in range(TIMES):
-        await document.update(lambda known, number=number: marked(known, f"{tag}{number}"), attempts=1000)
+        await document.update(partial(marked, f"{tag}{number}"), attempts=1000)
     return document.version or 0
 
 
-def marked(known: Any, mark: str) -> dict[str, Any]:
+def marked(mark: str, known: Any) -> dict[str, Any]:
     known = known or {"sum": 0, "marks": []}
     return {"sum": known["sum"] + 1, "marks": [*known["marks"], mark]}
 

@@ -35,7 +35,7 @@ CLOCK_CALLS = {
 ENVIRONMENT = {("os", "environ"), ("os", "getenv"), ("os", "environb")}
 # Providers' libraries move weekly: one adapter knows them. The demo plays a user with tables of its own.
 ADAPTER_ONLY = {
-    "pydantic_ai": ("adapters/providers",),
+    "pydantic_ai": ("adapters/providers", "integrations"),
     "openai": ("adapters/providers",),
     "anthropic": ("adapters/providers",),
     "asyncpg": ("adapters/postgres", "demo/"),

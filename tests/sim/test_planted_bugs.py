@@ -29,7 +29,7 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     (planted.blind_repeat_after_a_crash, range(60), {"effect_at_most_once", "settled_too_early"}),
     (planted.settled_at_once, range(100, 250), {"settled_too_early"}),
     (planted.lost_calls_cost_nothing, range(20, 120), {"all_spending_charged", "budget_never_over"}),
-    (planted.nothing_is_reserved, range(200), {"all_spending_charged", "budget_never_over"}),
+    (planted.nothing_is_reserved, range(100, 250), {"all_spending_charged", "budget_never_over"}),
     (planted.fenced_is_applied, range(30, 250), {"effect_has_an_intent", "all_spending_charged"}),
     (planted.lost_answer_is_applied, range(80), {"effect_has_an_intent", "all_spending_charged"}),
     (planted.last_decision_wins, range(150), {"decided_once"}),

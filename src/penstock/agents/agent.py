@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from penstock.agents.budget import Budget
 from penstock.agents.definition import Definition
 from penstock.agents.loop import as_text, standard_loop
+from penstock.agents.memory import SessionMemory, remember
 from penstock.agents.stages import StageFunction, Stages
 from penstock.agents.tool import Tool
 from penstock.gates.model_gate import tools_digest
@@ -74,6 +75,8 @@ class Agent(Definition):
         compensate: a stage for when the loop or ``consequence`` failed after writes:
             ``async def (run, prepared, failed: Failed) -> None``.
         revisions: how often ``consequence`` may send the answer back to the model.
+        memory: "session" (or a `SessionMemory` with other bounds): the model is shown the last turns of the session and
+            a summary of older ones, and a run that succeeds adds its own. Runs of this agent must name a session.
 
     Raises:
         AgentInvalid: contradictions, such as two tools of one name.
@@ -102,8 +105,10 @@ class Agent(Definition):
         consequence: StageFunction | None = None,
         compensate: StageFunction | None = None,
         revisions: int = 1,
+        memory: Literal["session"] | SessionMemory | None = None,
     ) -> None:
         self.model, self.fallback_models = _in_order(name, model)
+        self.memory = _memory(name, memory)
         self.instructions = _text(name, instructions)
         self.tools: dict[str, Tool[..., Any] | AgentTool] = _by_name(name, tools)
         self.settings = ModelSettings(max_tokens, temperature, None, timeout_seconds, extra or {})
@@ -132,6 +137,7 @@ class Agent(Definition):
             tool.definition.digest if isinstance(tool, Tool) else tool.agent.release for tool in self.tools.values()
         ]
         settings = [self.settings.max_tokens, self.settings.temperature, self.settings.extra, self.repairs]
+        memory = [self.memory.part] if self.memory is not None else []  # agents without keep their releases
         return [
             LOOP_VERSION,
             *models,
@@ -139,10 +145,18 @@ class Agent(Definition):
             *tools,
             self.tools_digest,
             digest([*settings, self.show_budget]),
+            *memory,
         ]
 
+    async def perform(self, run: Any, value: Any) -> Any:
+        result = await super().perform(run, value)
+        if self.memory is not None:
+            await remember(run, self.memory, run.heard or "", result)
+        return result
+
     async def invoke(self, run: Any, value: Any) -> Any:
-        return await standard_loop(run, self, as_text(value))
+        run.heard = as_text(value)
+        return await standard_loop(run, self, run.heard)
 
     async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
         if self.fallback is None:
@@ -203,6 +217,14 @@ def _in_order(agent: str, model: str | Model | Sequence[str | Model]) -> tuple[s
         raise AgentInvalid(f"{agent} names a model twice", hint="attempts=… says how often one model is tried")
     first, *others = model
     return first, tuple(others)
+
+
+def _memory(agent: str, memory: object) -> SessionMemory | None:
+    if memory == "session":
+        return SessionMemory()
+    if memory is not None and not isinstance(memory, SessionMemory):
+        raise AgentInvalid(f"the memory of {agent} is {memory!r}", hint='write memory="session", or a SessionMemory')
+    return memory
 
 
 def _text(name: str, instructions: str | Path) -> str:

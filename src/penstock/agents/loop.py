@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pydantic_core import to_jsonable_python
 
+from penstock.agents.memory import recall
 from penstock.agents.run import Run, escalate
 from penstock.agents.tool import Tool
 from penstock.events.messages import Message, Part, Text, ToolCall, ToolResult, say
@@ -35,7 +36,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
     """
     model, fallbacks = run.model(agent.model), [run.model(other) for other in agent.fallback_models]
     resumed = await resume_loop(run.context) if run.revision is None else None
-    conversation, repairs = resumed or (Conversation(_opening(run, agent, text)), 0)
+    conversation, repairs = resumed or (await _begin(run, agent, text), 0)
     while True:
         if run.revision is None and agent.stages.compensate is None:
             await keep_state(run.context, conversation, repairs)
@@ -73,13 +74,14 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
                 conversation.add(_send_back(calls, str(error)))
 
 
-def _opening(run: Run, agent: "Agent", text: str) -> list[Message]:
-    """What the conversation begins with."""
-    opening = [say("system", agent.instructions), say("user", text)]
+async def _begin(run: Run, agent: "Agent", text: str) -> Conversation:
+    """The conversation as it begins: what the agent remembers of the session, if it does, and what it is asked."""
+    recalled = await recall(run, agent.memory) if agent.memory is not None else []
+    opening = [say("system", agent.instructions), *recalled, say("user", text)]
     if run.revision is not None:
         sent_back = say("user", f"Your answer was not accepted: {run.revision.words}. Answer again.")
         opening += [say("assistant", as_text(to_jsonable_python(run.revision.result))), sent_back]
-    return opening
+    return Conversation(opening, len(opening) if recalled else None)
 
 
 def _answer(agent: "Agent", turn: Turn) -> str | None:

@@ -34,7 +34,6 @@ from penstock.ports.model import Model, ModelSettings
 if TYPE_CHECKING:
     from penstock.agents.agent import AgentTool
     from penstock.agents.chat import Chat
-    from penstock.agents.memory import Recalled
 
 T = TypeVar("T")
 
@@ -59,7 +58,8 @@ class Run:
         self.context = context
         self.stage = stage
         self.revision: Revision | None = None
-        self.recalled: Recalled | None = None
+        self.heard: str | None = None
+        """What an agent with the standard loop was asked."""
         self._draws = 0
         self._session: Document | None = None
 

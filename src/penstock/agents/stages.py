@@ -18,9 +18,11 @@ from penstock.kernel.canonical import clean_text, describe
 from penstock.kernel.errors import (
     AgentInvalid,
     CallDenied,
+    ClaimLost,
     Escalation,
     InputInvalid,
     InputTooLarge,
+    PayloadMissing,
     PenstockError,
     Reject,
     Revise,
@@ -232,7 +234,21 @@ def effect_name(path: str, events: list[Event]) -> str:
 
 async def _content(ctx: RunContext, event: Event, name: str) -> Any:
     ref = first_ref(event, name)
-    return msgspec.json.decode(await ctx.load(ref)) if ref else None
+    if not ref:
+        return None
+    try:
+        return msgspec.json.decode(await ctx.load(ref))
+    except PayloadMissing:  # unless it is of an outcome that was recorded a moment ago, and is still on its way
+        await _flush(ctx)
+        return msgspec.json.decode(await ctx.load(ref))
+
+
+async def _flush(ctx: RunContext) -> None:
+    try:
+        await ctx.log.flush()
+    except ClaimLost as lost:
+        ctx.stop(lost)
+        await ctx.halt()
 
 
 def _accepted(value: Any) -> Any:

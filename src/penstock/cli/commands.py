@@ -71,6 +71,31 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ),
     ),
     Group(
+        "triggers",
+        "Start runs when events come",
+        (
+            Entry("add", "penstock.cli.triggers.add:add", "Start a run of an agent for each event of a name"),
+            Entry("ls", "penstock.cli.triggers.show:ls", "List triggers"),
+            Entry("show", "penstock.cli.triggers.show:show", "Show one trigger, and its events that failed"),
+            Entry("pause", "penstock.cli.triggers.steer:pause", "Take no events until it is resumed"),
+            Entry("resume", "penstock.cli.triggers.steer:resume", "Take events again"),
+            Entry("retry", "penstock.cli.triggers.steer:retry", "Try events that failed again"),
+            Entry("rm", "penstock.cli.triggers.steer:rm", "Forget it"),
+        ),
+    ),
+    Group(
+        "documents",
+        "What sessions hold, and what agents share",
+        (
+            Entry("ls", "penstock.cli.documents.show:ls", "List documents"),
+            Entry("show", "penstock.cli.documents.show:show", "Show what a document holds"),
+            Entry("history", "penstock.cli.documents.show:history", "List its versions"),
+            Entry("restore", "penstock.cli.documents.steer:restore", "Go back to an older version"),
+            Entry("release", "penstock.cli.documents.steer:release", "Let a quarantined one be used again"),
+            Entry("erase", "penstock.cli.documents.steer:erase", "Erase its content"),
+        ),
+    ),
+    Group(
         "queue",
         "What is queued, who comes first, what is blocked",
         (
@@ -93,6 +118,20 @@ COMMANDS: tuple[Entry | Group, ...] = (
         "audit",
         "Check what was recorded",
         (Entry("verify", "penstock.cli.audit.verify:verify", "Verify hash chains and payloads"),),
+    ),
+    Group(
+        "retention",
+        "How long ended runs are kept, and where they go",
+        (
+            Entry("policy", "penstock.cli.retention:policy", "Show, set or remove how long an agent's runs are kept"),
+            Entry("plan", "penstock.cli.retention:plan", "Show what would be archived or pruned now"),
+            Entry("run", "penstock.cli.retention:run", "Archive and prune what is due"),
+            Entry("hold", "penstock.cli.retention_holds:hold", "Keep a run's family, or everything, whatever its age"),
+            Entry("release", "penstock.cli.retention_holds:release", "Take a hold off"),
+            Entry("holds", "penstock.cli.retention_holds:holds", "List holds"),
+            Entry("redact", "penstock.cli.retention_holds:redact", "Take a subject's content out of an archive"),
+            Entry("forgotten", "penstock.cli.retention:forgotten", "Show the sums over runs whose rows are gone"),
+        ),
     ),
     Group(
         "upgrade",

@@ -11,6 +11,8 @@ from uuid import UUID
 from penstock.kernel.errors import RunUnknown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from penstock.ports.agents import AgentDef
     from penstock.ports.journal import Journal
     from penstock.runs.client import Penstock
@@ -55,6 +57,26 @@ async def opened(
             yield platform
         return
     async with wiring.open_penstock(changed, agents=agents) as platform:
+        yield platform
+
+
+@contextlib.asynccontextmanager
+async def opened_record(archive: "Path | None", tenant: str | None = None) -> "AsyncIterator[Penstock]":
+    """What records are read from: an archive, when one is named, else the configured database.
+
+    Raises:
+        ArchiveInvalid: the file is no whole archive.
+        JournalError: as `opened`.
+    """
+    if archive is None:
+        async with opened(tenant) as platform:
+            yield platform
+        return
+    from penstock import wiring
+    from penstock.views.archive import ArchiveJournal
+
+    journal = ArchiveJournal(archive)
+    async with wiring.assemble(journal, configured(tenant or journal.tenant)) as platform:
         yield platform
 
 

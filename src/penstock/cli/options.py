@@ -2,6 +2,8 @@
 
 import os
 import pwd
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +17,23 @@ Actor = Annotated[
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.", show_default=False)]
 RunId = Annotated[str, typer.Argument(metavar="ID", help="The run's id, or the beginning of it.")]
+ArchiveFile = Annotated[
+    Path | None,
+    typer.Option("--archive", metavar="FILE", help="Read this archive instead of the database.", show_default=False),
+]
 ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name.")]
+TriggerName = Annotated[str, typer.Argument(metavar="NAME", help="The trigger's name.")]
+DocumentName = Annotated[str, typer.Argument(metavar="NAME", help="The document's name.")]
+
+
+class DocumentKind(StrEnum):
+    """What a document is for."""
+
+    SESSION = "session"
+    MEMORY = "memory"
+    SHARED = "shared"
+
+
 ApprovalId = Annotated[str, typer.Argument(metavar="ID", help="The approval's id, or the beginning of it.")]
 
 

@@ -1,15 +1,20 @@
 """Runs that would wait for each other for ever: the call that would close the circle is refused, on the record.
 
-The rule, the same for all calls: the one that would add the last edge fails; those that waited before go on waiting.
+The rule, the same for all calls: the one that would add the last edge fails; those that waited before go on waiting. A
+circle that was closed otherwise is found while its runs sleep, and its youngest wait fails: a letter says so.
 """
 
 from uuid import UUID
+
+import msgspec
 
 from penstock.events import WaitEnded
 from penstock.gates.call import Call
 from penstock.gates.context import RunContext
 from penstock.gates.message_gate import insist
 from penstock.kernel.errors import WaitCycle
+from penstock.ports.circles import CircleLetter
+from penstock.ports.records import Letter
 from penstock.ports.waits import Begun, Wait
 
 
@@ -31,6 +36,23 @@ def refuse(ctx: RunContext, call: Call, circle: list[UUID], target: UUID | None,
     ended = ctx.event(
         WaitEnded, call.path, status="cycle", what=what, target=target, circle=circle, reason=circle_words(circle)
     )
+    ctx.record(call, ended)
+    return ended
+
+
+def broken(ctx: RunContext, call: Call, letter: Letter, target: UUID | None) -> WaitEnded:
+    """Record that a wait was ended because its run and others waited for each other."""
+    circle = msgspec.json.decode(letter.body, type=CircleLetter).circle
+    ended = ctx.event(
+        WaitEnded,
+        call.path,
+        status="cycle",
+        dedup=letter.dedup,
+        target=target,
+        circle=circle,
+        reason=circle_words(circle),
+    )
+    ctx.log.consume(letter.dedup)
     ctx.record(call, ended)
     return ended
 

@@ -20,6 +20,7 @@ from penstock.gates.deadline import Scope
 from penstock.gates.lane import Later, Start
 from penstock.gates.ledger import Ledger, Seen
 from penstock.gates.mailbox import Mailbox
+from penstock.gates.read_ahead import ReadAhead
 from penstock.gates.schedule import Schedule
 from penstock.gates.snapshot import SafePoints
 from penstock.gates.services import Services
@@ -81,6 +82,7 @@ class RunContext:
         self.uncompensated: list[str] | None = None
         """Writes of a failed run that its agent could not take back, and why; None = it has not come to that."""
         self.safe = SafePoints()
+        self._ahead = ReadAhead(tape)
         self.every_stage_again = False
         """Run also the stages that the tape says ended well, as a replay that checks the code does."""
         self.simulated = any(getattr(event, "simulated", False) for event in tape.events)
@@ -363,7 +365,7 @@ class RunContext:
         try:
             while True:
                 try:
-                    return await self.services.reader.read(self.claim.tenant, subject or self.claim.subject, where)
+                    return await self._ahead.read(self.services, self.claim, subject or self.claim.subject, where)
                 except JournalUnavailable:
                     await self.services.clock.sleep(backoff.next_seconds())
         finally:

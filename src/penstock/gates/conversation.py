@@ -19,7 +19,7 @@ class Conversation:
     """Messages in order, with their commitments, a running digest, and a bound on their tokens."""
 
     def __init__(self, messages: Iterable[Message] = (), opening: int | None = None) -> None:
-        """``opening``: how many messages come before the first answer of this run; None = those before any answer."""
+        """``opening``: how many of the messages come before this run's first answer; None = those before any answer."""
         self.messages: list[Message] = list(messages)
         self._opening = opening
         self.refs: list[str] = []
@@ -94,7 +94,7 @@ class Conversation:
         return {author: list(places) for author, places in self._authors.items()}
 
     def counted(self) -> tuple[int, int, str] | None:
-        """The provider's count that `bound` builds upon: messages, tokens, model; None when there is none that holds."""
+        """The provider's count that `bound` builds upon: messages, tokens, model; None when none holds."""
         if self._counted is None:
             return None
         count, answer, tokens, counted_by = self._counted
@@ -112,7 +112,7 @@ class Conversation:
         authors: Mapping[str, Sequence[int]],
         counted: tuple[int, int, str] | None,
     ) -> Self:
-        """One as it was when all its messages were committed; ``authors`` and ``counted`` as those methods gave them."""
+        """One as it was when all was committed; ``authors`` and ``counted`` as those methods gave them."""
         conversation = cls(messages)
         conversation.refs = list(refs)
         conversation._digest.update("".join(refs).encode())
@@ -127,6 +127,8 @@ class Conversation:
 
     def head(self) -> list[Message]:
         """The opening: everything before the first answer."""
+        if self._authors:
+            return self.messages[: min(places[0] for places in self._authors.values())]
         if self._opening is not None:
             return self.messages[: self._opening]
         for index, message in enumerate(self.messages):

@@ -18,7 +18,7 @@ from penstock.gates.ledger import first_ref
 from penstock.gates.message_gate import insist
 from penstock.journal.documents import pack, read
 from penstock.kernel.backoff import full_jitter
-from penstock.kernel.canonical import check_finite, check_plain, check_size, digest, stable_json
+from penstock.kernel.canonical import MAX_SAFE_INTEGER, check_finite, check_plain, check_size, digest, stable_json
 from penstock.kernel.errors import ClaimLost, DocumentUnreadable, InputInvalid
 from penstock.ports.documents import Document, Kind, Write, Written
 from penstock.ports.records import Stop
@@ -67,7 +67,9 @@ class Place:
 
 
 async def read_document(ctx: RunContext, place: Place, conflicts: int = 0) -> Known:
-    """What a document holds now; in replay, what it held then. ``conflicts``: that came before, see `AGAIN_BASE_SECONDS`.
+    """What a document holds now; in replay, what it held then.
+
+    ``conflicts``: how many writes in a row came to nothing before; the more, the longer it waits, at random.
 
     Does not return when it cannot be read: it is quarantined, and the run ends as ``escalated``.
     """
@@ -142,6 +144,8 @@ async def write_document(ctx: RunContext, place: Place, expected: int, value: An
     Raises:
         InputInvalid, InputTooLarge: the value is no plain JSON, or over ``document_max_bytes``.
     """
+    if type(expected) is not int or not 0 <= expected <= MAX_SAFE_INTEGER:
+        raise InputInvalid(f"{expected!r} is no version of a document", hint="pass the number, or 0 for none yet")
     try:
         plain = to_jsonable_python(value, inf_nan_mode="constants")
     except (ValueError, TypeError, RecursionError) as error:

@@ -13,13 +13,14 @@ import msgspec
 
 from penstock.events import RunContinued, RunEnded, WaitBegun, WaitEnded, Waiting, decode
 from penstock.gates.call import Call
-from penstock.gates.circle import refuse
+from penstock.gates.circle import broken, refuse
 from penstock.gates.context import RunContext
 from penstock.gates.ledger import first_ref
 from penstock.gates.mailbox import Fits, WaitCut
 from penstock.gates.message_gate import check_event, insist
 from penstock.kernel.canonical import canonical_digest
 from penstock.kernel.errors import InputInvalid, TimedOut, WaitCycle, WaitFailed
+from penstock.ports.circles import cycle_dedup
 from penstock.ports.records import Letter
 from penstock.ports.waits import Beginning, Begun, EventLetter, Wait
 
@@ -154,6 +155,8 @@ async def _for_event(ctx: RunContext, call: Call, begun: WaitBegun) -> tuple[Wai
     letter = await _letter(ctx, wait, waiting, fits)
     if letter is None:
         return _end(ctx, call, "timed_out"), b""
+    if letter.dedup == cycle_dedup(call.path, begun.target):
+        return broken(ctx, call, letter, begun.target), b""
     ctx.log.consume(letter.dedup)
     if letter.kind != "event":
         return _end(ctx, call, "absent", dedup=letter.dedup, target=begun.target, reason=_unsent(begun)), b""
@@ -165,12 +168,13 @@ async def _for_event(ctx: RunContext, call: Call, begun: WaitBegun) -> tuple[Wai
 
 
 def _fitting(wait: Wait) -> Fits:
-    """Which letters end the wait: the event, or the news that the only run which may send it has ended."""
+    """Which letters end the wait: the event, or the news that it never comes from the only run which may send it: that
+    has ended, or waits for this run."""
 
     def fits(letter: Letter) -> bool:
         if wait.key:
             return letter.dedup == f"topic:{wait.path}"
-        if letter.dedup == _told(wait.path, wait.target):
+        if letter.dedup in (_told(wait.path, wait.target), cycle_dedup(wait.path, wait.target)):
             return True
         return letter.kind == "event" and letter.dedup.startswith(
             f"event:{wait.name}:{wait.target}:" if wait.target else f"event:{wait.name}:"
@@ -206,24 +210,33 @@ async def _for_run(ctx: RunContext, call: Call, begun: WaitBegun, target: UUID) 
     waits = ctx.services.journal.waits
     while True:
         wait = _as_wait(ctx, call, begun, target)
-        beginning = await _begin(ctx, wait)
+        fits = _telling(call.path, target)
+        known = ctx.mail.holds(fits)
+        beginning = await _begin(ctx, wait) if not known else Beginning(Begun.HERE)
         if beginning.answer in (Begun.CYCLE, Begun.ABSENT):
             return _refused(ctx, call, beginning, target), b""
         if beginning.answer is not Begun.ENDED:
             waiting = Waiting("run", call.path, "", str(target), begun.until)
             try:
-                letter = await ctx.mail.wait(waiting, _told(call.path, target))
+                letter = await ctx.mail.wait_for(waiting, fits)
             except WaitCut:
                 await insist(ctx, lambda wait=wait: waits.withdraw(wait))  # type: ignore[misc]
                 raise
             if letter is None:
                 await insist(ctx, lambda wait=wait: waits.withdraw(wait))  # type: ignore[misc]
                 return _end(ctx, call, "timed_out", target=target), b""
+            if letter.dedup == cycle_dedup(call.path, target):
+                return broken(ctx, call, letter, target), b""
             ctx.log.consume(letter.dedup)
         following = await _successor(ctx, target)
         if following is None:
             return await _result(ctx, call, target)
         target = following
+
+
+def _telling(path: str, target: UUID) -> Fits:
+    """Which letters end a wait for a run: it has ended, or waits for this run."""
+    return lambda letter: letter.dedup in (_told(path, target), cycle_dedup(path, target))
 
 
 async def _begin(ctx: RunContext, wait: Wait) -> Beginning:

@@ -39,6 +39,7 @@ class Schedule:
         self._recorded: dict[str, tuple[Branch, Release]] = {}
         self._live: list[tuple[str, Turn]] = []
         self._when_live: list[tuple[Branch, Callable[[], None]]] = []
+        self._opening = False  # the last doubt is settled, and what waits for that goes on in a moment
         self._over: set[str] = set()  # outcomes on the tape that nobody waits for any more, by path
         self._cut: tuple[str, ...] = ()  # and by the beginning of their path
         self.on_idle: Callable[[], None] = lambda: None
@@ -131,8 +132,14 @@ class Schedule:
     def settled(self, path: str) -> None:
         """The call at ``path`` is no longer in doubt."""
         self.doubts.discard(path)
-        if not self.doubts:
-            self._open_live()
+        if not self.doubts and not self._opening:
+            # Not from here: its own outcome is on the tape already, and comes before whatever is recorded next.
+            self._opening = True
+            self.loop.call_soon(self._open_settled)
+
+    def _open_settled(self) -> None:
+        self._opening = False
+        self._open_live()
 
     def rest(self) -> None:
         """A live call stops being in flight without being done: it waits for something outside."""
@@ -297,7 +304,8 @@ class Schedule:
 
     def idle(self) -> bool:
         """Whether nothing will move without something from outside."""
-        return self.quiet() and not (self._ready or self._foreign or self.replaying or self.stopping)
+        waits = self._ready or self._foreign or self._opening
+        return self.quiet() and not (waits or self.replaying or self.stopping)
 
     def close(self) -> list[BaseException]:
         """Close all branches, leaves first; the objections of those that refused."""

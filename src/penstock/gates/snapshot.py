@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from penstock.gates.branches import Branch
-    from penstock.gates.context import Call, RunContext
+    from penstock.gates.call import Call
+    from penstock.gates.context import RunContext
 
 SHARE = 20
 """A snapshot is taken after a twentieth of the history at the earliest, so that all of a run's snapshots together cost

@@ -99,7 +99,15 @@ class State(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(State)
-_formats = msgspec.json.Decoder(msgspec.defstruct("_Format", [("format", int)]))
+
+
+class _Format(msgspec.Struct):
+    """Of a state only which format it has."""
+
+    format: int
+
+
+_formats = msgspec.json.Decoder(_Format)
 
 
 def encode_state(state: State | Engine | Loop) -> bytes:

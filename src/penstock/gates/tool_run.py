@@ -1,6 +1,7 @@
 """Calling a tool's function: start allowance, time-out, and what its answer is worth."""
 
 import asyncio
+import contextvars
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from penstock.kernel.errors import InputInvalid
 from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, StartedTooLate, ToolContext, ToolDef
 
 ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
+_NOWHERE = contextvars.Context()
+"""Of timers: the loop keeps cancelled ones for a while, and with their context all of a run that has ended."""
 SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
 
 
@@ -120,7 +123,7 @@ async def _done_or_late(task: "asyncio.Task[Any]", seconds: float) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
-    timer = loop.call_later(seconds, wake)
+    timer = loop.call_later(seconds, wake, context=_NOWHERE)
     task.add_done_callback(wake)
     try:
         await waiter

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import zstandard
 
@@ -202,6 +202,13 @@ class PayloadReader:
                 raise PayloadMissing(f"payload {ref_text(missing[0])} of subject {subject!r} is not in the store")
             left.extendleft(reversed(missing))
         return found
+
+    async def read_some(
+        self, tenant: str, subject: str, wanted: Sequence[bytes], most_bytes: int
+    ) -> dict[bytes, bytes]:
+        """Those of the first payloads that exist, in one request of bounded size; past the cache."""
+        stored = await self._journal.snapshots.payloads([(tenant, subject, where) for where in wanted], most_bytes)
+        return {key[2]: unpack(payload) for key, payload in stored.items()}
 
     def forget(self, tenant: str, subject: str) -> None:
         """Drop what is held of a subject that was erased."""

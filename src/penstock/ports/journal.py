@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from penstock.ports.circles import Circles
 from penstock.ports.documents import Documents
 from penstock.ports.queue import Queue
 from penstock.ports.rates import Rates
@@ -33,6 +34,7 @@ from penstock.ports.releases import Releases
 from penstock.ports.retention import Retention
 from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
+from penstock.ports.triggers import Triggers
 from penstock.ports.waits import Waits
 
 
@@ -57,6 +59,16 @@ class Journal(Protocol):
     @property
     def schedules(self) -> Schedules:
         """What is to run again and again."""
+        ...
+
+    @property
+    def triggers(self) -> Triggers:
+        """Events that start runs."""
+        ...
+
+    @property
+    def circles(self) -> Circles:
+        """Runs that wait for each other."""
         ...
 
     @property

@@ -112,6 +112,10 @@ class MonthTotals:
 class Retention(Protocol):
     """Policies, holds, tombstones. Only `policies` with None crosses tenants, for the worker whose turn it is."""
 
+    async def origin(self) -> UUID:
+        """Which database this is; a restored copy is the same one."""
+        ...
+
     async def put_policy(self, policy: Policy) -> None:
         """Set or replace the policy of a tenant's agent."""
         ...
@@ -170,7 +174,8 @@ class Retention(Protocol):
     async def mark(self, marking: Marking) -> list[UUID]:
         """Mark those runs that are still due and unchanged, all in one step with the archive's name; which they were.
 
-        Left out are also runs whose subject was erased since their key was archived.
+        Left out are also runs whose subject was erased since their key was archived. An archive's name is used once:
+        the runs that were marked with it before are the answer, and no others will be, also when there were none.
         """
         ...
 
@@ -223,6 +228,10 @@ class Retention(Protocol):
 
     async def forget(self, tenant: str, agent: str, ended_before: int, limit: int) -> int:
         """Delete up to ``limit`` rows of swept runs whose families are swept; their sums are kept. How many it were."""
+        ...
+
+    async def forgettable(self, tenant: str) -> list[str]:
+        """Agents with swept runs whose rows are still there, in order."""
         ...
 
     async def forgotten(self, tenant: str, limit: int = 1000) -> list[MonthTotals]:

@@ -31,6 +31,7 @@ class Sent(StrEnum):
     KNOWN = "known"  # the same ``dedup`` was sent before: nothing was done
     ABSENT = "absent"  # no such run, or it has ended
     FULL = "full"  # the run was sent, or the key holds, as many as are allowed
+    BEHIND = "behind"  # a trigger of the event holds as many as it may that are no runs yet
 
 
 class Begun(StrEnum):
@@ -127,7 +128,11 @@ class Waits(Protocol):
 
     async def publish(self, event: EventPost, most: int, keep_seconds: float) -> Sent:
         """Send an event to ``event.name`` and ``event.key``. The oldest run that waits for them gets it, or the next
-        that will, within ``keep_seconds``. Each is given to one run. ``most``: events that one key holds."""
+        that will, within ``keep_seconds``. Each is given to one run. ``most``: events that one key holds.
+
+        It fires the triggers that it matches, whether a run waits or not: see `penstock.ports.triggers`. One that fires
+        triggers is accepted also where the key holds ``most``; then no waiting run gets it.
+        """
         ...
 
     async def begin(self, wait: Wait) -> Beginning:

@@ -49,7 +49,7 @@ class LoneWorker(Worker):
         claim = await self.services.journal.take_over(self.id, task.tenant, task.run, task.holder, task.epoch)
         if claim is None or self._draining.is_set():
             return
-        (execution,) = await self._executions([claim])
+        execution = self._execution(await self.loader.alone(claim))
         execution.condemned = ""
         self._start(claim, execution)
         while self._tasks and not self._draining.is_set() and not self._lease_lost:

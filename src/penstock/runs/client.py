@@ -15,6 +15,7 @@ from penstock.events import RunEnded, decode
 from penstock.gates.continue_gate import CONTINUED, added
 from penstock.gates.services import Services
 from penstock.journal.payloads import ref_address
+from penstock.journal.pruned import pruned
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import AgentUnknown, NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
@@ -23,13 +24,17 @@ from penstock.ports.records import RunRow, Sealed, Status, Stop
 from penstock.runs import approvals as questions
 from penstock.runs import events
 from penstock.runs.alone import Assignment, LoneWorker
+from penstock.runs.documents import DocumentClient
 from penstock.runs.firing import Firing
 from penstock.runs.poison import Launch
 from penstock.runs.registry import Registry
 from penstock.runs.releases import carried, successor
 from penstock.runs.result import Result
+from penstock.runs.retention import Keeper
 from penstock.runs.schedules import ScheduleClient
 from penstock.runs.submit import Request, submit
+from penstock.runs.triggering import Triggering
+from penstock.runs.triggers import TriggerClient
 from penstock.runs.worker import Worker
 
 
@@ -63,9 +68,19 @@ class Penstock:
         return self.services.journal
 
     @property
+    def documents(self) -> DocumentClient:
+        """What sessions hold, and what agents share."""
+        return DocumentClient(self.services, self.tenant)
+
+    @property
     def schedules(self) -> ScheduleClient:
         """What is to run again and again."""
         return ScheduleClient(self.services, self.tenant)
+
+    @property
+    def triggers(self) -> TriggerClient:
+        """Events that start runs."""
+        return TriggerClient(self.services, self.tenant)
 
     async def __aenter__(self) -> Self:
         runtime.push(self)
@@ -101,6 +116,8 @@ class Penstock:
         )
         worker.on_ended = self._has_ended
         worker.duties.add(Firing(self.services, lambda: self.registry.names).run)
+        worker.duties.add(Triggering(self.services, lambda: self.registry.names).run)
+        worker.duties.add(Keeper(self.services).run)
         self.worker = worker
         self._working = asyncio.create_task(worker.run())
         return worker
@@ -187,7 +204,7 @@ class Penstock:
         """
         async with asyncio.timeout(timeout_seconds):
             row = await self._wait_ended(tenant or self.tenant, run)
-            while row.code == CONTINUED:
+            while row.code == CONTINUED and row.pruned_at is None:
                 row = await self._wait_ended(row.tenant, await successor(self.journal, row))
         result = await self.read_result(row)
         if row.id == run:
@@ -195,7 +212,13 @@ class Penstock:
         return replace(result, totals=added(await carried(self.journal, row), result.totals))
 
     async def read_result(self, row: RunRow) -> Result:
-        """The result of a run that has ended."""
+        """The result of a run that has ended.
+
+        Raises:
+            RunPruned: its record was archived or pruned; the error says where it is.
+        """
+        if row.pruned_at is not None:
+            raise await pruned(self.journal, row)
         last = await self.journal.tape(row.tenant, row.id, after=row.last_seq - 1)
         event = decode(last[0].body)
         assert isinstance(event, RunEnded)
@@ -280,7 +303,8 @@ class Penstock:
         sender: str = "api",
         tenant: str | None = None,
     ) -> bool:
-        """Send an event to a name and key: the run that waits for them longest gets it, or the next that will.
+        """Send an event to a name and key: the run that waits for them longest gets it, or the next that will. Each
+        trigger that it matches starts a run besides; when this returns, that is as durable as the event.
 
         Args, returns and raises as `send_event`; nobody need wait yet. It is kept for ``event_keep_seconds``.
         """

@@ -42,7 +42,8 @@ async def publish(
     """Send an event to a name and key; False when the same ``dedup`` was sent to them before.
 
     Raises:
-        InboxFull: they hold ``events_max_per_key`` events that nobody has taken yet.
+        InboxFull: they hold ``events_max_per_key`` events that nobody has taken yet, and no trigger is for them; or a
+            trigger for them holds as many as it may that no worker has made runs of.
         InputInvalid, InputTooLarge: a name, key, id or value that cannot be sent.
     """
     if not key:
@@ -52,6 +53,11 @@ async def publish(
     settings = services.settings
     post = EventPost(tenant, name, dedup or new_id(services.clock).hex, body, key=key)
     sent = await services.journal.waits.publish(post, settings.events_max_per_key, settings.event_keep_seconds)
+    if sent is Sent.BEHIND:
+        raise InboxFull(
+            f"a trigger for {name} holds as many events as it may that are no runs yet",
+            hint="send it again later; see `penstock triggers ls`: is a worker there that offers the agent?",
+        )
     if sent is Sent.FULL:
         raise InboxFull(f"{name} of {key!r} holds {settings.events_max_per_key:,} events that nobody has taken")
     return sent is Sent.DELIVERED

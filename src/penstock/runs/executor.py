@@ -40,7 +40,6 @@ from penstock.runs.loading import Loaded
 
 PAUSED, DRAINED = "paused", "drained"
 """Why a run is handed back: outcomes of faults that end this claim, not the run."""
-UNSNAPPED = "its snapshot does not fit its code"
 
 _logger = logging.getLogger("penstock.runs")
 
@@ -208,7 +207,7 @@ class Execution:
         if isinstance(fault, Divergence):
             if ctx.tape.before is not None:  # the tape decides: whoever has the run next replays all of it
                 await forget(ctx)
-                return await self._hand_back(ctx, UNSNAPPED)
+                return await self._hand_back(ctx, "its snapshot does not fit its code")
             return await self._quarantine(ctx.log, fault)
         if ctx.continued:
             return await self._end(ctx, GOES_ON)

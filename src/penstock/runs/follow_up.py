@@ -1,7 +1,8 @@
 """What is left to do when a run has ended, whoever ended it and whatever became of that worker.
 
 Runs that waited for its end are told, events that it was given and did not take are free again, and its children that
-nobody waits for any more are cancelled. Each step may be done twice; so any worker does it, for all.
+nobody waits for any more are cancelled. Runs that wait for each other for ever are looked for besides. Each step may
+be done twice; so any worker does it, for all.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from uuid import UUID
 from penstock.gates.services import Services
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable, RunUnknown
 from penstock.ports.records import Claim, Stop
+from penstock.runs.late_circles import break_late_circles
 
 ORPHANED = "the parent has ended"
 """Why such children are cancelled, for the record."""
@@ -83,8 +85,11 @@ class Follower:
             done = 0
             try:
                 done, self._expecting = await follow_up(self._services)
+                if self._expecting:
+                    await break_late_circles(self._services)
                 if rounds % EXPIRE_EVERY == 0:
                     await self._services.journal.waits.expire(settings.follow_up_batch)
+                    await self._services.journal.triggers.expire(settings.follow_up_batch)
             except JournalError as error:
                 _logger.debug("ended runs could not be put in order: %s", error)
             rounds += 1

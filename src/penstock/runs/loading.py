@@ -1,11 +1,12 @@
 """Reading what is known of claimed runs: short tapes together, long ones one by one, and never too much at a time.
 
-A worker that claims sixty runs of fifty megabytes each must not read three gigabytes. Short tapes are read in groups; a
-long one waits until there is room for it beside those that are held already. Of a run that has a snapshot only what came
-after is read.
+A worker that claims sixty runs of fifty megabytes each must not read three gigabytes. Short tapes are read in groups;
+a long one waits until there is room for it beside those that are held already. Of a run that has a snapshot only what
+came after is read.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from penstock.events import RunAdopted, decode
+from penstock.gates.context import RunContext
 from penstock.gates.services import Services
 from penstock.gates.state import FORMAT, State, decode_state
 from penstock.gates.tape import Before
@@ -25,7 +27,7 @@ from penstock.ports.snapshots import Snapshot
 T = TypeVar("T")
 
 LONG_EVENTS = 500
-"""A tape with more events than this is read by itself."""
+"""A tape with more events than this, or than come between two snapshots, is read by itself."""
 GROUP_EVENTS = 5_000
 """Events of short tapes that are read in one request."""
 PAGE_EVENTS = 5_000
@@ -45,6 +47,10 @@ class Loaded:
     state: State | None = None
     before: Before | None = None
     weight: int = 0  # bytes of room that it takes up
+
+    def begun(self) -> "Loaded":
+        """Without what its execution has, and lets go of once it has read it."""
+        return replace(self, rows=[], letters=[])
 
     @property
     def since(self) -> list[Row]:
@@ -97,9 +103,7 @@ class Loader:
         reading: long runs that wait for room or are being read: held, and not yet begun.
     """
 
-    def __init__(
-        self, services: Services, on_loaded: Callable[[Loaded], None], on_failed: Callable[[], None]
-    ) -> None:
+    def __init__(self, services: Services, on_loaded: Callable[[Loaded], None], on_failed: Callable[[], None]) -> None:
         self.services = services
         self.on_loaded = on_loaded
         self.on_failed = on_failed
@@ -109,9 +113,10 @@ class Loader:
     async def load(self, claims: Sequence[Claim]) -> list[Loaded]:
         """What is known of the short ones; the others follow by themselves."""
         begun_ns = self.services.clock.boot_ns()
-        short = [claim for claim in claims if claim.last_seq <= LONG_EVENTS]
+        every = self.services.settings.snapshot_every_events or LONG_EVENTS
+        short = [claim for claim in claims if claim.last_seq <= min(every, LONG_EVENTS)]
         for claim in claims:
-            if claim.last_seq > LONG_EVENTS:
+            if claim.last_seq > min(every, LONG_EVENTS):
                 self._begin(claim, begun_ns)
         loaded: list[Loaded] = []
         while short:
@@ -121,28 +126,37 @@ class Loader:
             loaded += await self._together(group)
         return [self._in_time(item, begun_ns) for item in loaded]
 
+    def put_away(self, loaded: Loaded, ctx: RunContext | None) -> None:
+        """The run is done with here: its events are let go of now, and not when the garbage collector comes to see what
+        refers to each other, which in a worker's process may be never."""
+        loaded.state = None
+        if ctx is not None:
+            ctx.tape.clear()
+        self.release(loaded.weight)
+
     def release(self, weight: int) -> None:
-        """A run that took up so much room has been put away."""
+        """So much room is not needed any more."""
         if weight:
             self.room.give_back(weight)
 
-    async def close(self) -> int:
-        """Give up on what has not been read yet; how many runs that are."""
+    async def close(self, put_back: Callable[[], Awaitable[None]] | None) -> None:
+        """Give up on what has not been read yet, and let others have it now."""
         tasks = list(self.reading.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.reading.clear()
-        return len(tasks)
+        if tasks and put_back is not None:
+            with contextlib.suppress(JournalError):
+                await put_back()
 
     async def alone(self, claim: Claim) -> Loaded:
         """One run, whatever its length, at once."""
         begun_ns = self.services.clock.boot_ns()
         letters = await self.services.journal.letters([(claim.tenant, claim.run)])
-        found = (await self.services.journal.snapshots.latest([(claim.tenant, claim.run)])).get(
-            (claim.tenant, claim.run)
-        )
-        loaded = await self._since(claim, found) if found is not None else None
+        found = await self.services.journal.snapshots.latest([(claim.tenant, claim.run)])
+        snapshot = found.get((claim.tenant, claim.run)) if self.services.settings.snapshot_every_events else None
+        loaded = await self._since(claim, snapshot) if snapshot is not None else None
         if loaded is None:
             loaded = Loaded(claim, await self._pages(claim, 0), [])
         loaded.letters = letters.get((claim.tenant, claim.run), [])
@@ -236,9 +250,8 @@ class Loader:
                 len(kept), engine.size, engine.tape_format, engine.active_us, at, max(at, rows[engine.seq].at)
             )
         except (ChainBroken, EventUnreadable, KeyError) as error:
-            _logger.warning(
-                "the snapshot of run %s after event %d is not used: %s", claim.run, snapshot.seq, error or "damaged"
-            )
+            words = error.what if not isinstance(error, KeyError) else f"event {error} is not there"
+            _logger.warning("the snapshot of run %s after event %d is not used: %s", claim.run, snapshot.seq, words)
             return None
         since = await self._pages(claim, snapshot.seq)
         if any(isinstance(decode(row.body), RunAdopted) for row in since):

@@ -25,6 +25,7 @@ from penstock.gates.state import Loop
 from penstock.gates.tape import Tape
 from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, ref_address, unpack
+from penstock.journal.pruned import pruned
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.errors import AgentUnknown, Divergence, PayloadMissing, PenstockError, RunUnknown
 from penstock.ports.agents import AgentDef
@@ -37,7 +38,9 @@ from penstock.runs.executor import Execution
 from penstock.runs.registry import Registry
 
 _WORKER: Final = UUID(int=0)
-IMPOSED: Final = frozenset({"killed", "cancelled", "over_seconds", "gate_cancelled", "agent_unknown"})
+IMPOSED: Final = frozenset(
+    {"killed", "cancelled", "over_seconds", "over_deadline", "budget_invalid", "gate_cancelled", "agent_unknown"}
+)
 """Codes and outcomes of ends that came from outside the agent's code: there it would have gone on."""
 
 
@@ -63,7 +66,9 @@ async def replay(
     agents: Iterable[AgentDef],
     *,
     on_call: Callable[[str], None] = lambda path: None,
+    on_state: Callable[[Loop], None] | None = None,
     appended: Sequence[Row] = (),
+    upto: int | None = None,
 ) -> Replayed:
     """Replay one run with the given agents' code.
 
@@ -72,23 +77,22 @@ async def replay(
         row: the run.
         agents: those that the code may be found among; an exact release is preferred.
         on_call: told the path of each call just after its recorded outcome was given back to the code.
+        on_state: told where the standard loop stands when the tape ends between two of its steps.
+        upto: how many of its events; None = all.
         appended: events that the tape does not hold yet, to see what would follow from them.
 
     Raises:
         AgentUnknown: none of the agents has the run's agent's name.
+        RunPruned: its record is not in the journal any more.
         PayloadMissing: what the tape refers to was erased or lost.
         EventUnreadable: the tape cannot be read.
     """
     registry = Registry(agents)
-    agent = registry.find(row.agent, row.release) or registry.find(row.agent)
-    if agent is None:
-        offered = ", ".join(registry.names) or "none"
-        raise AgentUnknown(
-            f"run {row.id} is of the agent {row.agent!r}; the agents given are: {offered}",
-            hint="name the module that defines it: --app module[:attribute]",
-        )
+    agent = _agent_of(row, registry)
     journal = services.journal
-    rows = [*(await journal.tapes([(row.tenant, row.id)]))[(row.tenant, row.id)], *appended]
+    if row.pruned_at is not None:
+        raise await pruned(journal, row)
+    rows = [*(await journal.tapes([(row.tenant, row.id)]))[(row.tenant, row.id)][:upto], *appended]
     if not rows:
         raise RunUnknown(f"run {row.id} has no events")
     key = await journal.subject_key(row.tenant, row.subject)
@@ -109,6 +113,7 @@ async def replay(
     execution = _Replay(
         _claim(row, rows, agent, key, await journal.now()), _played(rows, end), offline, writer, on_call
     )
+    execution.on_state = on_state
     try:
         await execution.replay()
     finally:
@@ -127,6 +132,17 @@ async def replay(
     done.divergence = await _compare(execution, end, offline.reader, row.subject)
     done.same = done.divergence is None
     return done
+
+
+def _agent_of(row: RunRow, registry: Registry) -> AgentDef:
+    agent = registry.find(row.agent, row.release) or registry.find(row.agent)
+    if agent is None:
+        offered = ", ".join(registry.names) or "none"
+        raise AgentUnknown(
+            f"run {row.id} is of the agent {row.agent!r}; the agents given are: {offered}",
+            hint="name the module that defines it: --app module[:attribute]",
+        )
+    return agent
 
 
 async def _compare(

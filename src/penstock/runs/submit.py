@@ -105,14 +105,14 @@ def check_request(request: Request, settings: Settings) -> None:
         InputInvalid, TagInvalid: says what.
     """
     request.agent.plain_input(request.value)
-    _checked_tags(request.tags, settings)
+    checked_tags(request.tags, settings)
     _check_names(request, request.tenant or settings.tenant)
 
 
 async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: Request) -> tuple[NewRun, Payload]:
     plain = request.agent.plain_input(request.value)
     data = check_size(stable_json(plain), settings.input_max_bytes, "the input", "input_max_bytes")
-    tags = _checked_tags(request.tags, settings)
+    tags = checked_tags(request.tags, settings)
     tenant = request.tenant or settings.tenant
     _check_names(request, tenant)
     run_id = new_id(clock)
@@ -189,7 +189,12 @@ def _check_names(request: Request, tenant: str) -> None:
         raise InputInvalid("the deadline must be a time in microseconds since the epoch; 0 = none")
 
 
-def _checked_tags(tags: dict[str, str], settings: Settings) -> dict[str, str]:
+def checked_tags(tags: dict[str, str], settings: Settings) -> dict[str, str]:
+    """A copy of a run's tags.
+
+    Raises:
+        TagInvalid, InputInvalid: says what is wrong with them.
+    """
     if len(tags) > settings.tags_max:
         raise TagInvalid(f"{len(tags)} tags; at most {settings.tags_max} are allowed")
     for key, value in tags.items():

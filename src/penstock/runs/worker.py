@@ -126,9 +126,7 @@ class Worker:
         try:
             async with self.duties.going_on():
                 await self._claim_until_drained()
-            if await self.loader.close() and not self._lease_lost:
-                with contextlib.suppress(JournalError):
-                    await self._put_back()
+            await self.loader.close(None if self._lease_lost else self._put_back)
             if not self._lease_lost:
                 await self._finish_running()
         finally:
@@ -217,7 +215,6 @@ class Worker:
                 await self.services.clock.sleep(max(0.0, CLAIM_PACE_SECONDS - since))
 
     async def _put_back(self) -> None:
-        """Let go of what the journal thinks that we hold, and we know nothing of."""
         held = [*self.running, *self.alone, *self.loader.reading]
         await self.services.journal.put_back(self.id, held, list(self._tried))
 
@@ -269,13 +266,9 @@ class Worker:
         else:
             self._start(claim, self._execution(loaded))
 
-    async def _executions(self, claims: Sequence[Claim]) -> list[Execution]:
-        """The claimed runs with all that is known of them."""
-        return [self._execution(await self.loader.alone(claim)) for claim in claims]
-
     def _execution(self, loaded: Loaded) -> Execution:
         execution = Execution(loaded.claim, loaded.rows, loaded.letters, self.services, self.writer, self.name)
-        execution.loaded = loaded
+        execution.loaded = loaded.begun()
         return execution
 
     def _start_alone(self, claim: Claim, launch: Launch) -> None:
@@ -303,7 +296,8 @@ class Worker:
         """Take the run back from the process that died of it, and quarantine it."""
         holder, epoch = (death.worker, claim.epoch + 1) if death.taken else (self.id, claim.epoch)
         mine = await self.services.journal.take_over(self.id, claim.tenant, claim.run, holder, epoch)
-        for execution in await self._executions([mine] if mine is not None else []):
+        if mine is not None:
+            execution = self._execution(await self.loader.alone(mine))
             lost = self.services.settings.poison_claims
             execution.condemned = f"{lost} workers lost this run; then it was tried in a process alone: {death.words}"
             self._start(execution.claim, execution)
@@ -327,7 +321,7 @@ class Worker:
             if self.running.get(key) is execution:
                 del self.running[key]
             if execution.loaded is not None:
-                self.loader.release(execution.loaded.weight)
+                self.loader.put_away(execution.loaded, execution.ctx)
             self._freed.set()
         if execution.tainted:
             self.tainted += len(execution.tainted)

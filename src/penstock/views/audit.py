@@ -11,6 +11,8 @@ from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import ChainBroken, EventUnreadable, RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.records import Payload, Row, RunFilter, RunRow, Status
+from penstock.ports.retention import Tombstone
+from penstock.views.snapshots import check_snapshot
 
 PAGE = 1000
 EVENTS_AT_A_TIME = 20_000
@@ -37,7 +39,9 @@ class Audit:
     runs: int = 0
     events: int = 0
     payloads: int = 0
+    pruned: int = 0  # runs whose record is gone, as their tombstones say
     erased: int = 0  # payloads whose subject was erased; the chain holds without them
+    snapshots: int = 0  # of runs that go on, held against their events
     broken: list[Broken] = field(default_factory=list)
 
     @property
@@ -103,15 +107,40 @@ async def _batches(journal: Journal, tenant: str) -> AsyncIterator[list[RunRow]]
 
 
 async def _verify_batch(journal: Journal, rows: Sequence[RunRow], audit: Audit, *, payloads: bool) -> None:
-    tapes = await journal.tapes([(row.tenant, row.id) for row in rows])
+    keys = [(row.tenant, row.id) for row in rows]
+    tapes = await journal.tapes(keys)
+    gone = [(row.tenant, row.id) for row in rows if row.pruned_at is not None]
+    stones = await journal.retention.tombstones(gone) if gone else {}
     for row in rows:
         audit.runs += 1
         tape = tapes.get((row.tenant, row.id), [])
+        if row.pruned_at is not None:
+            _check_tombstone(row, stones.get((row.tenant, row.id)), tape, audit)
+            continue
         audit.events += len(tape)
         try:
             tape = await _check_chain(journal, row, tape)
             if payloads:
                 await _check_payloads(journal, row, tape, audit)
+                audit.snapshots += await check_snapshot(journal, row, tape)
+        except ChainBroken as error:
+            seq, problem = int(error.fields.get("seq", 0)), str(error.fields.get("problem", ""))
+            audit.broken.append(Broken(row.tenant, row.id, row.agent, seq, problem, error.what))
+
+
+def _check_tombstone(row: RunRow, stone: Tombstone | None, tape: Sequence[Row], audit: Audit) -> None:
+    """A run that was pruned has a tombstone with the head of its row, and until it is swept all its events."""
+    audit.pruned += 1
+    if stone is None:
+        words = f"run {row.id} says that it was pruned, but has no tombstone"
+        audit.broken.append(Broken(row.tenant, row.id, row.agent, 0, "tombstone", words))
+    elif (stone.last_seq, stone.head) != (row.last_seq, row.head):
+        words = f"run {row.id} was pruned with another number of events or another head than its row has now"
+        audit.broken.append(Broken(row.tenant, row.id, row.agent, row.last_seq, "head", words))
+    elif tape and tape[-1].seq == row.last_seq:
+        audit.events += len(tape)
+        try:
+            verify(row.tenant, row.id, tape, row.head, row.last_seq)
         except ChainBroken as error:
             seq, problem = int(error.fields.get("seq", 0)), str(error.fields.get("problem", ""))
             audit.broken.append(Broken(row.tenant, row.id, row.agent, seq, problem, error.what))

@@ -8,6 +8,8 @@ from penstock.events import (
     ApprovalDecided,
     ChildIntent,
     ChildOutcome,
+    DocumentRead,
+    DocumentWritten,
     Event,
     ModelIntent,
     ModelOutcome,
@@ -32,6 +34,8 @@ _CODES: dict[str, tuple[type[Event], ...]] = {
     "wait_cycle": (WaitEnded,),
     "wait_failed": (WaitEnded,),
     "timed_out": (WaitEnded,),
+    "document_conflict": (DocumentWritten,),
+    "document_unreadable": (DocumentRead, DocumentWritten),
 }
 """By the code of a run's end: the last events of the calls whose errors have that code."""
 
@@ -44,7 +48,7 @@ class Failing:
     """
 
     path: str
-    kind: str  # tool | model | child | approval | rule | wait | note
+    kind: str  # tool | model | child | approval | rule | wait | note | document
     name: str
     code: str
     words: str
@@ -126,6 +130,9 @@ def _failing(path: str, call: Sequence[Stored]) -> Failing | None:
         case ApprovalDecided(decision=decision) if decision in ("deny", "expired", "withdrawn"):
             words = "nobody decided in time" if decision == "expired" else f"a person said no ({decision})"
             return _of(path, stored, "approval", _name(call), f"approval_{decision}", words)
+        case DocumentRead() | DocumentWritten() as document if document.status in ("conflict", "unreadable"):
+            words = document.reason or f"version {document.version} stood there"
+            return _of(path, stored, "document", f"{document.of} {document.name}", f"document_{document.status}", words)
         case WaitEnded() as ended if ended.status not in ("received", "ended"):
             words = ended.reason or ("it did not come in time" if ended.status == "timed_out" else ended.status)
             return _of(path, stored, "wait", _name(call), ended.status, words)

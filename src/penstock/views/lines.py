@@ -12,6 +12,9 @@ from penstock.events import (
     ChildOutcome,
     ControlApplied,
     DecisionRecorded,
+    DocumentIntent,
+    DocumentRead,
+    DocumentWritten,
     Event,
     LimitReached,
     MessageDelivered,
@@ -42,6 +45,7 @@ from penstock.events import (
     Waiting,
 )
 from penstock.kernel.money import NANO, show_usd
+from penstock.views.document_span import document_line
 
 NUDGES = {70: "told to wrap up", 90: "must answer next", 100: "stopped"}
 DECISIONS = {
@@ -240,6 +244,9 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     LimitReached: limit_words,
     ControlApplied: lambda event: f"{event.action} of {event.scope} by {event.actor}",
     NoteRecorded: lambda event: f"recorded {event.name}" + (f": {event.failure.words}" if event.failure else ""),
+    DocumentRead: document_line,
+    DocumentIntent: document_line,
+    DocumentWritten: document_line,
     StageEntered: lambda event: f"begins stage {event.name}",
     StageEnded: lambda event: f"{event.name} ended" + (f": {event.failure.words}" if event.failure else ""),
 }

@@ -13,6 +13,9 @@ from penstock.events import (
     ChildOutcome,
     ControlApplied,
     DecisionRecorded,
+    DocumentIntent,
+    DocumentRead,
+    DocumentWritten,
     Event,
     LimitReached,
     MessageDelivered,
@@ -44,6 +47,7 @@ from penstock.events import (
 )
 from penstock.events.messages import Message, Thinking, ToolCall
 from penstock.views.contents import Contents, Missing
+from penstock.views.document_span import take_document
 
 if TYPE_CHECKING:
     from penstock.views.trace import Trace
@@ -221,6 +225,8 @@ def _take_primitive(span: Span, event: Event, contents: Contents) -> None:
             span.status = "ok" if event.status in ("delivered", "known") else event.status
         case WaitBegun() | WaitEnded():
             _take_wait(span, event, contents)
+        case DocumentRead() | DocumentIntent() | DocumentWritten():
+            take_document(span, event, contents)
         case _:
             span.kind, span.status = str(event.__struct_config__.tag), "ok"
 

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from penstock.events import BudgetRecord, Event, RunClaimed, RunEnded, RunSubmitted, Totals, Waiting, decode
-from penstock.kernel.errors import EventUnreadable, RunUnknown
+from penstock.journal.pruned import pruned
+from penstock.kernel.errors import EventUnreadable, RunPruned, RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunRow
 from penstock.views.contents import Contents, read_contents
@@ -65,6 +66,7 @@ async def read_trace(journal: Journal, tenant: str, run: UUID, *, children: bool
 
     Raises:
         RunUnknown: no such run for this tenant.
+        RunPruned: its record is not in the journal any more. A child whose record is gone is named only.
         EventUnreadable: an event cannot be read.
     """
     room = [CHILDREN_MAX if children else 0]
@@ -86,6 +88,8 @@ async def _read(journal: Journal, tenant: str, run: UUID, room: list[int]) -> Tr
     row = await journal.get_run(tenant, run)
     if row is None:
         raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
+    if row.pruned_at is not None:
+        raise await pruned(journal, row)
     events = await read_events(journal, tenant, run)
     trace = build_trace(row, events, await read_contents(journal, tenant, row.subject, events))
     for span in walk(trace.spans):
@@ -96,6 +100,9 @@ async def _read(journal: Journal, tenant: str, run: UUID, room: list[int]) -> Tr
                 span.simulated = span.trace.simulated
             except RunUnknown:
                 continue  # its intent is on the tape, but it was never made
+            except RunPruned as gone:
+                archive = gone.fields["archive"]
+                span.about["record"] = f"archived in {archive}" if archive else "pruned"
     return trace
 
 

@@ -10,16 +10,17 @@ from uuid import UUID
 
 from tests.sim.world.client import Line, SimulatedJournal
 from tests.sim.world.loop import Process, ProcessClock
-from tests.sim.world.outside import SimulatedIsolation, SimulatedModel
-from tests.sim.world.programs import Program, simulated
+from tests.sim.world.outside import LoopModel, RefusingModel, SimulatedIsolation, SimulatedModel
+from tests.sim.world.programs import Program
 
 from penstock import Budget
-from penstock.kernel.errors import ApprovalDecided, JournalError, RunUnknown, WorkerNameTaken
+from penstock.kernel.errors import ApprovalDecided, JournalError, RunUnknown, ScheduleExists, WorkerNameTaken
 from penstock.kernel.randomness import GENERATOR, seeded
 from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Applied, Batch, Sealed, Stop
 from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
+from penstock.runs.firing import Firing
 from penstock.runs.worker import Worker
 from penstock.settings import Settings
 from penstock.wiring import assemble
@@ -40,6 +41,8 @@ SETTINGS = Settings(
     append_skips_before_blocking=2,
     claim_batch=4,
     worker_concurrency=8,
+    schedule_poll_seconds=1,
+    snapshot_every_events=8,
 )
 
 
@@ -62,9 +65,9 @@ class Node:
         world = self.world
         self.journal = SimulatedJournal(world.database, self.clock, world.exchange, self.line, self.rng.random)
         journal: Journal = self.journal
-        self.platform = assemble(
-            journal, SETTINGS, agents=[simulated], models=[SimulatedModel(world.outside)], clock=self.clock
-        )
+        models = [model(world.outside) for model in (SimulatedModel, RefusingModel, LoopModel)]
+        self.agents = world.agents
+        self.platform = assemble(journal, SETTINGS, agents=self.agents, models=models, clock=self.clock)
         self.platform.services.isolation = SimulatedIsolation(world.outside, self.clock)
 
     def gone(self) -> None:
@@ -94,9 +97,8 @@ class SimulatedKeeper:
         clock = self._worker.services.clock
         renewed = clock.boot_ns()
         while True:
-            await clock.sleep(min(0.5, seconds / 6))
-            if clock.boot_ns() - renewed < seconds / 3 * 1e9:
-                continue
+            left = seconds / 3 - (clock.boot_ns() - renewed) / 1e9
+            await clock.sleep(left if left > 0 else min(0.5, seconds / 6))
             try:
                 alive = await self._worker.services.journal.renew(worker, seconds)
             except JournalError:
@@ -129,9 +131,12 @@ class WorkerNode(Node):
 
     def _make(self) -> SimulatedWorker:
         platform = self.platform
-        return SimulatedWorker(
+        worker = SimulatedWorker(
             platform.services, platform.writer, self.worker_name, lambda: platform.registry.releases, None
         )
+        if self.world.scheduled:
+            worker.duties.add(Firing(platform.services, lambda: platform.registry.names).run)
+        return worker
 
     async def _main(self) -> None:
         try:
@@ -145,6 +150,7 @@ class WorkerNode(Node):
             self.world.fail("worker_failed", f"{self.name} ended with {error!r}")
         self.ended = True
         self.gone()
+        self.world.worker_ended(self)
 
     def _answered(self, batches: Sequence[Batch], answers: Sequence[Applied]) -> None:
         """Sometimes a process stalls just when it has learned that an intent is durable."""
@@ -202,11 +208,28 @@ class Submitter(Node):
         options: dict[str, Any] = {"key": wanted.key, "budget": wanted.budget, "tenant": wanted.tenant}
         if wanted.session:
             options["session"] = wanted.session
-        run = await insist(lambda: self.platform.submit(simulated, wanted.program, **options), self.rng)
+        run = await insist(lambda: self.platform.submit(self.agents[0], wanted.program, **options), self.rng)
         if wanted.id not in (None, run):
             self.world.fail("one_key_one_run", f"{wanted.key} made {wanted.id} and {run}")
         wanted.id = run
         self.world.note(self.name, f"submitted {wanted.key} = {run.hex[-6:]}")
+
+
+    async def publish(self, tenant: str, key: str, value: int, delay: float) -> None:
+        """Publish one event after ``delay`` seconds, until it is acknowledged."""
+        await asyncio.sleep(delay)
+        dedup = f"event {value}"
+        platform = self.platform
+        await insist(lambda: platform.publish_event("mail", key, value, dedup=dedup, tenant=tenant), self.rng)
+        self.world.note(self.name, f"published {value} to {key}")
+
+    async def schedule(self, name: str, program: Program, delay: float, **plan: Any) -> None:
+        """Declare a schedule after ``delay`` seconds, until it is there."""
+        await asyncio.sleep(delay)
+        schedules, agent = self.platform.schedules, self.agents[0]
+        with contextlib.suppress(ScheduleExists):
+            await insist(lambda: schedules.add(name, agent, program, **plan), self.rng)
+        self.world.note(self.name, f"scheduled {name}: {plan}")
 
 
 class Person(Node):
@@ -222,7 +245,8 @@ class Person(Node):
 
     async def _look(self) -> None:
         while True:
-            for tenant in ("default", "other"):
+            runs = self.world.database.stored.runs.values()
+            for tenant in sorted({run.new.tenant for run in runs if run.waiting != b"[]"}):
                 with contextlib.suppress(JournalError):
                     for approval in await self.platform.approvals(tenant):
                         if approval.id not in self._busy:

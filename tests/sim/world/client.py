@@ -320,8 +320,13 @@ class _Beside:
             return known
 
         async def statement(*args: Any, **kwargs: Any) -> Any:
-            database = self._journal.database
-            return await self._journal.ask(lambda: database.write(lambda: known(*args, **kwargs)))
+            journal, database = self._journal, self._journal.database
+            database.beside[f"{type(self._store).__name__}.{name}"] += 1
+            value = await journal.ask(lambda: database.write(lambda: known(*args, **kwargs)))
+            if database.memory._news.is_set():
+                database.memory._news.clear()
+                journal.tell()
+            return value
 
         return statement
 

@@ -3,7 +3,16 @@
 from collections import Counter
 
 GROUPS = {
-    "what ran": ("runs", "top runs", "claims", "events", "effects", "virtual seconds", "model calls"),
+    "what ran": (
+        "runs",
+        "top runs",
+        "claims",
+        "events",
+        "effects",
+        "virtual seconds",
+        "model calls",
+        "runs that waited for their session",
+    ),
     "how runs ended": ("outcome: ",),
     "faults of workers": (
         "crash",

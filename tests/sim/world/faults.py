@@ -54,7 +54,7 @@ def draw_chaos(rng: random.Random) -> Chaos:
     """Of a seed."""
     share = rng.choice((0.1, 0.25, 0.4, 0.6))
     kinds = frozenset(kind for kind in KINDS if rng.random() < (max(share, 0.5) if kind == "outside" else share))
-    chaos = Chaos(kinds, seconds=rng.choice((2.0, 4.0, 8.0, 12.0)))
+    chaos = Chaos(kinds, seconds=rng.choice((2.0, 4.0, 6.0, 10.0)))
     chaos.stall_after_intent = rng.choice((0.05, 0.2)) if chaos.has("stall_after_intent") else 0.0
     chaos.double_decisions = 0.5 if chaos.has("double_decisions") else 0.0
     return chaos

@@ -1,31 +1,32 @@
 """What must be true after every seed."""
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import msgspec
+from tests.sim.world import promises
 from tests.sim.world.actors import SETTINGS, Stopped
 from tests.sim.world.outside import ONCE, Asked
-from tests.sim.world.programs import expected, simulated
+from tests.sim.world.programs import AGENTS, NEXT_AGENTS, Program, expected, simulated_anew
+from tests.sim.world.told import Told
 
 from penstock.adapters.memory.records import Run
 from penstock.events import (
     ApprovalDecided,
     ApprovalRequested,
     ChildIntent,
-    Event,
     ModelIntent,
+    RunAdopted,
     RunClaimed,
     RunEnded,
     RunHandedBack,
+    TimerSet,
     ToolIntent,
     ToolOutcome,
     decode,
 )
 from penstock.journal.chain import verify
-from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import ChainBroken, PenstockError
 from penstock.ports.records import RunKey, Status
 from penstock.runs.replay import replay
@@ -38,31 +39,6 @@ POISON_CLAIMS = SETTINGS.poison_claims
 DECISION_SECONDS = 25.0
 """How long an accepted decision may take to be taken note of, whatever goes wrong meanwhile."""
 INTENTS = (ToolIntent, ModelIntent, ChildIntent)
-
-
-@dataclass(slots=True)
-class Told:
-    """A run and its decoded tape."""
-
-    run: Run
-    events: list[Event]
-
-    @property
-    def key(self) -> RunKey:
-        return self.run.key
-
-    @property
-    def id(self) -> UUID:
-        return self.run.new.id
-
-    @property
-    def short(self) -> str:
-        return self.id.hex[-6:]
-
-    @property
-    def end(self) -> RunEnded | None:
-        last = self.events[-1]
-        return last if isinstance(last, RunEnded) else None
 
 
 async def check(world: "World") -> None:
@@ -79,6 +55,8 @@ async def check(world: "World") -> None:
     _stops(world, tapes, committed)
     _budgets(world, tapes)
     _approvals(world, tapes)
+    _sessions(world, tapes)
+    promises.check(world, tapes)
     await _replays(world, tapes)
     world.counts["runs"] += len(tapes)
     world.counts["top runs"] += len(world.wanted)
@@ -127,7 +105,7 @@ def _record_is_whole(world: "World", told: Told) -> None:
         before = told.events[index - 1]
         if event.epoch < before.epoch:
             world.fail("epochs_grow", f"{told.short}: event {event.seq} of epoch {event.epoch} after {before.epoch}")
-        if event.epoch != before.epoch and not isinstance(event, RunClaimed):
+        if event.epoch != before.epoch and not isinstance(event, (RunAdopted, RunClaimed)):
             world.fail("epochs_grow", f"{told.short}: epoch {event.epoch} begins with a {type(event).__name__}")
 
 
@@ -165,7 +143,7 @@ def _came_to_an_end(world: "World", told: Told, tapes: dict[RunKey, Told]) -> No
         return
     if (run.outcome, run.code) != (end.outcome, end.code):
         world.fail("one_outcome", f"{told.short}: the row says {run.outcome}, the tape {end.outcome}")
-    if any(letter.kind != "settle" for letter in run.letters()):
+    if any(letter.kind not in ("settle", "event") for letter in run.letters()):
         world.fail("letters_consumed", f"{told.short} has ended with letters {list(run.inbox)}")
     allowed = _allowed(world, told, tapes)
     if end.outcome not in allowed:
@@ -176,8 +154,9 @@ def _allowed(world: "World", told: Told, tapes: dict[RunKey, Told]) -> set[str]:
     """The outcomes that are right for a run: its program's, or those of what was done to it."""
     new = told.run.new
     first = told.events[0]
-    stored = world.database.stored.payloads[new.tenant, new.subject][ref_address(first.payloads["input"][0])]
-    allowed = {expected(msgspec.json.decode(unpack(stored)))}
+    allowed = {"succeeded" if new.agent == "looped" else expected(_input(world, told))}
+    if new.agent == "looped" and told.run.code in ("model_failed", "budget_invalid"):
+        allowed.add("failed")  # all attempts met a busy model, or there is no room for an answer
     budget = first.budget  # type: ignore[attr-defined]
     if budget.nano or budget.tokens:
         allowed.add("exhausted")
@@ -185,6 +164,8 @@ def _allowed(world: "World", told: Told, tapes: dict[RunKey, Told]) -> set[str]:
     while parent is not None:
         above = tapes[new.tenant, parent]
         family.append(above)
+        if any(isinstance(event, TimerSet) and event.name == "timeout" for event in above.events):
+            allowed |= {"cancelled", "exhausted"}  # it may have been inside a time-out, which is its deadline
         parent = above.run.new.parent
     for member in family:
         for what in ("cancel", "kill"):
@@ -194,7 +175,14 @@ def _allowed(world: "World", told: Told, tapes: dict[RunKey, Told]) -> set[str]:
         allowed.add("cancelled")  # its parent has ended and cancels it
     if world.stops.wide:
         allowed.add("killed")
+    if (new.key or "").startswith("schedule:"):
+        allowed.add("cancelled")  # by the next one
     return allowed
+
+
+def _input(world: "World", told: Told) -> Program:
+    program: Program = told.value(world.database.stored, told.events[0], "input")
+    return program
 
 
 def _submitted(world: "World", tapes: dict[RunKey, Told]) -> None:
@@ -359,6 +347,32 @@ def _approvals(world: "World", tapes: dict[RunKey, Told]) -> None:
                     world.fail("held_until_approved", f"{event.tool} at {event.path} of {told.short} had no yes")
 
 
+def _sessions(world: "World", tapes: dict[RunKey, Told]) -> None:
+    """Runs of a session go one at a time, in the order in which they came; those that were stopped end out of turn."""
+    sessions: dict[tuple[str, str], list[Told]] = {}
+    for told in tapes.values():
+        if told.run.new.session:
+            sessions.setdefault((told.run.new.tenant, told.run.new.session), []).append(told)
+    for members in sessions.values():
+        members.sort(key=lambda told: _place(told, tapes))
+        world.counts["runs that waited for their session"] += len(members) - 1
+        for before, after in itertools.pairwise(members):
+            calls = [
+                row.at for event, row in zip(after.events, after.run.tape, strict=True) if isinstance(event, INTENTS)
+            ]
+            if before.end is not None and calls and calls[0] < before.run.tape[-1].at:
+                world.fail("sessions_in_order", f"{after.short} began before {before.short} of its session had ended")
+
+
+def _place(told: Told, tapes: dict[RunKey, Told]) -> tuple[int, UUID, int]:
+    """A run's place in its session: one that goes on in another leaves it its own."""
+    later = 0
+    while told.events[0].continues is not None:  # type: ignore[attr-defined]
+        told = tapes[told.run.new.tenant, told.events[0].continues]  # type: ignore[attr-defined]
+        later += 1
+    return told.run.created_at, told.id, later
+
+
 async def _replays(world: "World", tapes: dict[RunKey, Told]) -> None:
     services = world.submitter.platform.services
     services.journal = world.database.memory
@@ -367,7 +381,8 @@ async def _replays(world: "World", tapes: dict[RunKey, Told]) -> None:
         if told.end is None:
             continue
         try:
-            done = await replay(services, told.run.row(), [simulated])
+            agents = NEXT_AGENTS if told.run.release == simulated_anew.release else AGENTS
+            done = await replay(services, told.run.row(), agents)
         except PenstockError as error:
             world.fail("replays", f"{told.short}: {error.code}: {error.what}")
             continue

@@ -31,7 +31,7 @@ class Process:
     def __init__(self, name: str, loop: "SimulatedLoop") -> None:
         self.name = name
         self.loop = loop
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[Step] = deque()
         self.dead = False
         self.stopped = False
         self.steps = 0
@@ -44,7 +44,7 @@ class Process:
         """Start a task in this process."""
         return self.loop.create_task(coro, name=name, context=self.context.copy())
 
-    def soon(self, delay: float, callback: Callable[..., object], *args: object) -> asyncio.TimerHandle:
+    def soon(self, delay: float, callback: Callable[..., object], *args: object) -> "Step":
         """Call back in this process after ``delay`` seconds."""
         return self.loop.call_later(delay, callback, *args, context=self.context)
 
@@ -69,6 +69,38 @@ class Process:
 PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("simulated_process")
 
 
+class Step:
+    """A callback that waits for its turn, or for its time: `asyncio.Handle` with nothing in it that costs time."""
+
+    __slots__ = ("args", "callback", "context", "process", "time")
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[object, ...],
+        context: contextvars.Context,
+        process: Process,
+        time: float,
+    ) -> None:
+        self.callback: Callable[..., object] | None = callback
+        self.args = args
+        self.context = context
+        self.process = process
+        self.time = time
+
+    def cancel(self) -> None:
+        """It will not run."""
+        self.callback = None
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        return self.callback is None
+
+    def when(self) -> float:
+        """The loop's time at which it is due."""
+        return self.time
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """See the module."""
 
@@ -77,7 +109,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.set_debug(False)
         self._rng = rng
         self._now = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle, Process]] = []
+        self._timers: list[tuple[float, int, Step]] = []
         self._number = 0
         self.runnable: list[Process] = []
         self.steps = 0
@@ -88,25 +120,28 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
-        self._enqueue(handle)
-        return handle
+    ) -> Step:
+        if context is None:
+            context = contextvars.copy_context()
+        step = Step(callback, args, context, context.get(PROCESS, self.main), self._now)
+        self._enqueue(step)
+        return step
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+    ) -> Step:
+        if context is None:
+            context = contextvars.copy_context()
+        step = Step(callback, args, context, context.get(PROCESS, self.main), when)
         self._number += 1
-        process = timer._context.get(PROCESS, self.main)  # type: ignore[attr-defined]
-        heapq.heappush(self._timers, (when, self._number, timer, process))
-        return timer
+        heapq.heappush(self._timers, (when, self._number, step))
+        return step
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: object, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Step:
         return self.call_at(self._now + max(0.0, delay), callback, *args, context=context)
 
     def create_task(  # type: ignore[override]
@@ -139,14 +174,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.graves.clear()
         self.close()
 
-    def _enqueue(self, handle: asyncio.Handle) -> None:
-        process = handle._context.get(PROCESS, self.main)  # type: ignore[attr-defined]
+    def _enqueue(self, step: Step) -> None:
+        process = step.process
         if process.dead or self.over:
             return
         queue = process.ready
         if not queue and not process.stopped:
             self.runnable.append(process)
-        queue.append(handle)
+        queue.append(step)
 
     def _run_once(self) -> None:
         """Run until somebody stops the loop. (Many steps, for speed; `run_forever` looks at nothing else.)"""
@@ -161,27 +196,33 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 if not process.fuse:
                     process.on_fuse()
                     continue
-            handle = process.ready.popleft()
+            step = process.ready.popleft()
             if not process.ready:
                 runnable.remove(process)
-            if handle.cancelled():
+            callback = step.callback
+            if callback is None:
                 continue
             process.steps += 1
             self.steps += 1
             if self.steps > STEPS_MAX:
                 raise Stuck(f"{STEPS_MAX} steps, and no end")
-            handle._run()
+            try:
+                step.context.run(callback, *step.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as `asyncio.Handle` does
+                self.call_exception_handler({"message": f"exception in {callback!r}", "exception": error})
 
     def _advance(self) -> None:
         """Time jumps to the next timer of a living process."""
         timers = self._timers
         while timers:
-            when, _, timer, process = heapq.heappop(timers)
-            if timer.cancelled() or process.dead:
+            when, _, step = heapq.heappop(timers)
+            if step.callback is None or step.process.dead:
                 continue
             self._now = max(self._now, when)
-            self._enqueue(timer)
-            if not process.stopped:
+            self._enqueue(step)
+            if not step.process.stopped:
                 return
         raise Stuck("nothing is ready, and no timer is set")
 

@@ -6,6 +6,7 @@ its time-out is not promised to be found by any sender: see docs/explanation/dur
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from tests.sim.world.loop import Process
 
 from penstock import IdempotencyKey, ToolContext, TransientToolError, tool
 from penstock.events import Amount, Failure
-from penstock.events.messages import Message, encode_message, say
+from penstock.events.messages import Message, Part, ToolCall, encode_message, say
 from penstock.kernel.clock import Clock
 from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price, ToolSpec
 from penstock.ports.tools import StartedTooLate, ToolDef, ToolTimedOut
@@ -55,6 +56,9 @@ class Outside:
         self.spent: dict[UUID, int] = {}
         self.tokens: dict[UUID, int] = {}
         self.models_asked = 0
+        self.asked_at: list[float] = []
+        """When the model that is limited was asked."""
+        self.peers: Callable[[], Sequence[UUID | None]] = lambda: [None]
         self.manners: dict[str, int] = {}
         self.wrong: list[tuple[str, str]] = []
 
@@ -140,9 +144,15 @@ class Outside:
         """A receiver to whom a repeat is harmless."""
         return any(asked.key == key and asked.tool in ("keyed", "idempotent") for asked in self.asked)
 
+    def peer(self, number: int) -> str | None:
+        """The id of one of the runs that somebody wanted; None while it is not known."""
+        known = self.peers()[number % len(self.peers())]
+        return str(known) if known is not None else None
+
     async def answer(self, request: ModelRequest) -> ModelResponse:
         """One call of the model. Whoever asks pays, whatever becomes of the answer."""
         self.models_asked += 1
+        self.asked_at.append(asyncio.get_running_loop().time())
         text = request.messages[-1].text
         run = UUID(text.split()[0])
         way = self.manner("model")
@@ -186,6 +196,37 @@ class SimulatedModel:
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
         yield await self.request(request)
+
+
+class RefusingModel(SimulatedModel):
+    """Lets nobody in."""
+
+    name = "sim:refusing"
+
+    async def request(self, request: ModelRequest) -> ModelResponse:
+        raise ModelError(Failure("model_auth", "permanent", "no"), billed=False)
+
+
+class LoopModel(SimulatedModel):
+    """Calls the tools that the first message lists, turn by turn, then answers."""
+
+    name = "sim:loop"
+
+    async def request(self, request: ModelRequest) -> ModelResponse:
+        outside = self._outside
+        outside.models_asked += 1
+        if outside.manner("model") in ("refuse", "transient", "fail"):
+            raise ModelError(Failure("busy", "rate_limited", "busy", int(outside.draw() * 1e6)), billed=False)
+        await asyncio.sleep(0.02 + outside.draw() * 0.2)
+        turns = json.loads(next(message.text for message in request.messages if message.role == "user"))
+        done = sum(message.role == "assistant" for message in request.messages)
+        used = Amount(tokens_in=_size(request.messages), tokens_out=5)
+        if done >= len(turns) or request.tool_choice == "none":
+            return ModelResponse(say("assistant", "done"), used)
+        parts: list[Part] = [
+            ToolCall(f"c{done}-{at}", name, json.dumps({"x": x})) for at, (name, x) in enumerate(turns[done])
+        ]
+        return ModelResponse(Message("assistant", parts), used, "tool_calls")
 
 
 class SimulatedIsolation:
@@ -240,6 +281,12 @@ _READ: dict[str, Any] = {"effect": "read", "timeout_seconds": TIMEOUT, "attempts
 async def look(x: int, context: ToolContext) -> int:
     """Reads."""
     return await Place.now.perform("look", x, context, writes=False)
+
+
+@tool(**_READ, hedge_after=0.2)
+async def look_twice(x: int, context: ToolContext) -> int:
+    """Reads, and is asked a second time when that takes long."""
+    return await Place.now.perform("look_twice", x, context, writes=False)
 
 
 @tool(**_READ)

@@ -5,30 +5,41 @@ import contextlib
 import gc
 import hashlib
 import logging
+import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tests.sim.world import invariants
+from tests.sim.world import invariants, promises
 from tests.sim.world.actors import Node, Person, Stopper, Stops, Submitter, Wanted, WorkerNode
 from tests.sim.world.client import Exchange
 from tests.sim.world.faults import Faults, draw_chaos
 from tests.sim.world.loop import Process, ProcessClock, SimulatedLoop, Stuck
 from tests.sim.world.outside import Outside, Place
-from tests.sim.world.programs import Author
+from tests.sim.world.programs import AGENTS, NEXT_AGENTS, Author, simulated
 from tests.sim.world.store import Database
 
 from penstock.adapters.memory.intents import intents_of
 from penstock.adapters.memory.records import Run
 from penstock.events import ToolIntent, decode
+from penstock.kernel.errors import AdoptionRefused, UsageError
 from penstock.kernel.randomness import seeded
+from penstock.ports.rates import Limit
 from penstock.ports.records import Status
+from penstock.runs import loading
+from penstock.runs.adopt import adopt
 
 CALM_SECONDS = 90.0
 """How long everything may take to come to its end once nothing goes wrong any more."""
-LOOK_EVERY = 0.25
-TAIL_SECONDS = 4.0
+LIMITED_SECONDS = 600.0
+"""How much longer where calls of the model have to wait for each other."""
+MODEL_LIMIT = Limit("*", "model", "sim:model", requests=promises.REQUESTS, burst=promises.REQUESTS)
+LONG_EVENTS = 10
+"""From how many events on a run is long here, so that it goes on from a snapshot."""
+LOOK_EVERY = 0.5
+TAIL_SECONDS = 2.5
+"""Longer than any effect is on its way."""
 TRACE_LINES = 4000
 TRACE_KEPT = 60
 """Lines that are kept of a failing seed among many."""
@@ -68,10 +79,16 @@ class World:
         self.exchange = Exchange()
         self.outside = Outside(Process("outside", self.loop), seeded(seed, "outside").random, self.note)
         self.stops = Stops()
+        shared = seeded(seed, "shared").random
+        self.limited, self.scheduled, self.deploys = shared() < 0.06, shared() < 0.08, shared() < 0.12
+        self.agents = AGENTS
+        self.mail: set[tuple[str, str, object]] = set()
+        """Events that are published: tenant, key, value."""
         self.workers: dict[str, WorkerNode] = {}
         self._started = 0
         self.faults = Faults(self, seeded(seed, "faults"))
         self.wanted: list[Wanted] = []
+        self.outside.peers = lambda: [wanted.id for wanted in self.wanted]
         self.loop.set_exception_handler(self._unhandled)
 
     # What the others use.
@@ -144,28 +161,89 @@ class World:
         for number in range(rng.choice((1, 2, 2, 3, 3, 4))):
             self._start_worker(f"w{number}")
         author = Author(rng)
-        for number in range(rng.choice((2, 3, 3, 4, 5, 6))):
-            tenant = "other" if rng.random() < 0.15 else "default"
-            session = f"s{rng.randrange(2)}" if rng.random() < 0.2 else ""
-            wanted = Wanted(f"run {number}", author.program(), author.limits(), tenant, session, number=number)
-            self.wanted.append(wanted)
-            delay = rng.random() * self.chaos.seconds * 0.5
-            for _ in range(2 if rng.random() < 0.15 else 1):
-                self.submitter.process.spawn(self.submitter.submit(wanted, delay), "submit")
+        for number in range(rng.choice((2, 2, 3, 3, 4, 5))):
+            self._want(author, rng, number)
+        if self.limited:
+            self.database.at_once(self.database.memory.rates.set_limit(MODEL_LIMIT, "operator"))
+        if self.scheduled:
+            self._schedule(author, rng)
+        if self.deploys:
+            self.loop.create_task(self._deploy(rng.uniform(0.2, 0.9) * self.chaos.seconds, rng))
         self.note("world", f"{len(self.workers)} workers, {len(self.wanted)} runs; {sorted(self.chaos.kinds)}")
         self.faults.begin()
-        supervisor = self.loop.create_task(self._supervise())
         await asyncio.sleep(self.chaos.seconds)
         self.note("world", "CALM from here on")
         self.calm = True
         self.faults.end()
         await self._come_to_rest()
-        supervisor.cancel()
         self.counts["virtual seconds"] += int(self.loop.time())
         await invariants.check(self)
 
+    def _want(self, author: Author, rng: random.Random, number: int) -> None:
+        """One more run, and what it will wait for."""
+        tenant = "other" if rng.random() < 0.15 else "default"
+        session = f"s{rng.randrange(2)}" if rng.random() < 0.2 else ""
+        wanted = Wanted(f"run {number}", author.program(), author.limits(), tenant, session, number=number)
+        self.wanted.append(wanted)
+        delay = rng.random() * self.chaos.seconds * 0.5
+        for _ in range(2 if rng.random() < 0.15 else 1):
+            self.submitter.process.spawn(self.submitter.submit(wanted, delay), "submit")
+        self._publish(author, rng, tenant)
+
+    def _publish(self, author: Author, rng: random.Random, tenant: str, times: int = 1) -> None:
+        """As many events as the programs written last wait for."""
+        submitter = self.submitter
+        for key, value in [(key, x + 10_000 * time) for key, x in author.mail for time in range(times)]:
+            self.mail.add((tenant, key, value))
+            delay = rng.random() * self.chaos.seconds
+            for _ in range(2 if rng.random() < 0.2 else 1):
+                submitter.process.spawn(submitter.publish(tenant, key, value, delay), "publish")
+        author.mail.clear()
+
+    def _schedule(self, author: Author, rng: random.Random) -> None:
+        """A schedule that somebody declares."""
+        plan: dict[str, Any] = {
+            "every": rng.choice((1.0, 2.0)),
+            "max_runs": promises.SCHEDULED_RUNS,
+            "overlap": rng.choice(("allow", "skip", "queue", "cancel_previous")),
+            "missed": rng.choice(("once", "skip", "all")),
+        }
+        program, delay = author.small(), rng.random() * self.chaos.seconds * 0.5
+        self._publish(author, rng, "default", promises.SCHEDULED_RUNS)
+        self.submitter.process.spawn(self.submitter.schedule("often", program, delay, **plan), "schedule")
+
+    async def _deploy(self, after: float, rng: random.Random) -> None:
+        """A new release: each worker is drained, and started anew with it."""
+        await asyncio.sleep(after)
+        self.count("deployed")
+        self.note("operator", "deploys the next release")
+        self.agents = NEXT_AGENTS
+        for name in list(self.workers):
+            await asyncio.sleep(rng.random())
+            node = self.workers[name]
+            if node.agents is AGENTS and not node.process.dead:
+                node.process.context.run(node.worker.drain)
+
+    async def _adopt(self) -> None:
+        """What only the former release could go on with goes on under the next."""
+        if self.agents is AGENTS or any(node.agents is AGENTS and not node.ended for node in self.workers.values()):
+            return
+        for run in list(self.database.stored.runs.values()):
+            if run.release != simulated.release or run.status is Status.ENDED:
+                continue
+            try:
+                await adopt(self.submitter.platform.services, run.row(), NEXT_AGENTS, actor="operator")
+            except AdoptionRefused as error:
+                self.fail("adopts", f"{run.new.id.hex[-6:]}: {error.what}")
+                raise
+            except UsageError as error:
+                self.note("operator", f"adopted {run.new.id.hex[-6:]} not yet: {error.what}")
+            else:
+                self.count("adopted")
+                self.note("operator", f"adopted {run.new.id.hex[-6:]}")
+
     async def _come_to_rest(self) -> None:
-        until = self.loop.time() + CALM_SECONDS
+        until = self.loop.time() + CALM_SECONDS + (LIMITED_SECONDS if self.limited else 0)
         quiet_since = None
         while self.loop.time() < until:
             await asyncio.sleep(LOOK_EVERY)
@@ -173,6 +251,9 @@ class World:
             for run in runs:
                 if run.status is Status.QUARANTINED and run.code in invariants.QUARANTINE_REASONS:
                     self._release(run)
+            await self._adopt()
+            if self.scheduled and not promises.over(promises.scheduled(self)):
+                continue
             at_rest = all(item.id is not None for item in self.wanted) and all(
                 run.status in (Status.ENDED, Status.QUARANTINED) for run in runs
             )
@@ -191,14 +272,14 @@ class World:
         self.database.at_once(self.database.memory.release_quarantine(*run.key, None, "operator"))
         self.exchange.tell()
 
-    async def _supervise(self) -> None:
-        """Start workers anew whose processes have ended by themselves."""
-        while True:
-            await asyncio.sleep(0.3)
-            for name, node in list(self.workers.items()):
-                if node.ended and not node.process.dead:
-                    node.process.kill()
-                    self._start_worker(name)
+    def worker_ended(self, node: WorkerNode) -> None:
+        """A worker's process has ended by itself; its supervisor starts another."""
+        self.loop.main.soon(0.1 + 0.4 * self.faults.rng.random(), self._start_again, node)
+
+    def _start_again(self, node: WorkerNode) -> None:
+        if not node.process.dead:
+            node.process.kill()
+            self._start_worker(node.worker_name)
 
     def _start_worker(self, name: str) -> None:
         self._started += 1
@@ -225,6 +306,7 @@ class World:
         self.counts.update({f"line: {kind}": n for node in self.nodes() for kind, n in node.journal.counts.items()})
         self.counts.update({f"outside: {way}": n for way, n in self.outside.manners.items()})
         self.counts.update({f"append: {answer}": n for answer, n in self.database.answers.items()})
+        self.counts.update({f"store: {name}": n for name, n in self.database.beside.items()})
         self.counts["model calls"] += self.outside.models_asked
         for run in self.database.stored.runs.values():
             self._digest.update(run.head)
@@ -239,11 +321,13 @@ def run_seed(seed: int) -> Report:
     gc.disable()
     world = World(seed)
     Place.now = world.outside
+    usual, loading.LONG_EVENTS = loading.LONG_EVENTS, LONG_EVENTS
     try:
         world.loop.run_until_complete(world.loop.main.spawn(world.run(), "world"))
     except Stuck as stuck:
         world.fail("comes_to_rest", str(stuck))
     finally:
+        loading.LONG_EVENTS = usual
         with contextlib.suppress(Exception):
             world.loop.finish()
         if collecting:

@@ -86,6 +86,8 @@ class Database:
         self.commits: list[Commit] = []
         self.claimed: list[tuple[float, Claim, UUID]] = []
         self.answers: Counter[Answer] = Counter()
+        self.beside: Counter[str] = Counter()
+        """Statements of the stores beside the runs."""
         self.received: set[tuple[str, UUID, int]] = set()
         """Claims whose answers reached a worker: tenant, run, epoch."""
         self.context = context

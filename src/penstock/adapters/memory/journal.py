@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from penstock.adapters.memory.appending import append
+from penstock.adapters.memory.circles import MemoryCircles
 from penstock.adapters.memory.documents import MemoryDocuments
 from penstock.adapters.memory.intents import intents_of
 from penstock.adapters.memory.queue import MemoryQueue
@@ -14,11 +15,13 @@ from penstock.adapters.memory.releases import MemoryReleases
 from penstock.adapters.memory.retention import MemoryRetention
 from penstock.adapters.memory.schedules import MemorySchedules
 from penstock.adapters.memory.snapshots import MemorySnapshots
+from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
+from penstock.ports.circles import Circles
 from penstock.ports.documents import Documents
 from penstock.ports.queue import Queue
 from penstock.ports.rates import Rates
@@ -46,6 +49,7 @@ from penstock.ports.releases import Releases
 from penstock.ports.retention import Retention
 from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
+from penstock.ports.triggers import Triggers
 from penstock.ports.waits import Waits
 
 MAX_LIST = 1000
@@ -72,9 +76,13 @@ class MemoryJournal:
         self._erase_from_documents = erasable.erase_subject
         self.snapshots: Snapshots = MemorySnapshots(self._store)
         self.releases: Releases = MemoryReleases(self._store, self._clock, self._news.set)
-        self.retention: Retention = MemoryRetention(self._store, self._clock)
         self.schedules: Schedules = MemorySchedules(self._store, self._clock, self._news.set)
-        self.waits: Waits = MemoryWaits(self._store, self._clock, self._news)
+        triggers = MemoryTriggers(self._store, self._clock)
+        waits = MemoryWaits(self._store, self._clock, self._news, triggers)
+        self.triggers: Triggers = triggers
+        self.waits: Waits = waits
+        self.circles: Circles = MemoryCircles(waits)
+        self.retention: Retention = MemoryRetention(self._store, self._clock, waits.marked)
 
     async def now(self) -> int:
         return self._clock.now_us()

@@ -8,9 +8,11 @@ from uuid import UUID
 import msgspec
 
 from penstock.adapters.memory.records import Run, Store
+from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.events import WaitEnded, decode
 from penstock.kernel.clock import Clock
 from penstock.ports.records import Letter, Status
+from penstock.ports.triggers import NOBODY
 from penstock.ports.waits import CIRCLE_MOST, Beginning, Begun, Edge, Ended, EventPost, FollowUp, Sent, Wait
 
 Place = tuple[str, UUID, str]
@@ -52,6 +54,7 @@ class MemoryWaits:
     store: Store
     clock: Clock
     news: asyncio.Event
+    triggers: MemoryTriggers
     held: dict[Place, _Held] = field(default_factory=dict)
     topics: dict[Topic, list[_Published]] = field(default_factory=dict)
     duties: dict[tuple[str, UUID], list[UUID]] = field(default_factory=dict)
@@ -88,9 +91,15 @@ class MemoryWaits:
         if any(item.dedup == event.dedup for item in known):
             return Sent.KNOWN
         now = self.clock.now_us()
-        if sum(item.taken_by is None and item.expires_at > now for item in known) >= most:
+        fires = self.triggers.matching(event)
+        if any(self.triggers.is_behind(trigger) for trigger in fires):
+            return Sent.BEHIND
+        full = sum(item.taken_by is None and item.expires_at > now for item in known) >= most
+        if full and not fires:
             return Sent.FULL
-        known.append(_Published(event.dedup, event.body, now + int(keep_seconds * 1e6)))
+        expires_at = now + int(keep_seconds * 1e6)
+        known.append(_Published(event.dedup, event.body, expires_at, NOBODY if full else None))
+        self.triggers.fire(fires, event, keep_seconds)
         self._match(topic)
         return Sent.DELIVERED
 
@@ -190,7 +199,7 @@ class MemoryWaits:
         behind = [
             Edge(run.new.id, holder, "session", run.new.session)
             for run in queued
-            for holder in self._session_holders(tenant, run.new.session, run.new.id)
+            for holder in self.session_holders(tenant, run.new.session, run.new.id)
         ]
         return waits[:limit] + children[:limit] + behind[:limit]
 
@@ -257,7 +266,7 @@ class MemoryWaits:
                 item.taken_by = None
         self._match(topic)
 
-    def _session_holders(self, tenant: str, session: str, but: UUID | None) -> list[UUID]:
+    def session_holders(self, tenant: str, session: str, but: UUID | None) -> list[UUID]:
         return sorted(
             run.new.id
             for run in self.store.runs.values()
@@ -272,7 +281,7 @@ class MemoryWaits:
     def _circle(self, wait: Wait) -> list[UUID]:
         """The circle that the wait would close; see ``penstock.wait_circle``."""
         if wait.kind == "child":
-            starts = self._session_holders(wait.tenant, wait.key, wait.target)
+            starts = self.session_holders(wait.tenant, wait.key, wait.target)
         elif wait.until or wait.key or wait.target is None:
             return []
         else:
@@ -315,10 +324,10 @@ class MemoryWaits:
                 continue
             child = self.store.runs.get((tenant, wait.target))
             if child is None or child.epoch == 0:
-                for holder in self._session_holders(tenant, wait.key, wait.target):
+                for holder in self.session_holders(tenant, wait.key, wait.target):
                     yield _Step(holder, False, at, via)
         if run.epoch == 0:
-            for holder in self._session_holders(tenant, run.new.session, run.new.id):
+            for holder in self.session_holders(tenant, run.new.session, run.new.id):
                 yield _Step(holder, False, at)
 
     def _up(self, tenant: str, run: UUID) -> list[UUID]:

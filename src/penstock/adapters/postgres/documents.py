@@ -17,10 +17,10 @@ _LATEST = """
 FROM penstock.documents d LEFT JOIN penstock.document_versions v
 ON v.tenant = d.tenant AND v.kind = d.kind AND v.name = d.name AND v.version = d.version"""
 
-GET = f"SELECT d.version, {_DOCUMENT}, {_WHOLE} {_LATEST} WHERE d.tenant = $1 AND d.kind = $2 AND d.name = $3"  # noqa: S608
+GET = f"SELECT d.version, {_DOCUMENT}, {_WHOLE} {_LATEST} WHERE d.tenant = $1 AND d.kind = $2 AND d.name = $3"
 LIST = f"""
 SELECT d.version, d.name, {_DOCUMENT}, {_PRESENT} {_LATEST}
-WHERE d.tenant = $1 AND d.kind = $2 AND d.name > $3"""  # noqa: S608 - constants
+WHERE d.tenant = $1 AND d.kind = $2 AND d.name > $3"""
 PUT = """
 SELECT answer, latest, why FROM penstock.put_document(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
@@ -90,9 +90,7 @@ class PostgresDocuments:
         return await self._database.row(RELEASE, tenant, kind, name) is not None
 
     async def restore(self, tenant: str, kind: Kind, name: str, version: int, by: str, keep: int) -> int | None:
-        made: int | None = await self._database.value(
-            RESTORE, tenant, kind, name, version, by, keep, PRUNE_AT_ONCE
-        )
+        made: int | None = await self._database.value(RESTORE, tenant, kind, name, version, by, keep, PRUNE_AT_ONCE)
         return made
 
     async def erase(self, tenant: str, kind: Kind, name: str) -> int:

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from penstock.adapters.postgres import queries, rows, stops
+from penstock.adapters.postgres.circles import PostgresCircles
 from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
 from penstock.adapters.postgres.documents import PostgresDocuments
 from penstock.adapters.postgres.migrate import add_partitions, check_schema, check_server, migrate
@@ -18,11 +19,13 @@ from penstock.adapters.postgres.retention import PostgresRetention
 from penstock.adapters.postgres.schedules import PostgresSchedules
 from penstock.adapters.postgres.signals import Signals
 from penstock.adapters.postgres.snapshots import PostgresSnapshots
+from penstock.adapters.postgres.triggers import PostgresTriggers
 from penstock.adapters.postgres.waits import PostgresWaits
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
+from penstock.ports.circles import Circles
 from penstock.ports.documents import Documents
 from penstock.ports.queue import Queue
 from penstock.ports.rates import Rates
@@ -51,6 +54,7 @@ from penstock.ports.releases import Releases
 from penstock.ports.retention import Retention
 from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
+from penstock.ports.triggers import Triggers
 from penstock.ports.waits import Waits
 
 MAX_LIST = 1000
@@ -74,6 +78,8 @@ class PostgresJournal:
         settings = database.settings
         self._signals = Signals(settings.listen_dsn or settings.dsn, database.fetch)
         self.waits: Waits = PostgresWaits(database, self._signals.tell)
+        self.circles: Circles = PostgresCircles(database, self._signals.tell)
+        self.triggers: Triggers = PostgresTriggers(database)
 
     async def now(self) -> int:
         at: int = await self._database.value(queries.NOW)

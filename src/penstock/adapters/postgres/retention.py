@@ -97,21 +97,29 @@ SELECT r.id, r.last_seq, r.status = 'running' FROM penstock.runs r
 WHERE r.tenant = $1 AND r.subject = $2 AND r.pruned_at IS NULL AND r.subject <> r.id::text AND r.id > $3
 ORDER BY r.id LIMIT $4"""
 _DROP_PAYLOADS = "SELECT penstock.drop_payloads($1, $2, $3::bytea[], $4, $5)"
-_SET_EMPTIED = """
-WITH emptied AS (
-    UPDATE penstock.tombstones t SET emptied_at = clock_timestamp()
-    WHERE t.tenant = $1 AND t.run_id = ANY ($2::uuid[]) AND t.emptied_at IS NULL
-    RETURNING t.tenant, t.run_id
-)
-DELETE FROM penstock.inbox x USING emptied e WHERE x.tenant = e.tenant AND x.run_id = e.run_id"""
+_SET_EMPTIED = "SELECT penstock.set_emptied($1, $2::uuid[])"
 _SWEEP = "SELECT penstock.sweep_events($1, $2, $3)"
 _FORGET = "SELECT penstock.forget_runs($1, $2, $3, $4)"
+_FORGETTABLE = """
+WITH RECURSIVE a AS (
+    SELECT min(t.agent) AS agent FROM penstock.tombstones t WHERE t.tenant = $1 AND t.swept_at IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(t.agent) FROM penstock.tombstones t
+            WHERE t.tenant = $1 AND t.agent > a.agent AND t.swept_at IS NOT NULL)
+    FROM a WHERE a.agent IS NOT NULL
+)
+SELECT agent FROM a WHERE agent IS NOT NULL"""
 _FORGOTTEN = """
 SELECT agent, month, outcome, runs, tokens, nano FROM penstock.forgotten WHERE tenant = $1
 ORDER BY month DESC, agent, outcome LIMIT $2"""
 _MONTHS = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'penstock' AND c.relkind = 'r' AND c.relname LIKE 'events\\_____\\___%'"""
+WHERE n.nspname = 'penstock' AND c.relkind = 'r' AND c.relispartition AND c.relname LIKE 'events\\_%'"""
+# Only those that were taken out here have such a name: what an operator has detached is his.
+_TAKEN_OUT = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'penstock' AND c.relkind = 'r' AND NOT c.relispartition
+  AND c.relname ~ '^events_[0-9]{4}_[0-9]{2}_gone$'"""
 
 
 class PostgresRetention:
@@ -119,6 +127,10 @@ class PostgresRetention:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def origin(self) -> UUID:
+        origin: UUID = await self._database.value("SELECT origin FROM penstock.retention_turn")
+        return origin
 
     async def put_policy(self, policy: Policy) -> None:
         await self._database.fetch(
@@ -239,14 +251,16 @@ class PostgresRetention:
                     connection, name, low, high
                 ):
                     dropped.append(name)
-            for name in [record[0] for record in await connection.fetch(_MONTHS)]:
-                if name.endswith("_gone"):
-                    await connection.execute(f"DROP TABLE IF EXISTS penstock.{name}")
+            for record in await connection.fetch(_TAKEN_OUT):
+                await connection.execute(f"DROP TABLE IF EXISTS penstock.{record[0]}")
         return dropped
 
     async def forget(self, tenant: str, agent: str, ended_before: int, limit: int) -> int:
         gone: int = await self._database.value(_FORGET, tenant, agent, ended_before, limit)
         return gone
+
+    async def forgettable(self, tenant: str) -> list[str]:
+        return [record[0] for record in await self._database.fetch(_FORGETTABLE, tenant)]
 
     async def forgotten(self, tenant: str, limit: int = 1000) -> list[MonthTotals]:
         found = await self._database.fetch(_FORGOTTEN, tenant, min(limit, MAX_LIST))

@@ -67,7 +67,7 @@ CROSS JOIN LATERAL penstock.session_holders(q.tenant, q.session, q.id) AS h(id)
 WHERE q.tenant = $1 AND q.session <> '' AND q.status <> 'ended' AND q.epoch = 0
 ORDER BY q.id DESC LIMIT $2"""
 
-_SENT: Final = {1: Sent.DELIVERED, 0: Sent.KNOWN, -1: Sent.ABSENT, -2: Sent.FULL}
+_SENT: Final = {1: Sent.DELIVERED, 0: Sent.KNOWN, -1: Sent.ABSENT, -2: Sent.FULL, -3: Sent.BEHIND}
 
 
 class PostgresWaits:

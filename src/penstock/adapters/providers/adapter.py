@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic_ai import exceptions as library_errors
 from pydantic_ai.messages import (
@@ -151,6 +151,11 @@ class ProviderModel:
         """True for the library's test doubles."""
         return self._simulated
 
+    @property
+    def library(self) -> LibraryModel:
+        """The library's model under it."""
+        return self._model
+
     def price(self) -> Price | None:
         """Its price today; None when unknown."""
         return self._prices.price_of(self._name)
@@ -166,11 +171,37 @@ class ProviderModel:
             ModelError: it failed; nothing is retried.
         """
         messages, settings, parameters = self._converted(request)
+        return (await self._request(messages, settings, parameters, request.settings.timeout_seconds))[0]
+
+    async def pass_on(
+        self,
+        messages: list[ModelMessage],
+        settings: LibrarySettings,
+        parameters: ModelRequestParameters,
+        *,
+        timeout_seconds: float,
+    ) -> tuple[ModelResponse, LibraryResponse]:
+        """One wire call for code that speaks the library's own language; the answer in ours and as it came.
+
+        Raises:
+            ModelError: it failed; nothing is retried.
+        """
+        own = {"timeout": timeout_seconds, **({"max_retries": 0} if self._wire.setting_needed else {})}
+        known = {name: value for name, value in {**settings, **own}.items() if name not in self._ignored}
+        return await self._request(messages, cast("LibrarySettings", known), parameters, timeout_seconds)
+
+    async def _request(
+        self,
+        messages: list[ModelMessage],
+        settings: LibrarySettings,
+        parameters: ModelRequestParameters,
+        timeout_seconds: float,
+    ) -> tuple[ModelResponse, LibraryResponse]:
         with one_call(watched=self._wire.guard()) as call:
             try:
-                async with asyncio.timeout(request.settings.timeout_seconds):
+                async with asyncio.timeout(timeout_seconds):
                     response = await self._model.request(messages, settings, parameters)
-                return _answer(response)
+                return _answer(response), response
             except Exception as error:
                 # Whatever a provider's SDK raises becomes a ModelError.
                 raise model_error(error, call) from error

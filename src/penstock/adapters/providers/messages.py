@@ -39,7 +39,7 @@ def to_library(messages: Sequence[Message], *, inline_system: bool) -> list[libr
     for message in messages:
         if message.role == "assistant":
             converted.extend(turn.request())
-            converted.append(_response(message))
+            converted.append(answer_to_library(message))
             turn = _Turn(message.tool_calls)
         else:
             turn.add(message, system_role=inline_system or not converted)
@@ -99,7 +99,8 @@ class _Turn:
             yield library.ModelRequest(parts)
 
 
-def _response(message: Message) -> library.ModelResponse:
+def answer_to_library(message: Message) -> library.ModelResponse:
+    """One answer in the library's form."""
     parts = [_library_part(part) for part in message.parts if not (type(part) is Text and not part.text)]
     about: dict[str, Any] = next((part.bag["response"] for part in message.parts if "response" in part.bag), {})
     return library.ModelResponse(

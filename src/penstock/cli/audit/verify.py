@@ -1,12 +1,13 @@
 """``penstock audit verify``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
-from penstock.cli.options import AsJson, Tenant
+from penstock.cli.opening import execute, find_run, opened_record
+from penstock.cli.options import ArchiveFile, AsJson, Tenant
 from penstock.cli.output import print_json, say
 from penstock.cli.text import plural, safe
 from penstock.kernel.errors import ChainBroken, UsageError
@@ -20,7 +21,11 @@ def verify(
         typer.Argument(metavar="[ID]", help="One run; without it all of the tenant's.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="The runs of all tenants.")] = False,
-    payloads: Annotated[bool, typer.Option(help="Also check each payload against what its event committed to.")] = True,
+    payloads: Annotated[
+        bool,
+        typer.Option(help="Also check payloads against what their events committed to, and snapshots against them."),
+    ] = True,
+    archive: ArchiveFile = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
@@ -31,13 +36,15 @@ def verify(
     """
     if everything and (run is not None or tenant is not None):
         raise UsageError("--all already means every run of every tenant", hint="leave out the id and --tenant")
-    return execute(_verify(run, everything, payloads, tenant, as_json))
+    return execute(_verify(run, everything, payloads, archive, tenant, as_json))
 
 
-async def _verify(run: str | None, everything: bool, payloads: bool, tenant: str | None, as_json: bool) -> int:
+async def _verify(
+    run: str | None, everything: bool, payloads: bool, archive: Path | None, tenant: str | None, as_json: bool
+) -> int:
     from penstock.views import audit as view
 
-    async with opened(tenant) as platform:
+    async with opened_record(archive, tenant) as platform:
         journal = platform.journal
         if everything:
             audit = await view.verify_everything(journal, payloads=payloads)
@@ -51,9 +58,12 @@ async def _verify(run: str | None, everything: bool, payloads: bool, tenant: str
 
         print_json({"ok": audit.ok, **plain(audit)})
         return ExitCode.OK if audit.ok else ExitCode.CHAIN
-    erased = f", {plural(audit.erased, 'payload')} erased with their subjects" if audit.erased else ""
+    erased = f", {plural(audit.pruned, 'run')} archived or pruned" if audit.pruned else ""
+    erased += f", {plural(audit.erased, 'payload')} erased with their subjects" if audit.erased else ""
+    kept = f", {plural(audit.snapshots, 'snapshot')}" if audit.snapshots else ""
     checked = (
-        f"{plural(audit.runs, 'run')}, {plural(audit.events, 'event')}, {plural(audit.payloads, 'payload')}{erased}"
+        f"{plural(audit.runs, 'run')}, {plural(audit.events, 'event')}, {plural(audit.payloads, 'payload')}"
+        f"{kept}{erased}"
     )
     if audit.ok:
         say(f"verified: {checked}")

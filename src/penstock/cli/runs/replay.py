@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.loading import load_agents
-from penstock.cli.opening import execute, find_run, opened
-from penstock.cli.options import AsJson, RunId, Tenant
+from penstock.cli.opening import execute, find_run, opened_record
+from penstock.cli.options import ArchiveFile, AsJson, RunId, Tenant
 from penstock.cli.output import note, print_json, say
 from penstock.cli.text import brief, plural, safe
 from penstock.kernel.errors import UsageError
@@ -28,23 +29,28 @@ def replay(
     run: RunId,
     app: Annotated[str, typer.Option(metavar="MODULE[:ATTR]", help="Where the agent's code is.", show_default=False)],
     step: Annotated[bool, typer.Option("--step", help="Stop after each call, on a terminal.")] = False,
+    archive: ArchiveFile = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
     """Run the agent's code against the record: no call is made, nothing is written.
 
-    It must reach the recorded events. If it does not, the first difference is shown side by side.
+    It must reach the recorded events. If it does not, the first difference is shown side by side. A snapshot of the run
+    must be the state that the code comes to.
     """
     if step and as_json:
         raise UsageError("--step and --json exclude each other")
-    return execute(_replay(run, load_agents(app), step, tenant, as_json))
+    return execute(_replay(run, load_agents(app), step, archive, tenant, as_json))
 
 
-async def _replay(run: str, agents: "list[Definition]", step: bool, tenant: str | None, as_json: bool) -> int:
+async def _replay(
+    run: str, agents: "list[Definition]", step: bool, archive: Path | None, tenant: str | None, as_json: bool
+) -> int:
     from penstock.runs.replay import replay as replay_run
+    from penstock.runs.state_check import check_state
     from penstock.views.trace import read_trace
 
-    async with opened(tenant) as platform:
+    async with opened_record(archive, tenant) as platform:
         found = await find_run(platform.journal, platform.tenant, run)
         row = await platform.journal.get_run(platform.tenant, found)
         assert row is not None
@@ -52,6 +58,8 @@ async def _replay(run: str, agents: "list[Definition]", step: bool, tenant: str 
         if step:
             on_call = _Stepper(await read_trace(platform.journal, platform.tenant, found, children=False))
         done = await replay_run(platform.services, row, agents, on_call=on_call)
+        if done.same:
+            await check_state(platform.services, row, agents)
     if as_json:
         print_json(done)
     else:

@@ -1,12 +1,13 @@
 """``penstock runs show``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
-from penstock.cli.options import AsJson, RunId, Tenant
+from penstock.cli.opening import execute, find_run, opened_record
+from penstock.cli.options import ArchiveFile, AsJson, RunId, Tenant
 from penstock.cli.output import print_json
 
 
@@ -14,17 +15,20 @@ def show(
     run: RunId,
     full: Annotated[bool, typer.Option("--full", help="Inputs and outputs whole, and every change of hands.")] = False,
     children: Annotated[bool, typer.Option(help="Draw the runs that it delegated to, too.")] = True,
+    archive: ArchiveFile = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
     """Draw a run's span tree: goal, reasoning, calls with what they cost and what the rules said, output."""
-    return execute(_show(run, full, children, tenant, as_json))
+    return execute(_show(run, full, children, archive, tenant, as_json))
 
 
-async def _show(run: str, full: bool, children: bool, tenant: str | None, as_json: bool) -> int:
+async def _show(
+    run: str, full: bool, children: bool, archive: Path | None, tenant: str | None, as_json: bool
+) -> int:
     from penstock.views.trace import read_trace
 
-    async with opened(tenant) as platform:
+    async with opened_record(archive, tenant) as platform:
         found = await find_run(platform.journal, platform.tenant, run)
         trace = await read_trace(platform.journal, platform.tenant, found, children=children)
     if as_json:

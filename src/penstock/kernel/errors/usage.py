@@ -177,3 +177,30 @@ class SchedulesFull(UsageError):
 
     code = "schedules_full"
     hint = "remove some, or raise PENSTOCK_SCHEDULES_MAX"
+
+
+class TriggerInvalid(UsageError):
+    """A trigger that cannot be: a name, a bound, or a path into the event that cannot be read."""
+
+    code = "trigger_invalid"
+
+
+class TriggerUnknown(UsageError):
+    """No trigger of that name for this tenant."""
+
+    code = "trigger_unknown"
+    hint = "see `penstock triggers ls`"
+
+
+class TriggerExists(UsageError):
+    """The tenant has a trigger of that name."""
+
+    code = "trigger_exists"
+    hint = "choose another name, or replace it: --replace, or replace=True"
+
+
+class TriggersFull(UsageError):
+    """The tenant, or the event, has as many triggers as it may have."""
+
+    code = "triggers_full"
+    hint = "remove some, or raise PENSTOCK_TRIGGERS_MAX or PENSTOCK_TRIGGERS_MAX_PER_EVENT"

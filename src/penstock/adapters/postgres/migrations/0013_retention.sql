@@ -85,6 +85,7 @@ CREATE TABLE penstock.forgotten (
 
 CREATE TABLE penstock.retention_turn (
     one         boolean PRIMARY KEY DEFAULT true CHECK (one),
+    origin      uuid NOT NULL DEFAULT gen_random_uuid(),  -- which database this is: archives name it
     holder      uuid,
     lease_until timestamptz NOT NULL,
     due_at      timestamptz NOT NULL
@@ -206,7 +207,7 @@ BEGIN
         FROM marked m
     )
     SELECT coalesce(array_agg(m.id ORDER BY m.id), '{}') INTO v_runs FROM marked m;
-    IF p_archive <> '' AND v_runs <> '{}' THEN
+    IF p_archive <> '' THEN  -- also when nothing was marked: from now on nothing will be with that name
         INSERT INTO penstock.archives (tenant, name, folder, size, runs)
         VALUES (p_tenant, p_archive, p_folder, p_size, cardinality(v_runs));
     END IF;
@@ -247,6 +248,7 @@ BEGIN
             RETURN false;
         END IF;
         DELETE FROM penstock.inbox x WHERE x.tenant = p_tenant AND x.run_id = v_run;
+        PERFORM penstock.drop_snapshot(p_tenant, v_run);
         UPDATE penstock.runs r SET subject_key = NULL WHERE r.tenant = p_tenant AND r.id = v_run;
         UPDATE penstock.tombstones t SET emptied_at = clock_timestamp() WHERE t.tenant = p_tenant AND t.run_id = v_run;
         v_left := v_left - 1;
@@ -285,6 +287,19 @@ BEGIN
     DELETE FROM penstock.payloads p
     WHERE p.tenant = p_tenant AND p.subject = p_subject AND p.address = ANY (p_addresses);
     RETURN true;
+END
+$$;
+
+CREATE FUNCTION penstock.set_emptied(p_tenant text, p_runs uuid[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_advisory_xact_lock_shared(penstock.retention_lock());
+    UPDATE penstock.tombstones t SET emptied_at = clock_timestamp()
+    WHERE t.tenant = p_tenant AND t.run_id = ANY (p_runs) AND t.emptied_at IS NULL;
+    DELETE FROM penstock.inbox x WHERE x.tenant = p_tenant AND x.run_id = ANY (p_runs);
+    PERFORM penstock.drop_snapshot(p_tenant, n.id) FROM unnest(p_runs) AS n(id);
 END
 $$;
 

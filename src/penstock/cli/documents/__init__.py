@@ -1,0 +1,1 @@
+"""``penstock documents``: what sessions hold, and what agents share."""

@@ -1,0 +1,1 @@
+"""``penstock triggers``: events that start runs."""
