@@ -185,7 +185,7 @@ class Settings:
         100, "Triggers for events of one name, at most: the runs that one event starts.", low=1, high=1_000
     )
     circle_look_seconds: float = _setting(
-        5.0, "How often one of the workers looks for parked runs that wait for each other.", unit="s", low=0.05, high=3600
+        5.0, "How often one worker looks for parked runs that wait for each other.", unit="s", low=0.05, high=3600
     )
     follow_up_batch: int = _setting(
         100, "Ended runs that a worker puts in order at a time: who waited for them, their children.", low=1, high=10_000

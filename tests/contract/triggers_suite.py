@@ -91,9 +91,7 @@ class TriggersSuite:
         assert await publish(world, event(), event()) == [Sent.DELIVERED, Sent.KNOWN]
         taken = await take(world)
         assert {item.trigger for item in taken} == {one.id, two.id}
-        assert {(item.event, item.key, item.dedup, item.tenant) for item in taken} == {
-            ("paid", "order-7", "1", "acme")
-        }
+        assert {(item.event, item.key, item.dedup, item.tenant) for item in taken} == {("paid", "order-7", "1", "acme")}
         assert msgspec.json.decode(taken[0].body)["value"] == {"n": 1}
         assert 0 < taken[0].at <= await world.journal.now()
 

@@ -19,9 +19,9 @@ from penstock.kernel.errors import DocumentConflict, JournalUnavailable
 from penstock.kernel.randomness import seeded
 from penstock.ports.documents import Write, Written
 
-SEEDS = 30
+SEEDS = 20
 ASKED_HERE = ("sessions_do_not_conflict", "a_version_a_write", "each_write_once", "documents_replay")
-AT_LEAST = {"written": 200, "conflict": 20, "session written": 8, "runs": 300, "crash": 10, "answer lost": 20}
+AT_LEAST = {"written": 60, "conflict": 5, "session written": 2, "runs": 100, "crash": 4, "answer lost": 5}
 """What that many seeds must have met, so that they cannot pass by doing nothing."""
 
 

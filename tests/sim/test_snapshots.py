@@ -227,7 +227,7 @@ def test_each_snapshot_is_what_the_tape_and_the_code_come_to(name: str, program:
     asyncio.run(check())
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=6, deadline=None, suppress_health_check=CHECKS)
 @given(st.sampled_from(sorted(AGENTS)), whole_programs)
 def test_from_every_crash_a_run_with_a_snapshot_ends_as_one_without(
     monkeypatch: pytest.MonkeyPatch, name: str, program: Program

@@ -63,7 +63,7 @@ def test_overload_brings_it_down_within_seconds_and_relief_brings_it_back() -> N
     assert back[-1] == 400
 
 
-def test_runs_that_only_wait_fill_a_large_worker_within_seconds() -> None:
+def test_far_below_the_target_it_doubles() -> None:
     limit = ConcurrencyLimit(10_000, 8, TARGET)
     drive(limit, lambda running: running * 0.1, 20)
     assert limit.value < 100

@@ -19,6 +19,8 @@ from penstock.ports.records import Stop
 from penstock.runs.client import Penstock
 from penstock.runs.replay import replay
 from penstock.views.failing_calls import Stored, contributors
+from penstock.views.lines import event_line
+from penstock.views.trace import read_trace, walk
 from penstock.wiring import assemble
 
 QUICK = Settings(poll_seconds=0.02, document_max_bytes=2048, lease_seconds=2, loop_block_max_seconds=1)
@@ -191,7 +193,7 @@ async def test_branches_side_by_side_do_not_overwrite_each_other_unseen(platform
                 return "conflict"
 
         await run.session.put([])
-        told = [sorted(map(str, await run.gather(add(1, reads=True), add(2, reads=True))))]
+        told: list[Any] = [sorted(map(str, await run.gather(add(1, reads=True), add(2, reads=True))))]
         told.append(run.session.version)
         told.append(sorted(map(str, await run.gather(add(3, reads=False), add(4, reads=False)))))
         told.append(await add(5, reads=False))
@@ -376,3 +378,26 @@ async def test_a_timeout_around_a_document_cuts_the_waiting_short_and_not_the_wr
         return await run.document("d").get()
 
     assert (await result_of(platform, hurried, 0)).output == "written"
+
+
+async def test_reads_and_writes_are_shown_in_the_trace(platform: Penstock) -> None:
+    @agent("shown", version="1")
+    async def shown(run: Run, value: int) -> None:
+        await run.document("d").update(lambda known: {"n": 1})
+        await run.document("d").put(2, expected_version=7)
+
+    run = await platform.submit(shown, 0)
+    await platform.result(run, timeout_seconds=10)
+    trace = await read_trace(platform.journal, T, run)
+    spans = [span for span in walk(trace.spans) if span.kind == "document"]
+    assert [(span.name, span.status, span.input) for span in spans] == [
+        ("shared d", "ok", None),
+        ("shared d", "ok", {"n": 1}),
+        ("shared d", "conflict", 2),
+    ]
+    assert spans[2].error == "version 1 stood there"
+    lines = [event_line(event) for event in await recorded(platform, run)]
+    assert any(line.endswith("reads shared document d: absent") for line in lines)
+    assert any("writes shared document d over nothing" in line for line in lines)
+    assert any("shared document d written: version 1" in line for line in lines)
+    assert any("shared document d not written: version 1 stands there" in line for line in lines)

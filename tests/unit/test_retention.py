@@ -10,7 +10,7 @@ import pytest
 from penstock import Agent, Run, agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.journal.archive import Archive
-from penstock.kernel.errors import RunPruned
+from penstock.kernel.errors import RunPruned, WaitFailed
 from penstock.ports.records import Row
 from penstock.ports.retention import TENANT, Action, Policy
 from penstock.runs import archiving
@@ -21,6 +21,7 @@ from penstock.settings import Settings
 from penstock.testing import ScriptedModel, tool_call
 from penstock.views.archive import ArchiveJournal
 from penstock.views.audit import verify_everything
+from penstock.views.failure_tree import read_failure_tree
 from penstock.views.trace import read_trace, walk
 from penstock.wiring import assemble, open_in_memory
 
@@ -335,3 +336,36 @@ async def test_a_tenant_on_hold_keeps_everything(platform: Penstock) -> None:
     await platform.journal.retention.hold("default", TENANT, "ada", "")
     await keep(platform, Action.PRUNE)
     assert (await go(platform, None)).pruned == 0
+
+
+async def test_a_wait_for_a_run_whose_record_is_gone_fails_in_words(platform: Penstock) -> None:
+    @agent("follower", version="1")
+    async def follower(run: Run, value: str) -> str:
+        try:
+            await run.wait_run(UUID(value))
+        except WaitFailed as failed:
+            return failed.what
+        return "it is there"
+
+    gone = await ended(platform, inner)
+    assert (await platform.result(await platform.submit(follower, str(gone)))).output == "it is there"
+    await platform.journal.retention.put_policy(Policy("default", "inner", Action.PRUNE, 0))
+    await go(platform, None)
+    later = await platform.result(await platform.submit(follower, str(gone)))
+    assert "its record was pruned" in later.output
+
+
+async def test_the_first_cause_is_looked_for_as_far_as_records_go(platform: Penstock) -> None:
+    @agent("failing", version="1")
+    async def failing(run: Run, value: str) -> str:
+        raise ValueError("the cause")
+
+    @agent("top", version="1")
+    async def top(run: Run, value: str) -> str:
+        return str(await run.call(failing, value))
+
+    run = await ended(platform, top)
+    await platform.journal.retention.put_policy(Policy("default", "failing", Action.PRUNE, 0))
+    assert (await go(platform, None)).pruned == 1
+    tree = await read_failure_tree(platform.journal, "default", run)
+    assert tree is not None

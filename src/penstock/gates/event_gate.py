@@ -257,6 +257,8 @@ async def _successor(ctx: RunContext, run: UUID) -> UUID | None:
 async def _result(ctx: RunContext, call: Call, run: UUID) -> tuple[WaitEnded, bytes]:
     row = await insist(ctx, lambda: ctx.services.journal.get_run(ctx.claim.tenant, run))
     assert row is not None
+    if row.pruned_at is not None:
+        return _end(ctx, call, "absent", target=run, outcome=row.outcome or "", reason="its record was pruned"), b""
     rows = await insist(ctx, lambda: ctx.services.journal.tape(ctx.claim.tenant, run, after=row.last_seq - 1))
     end = decode(rows[-1].body)
     assert isinstance(end, RunEnded)

@@ -61,6 +61,7 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan) -> Mad
     response: ModelResponse | None = None
     failure: Failure | None = None
     billed: bool | None = None
+    ctx.services.outside += 1
     try:
         with Alarm(seconds):
             body = asked.model.request(request)
@@ -76,6 +77,8 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan) -> Mad
         failure = Failure("cancelled", "permanent", "the call was cancelled")
     except Exception as error:
         failure = Failure("model_adapter", "unknown", f"{type(error).__name__} in the model adapter")
+    finally:
+        ctx.services.outside -= 1
     return Made(response, failure, billed, (clock.boot_ns() - started) // 1000)
 
 

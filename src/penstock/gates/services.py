@@ -25,5 +25,7 @@ class Services:
     models: ModelDirectory
     on_overhead: Callable[[float], None] = lambda seconds: None
     """Told how long an intent took to be durable, in seconds: what the engine adds to a step."""
+    outside: int = 0
+    """Calls of models and tools under way: whoever waits for one leaves the engine alone."""
     throttle: Throttle | None = None
     """The shared rate limits; None = none are kept here."""

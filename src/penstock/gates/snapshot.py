@@ -162,14 +162,16 @@ async def _store(ctx: "RunContext", snapshot: Snapshot, data: bytes) -> None:
         _logger.debug("a snapshot of run %s was not kept: %s", snapshot.run, error)
 
 
-async def forget(ctx: "RunContext") -> None:
-    """The run has ended: nobody goes on from its snapshot any more."""
+async def forget(ctx: "RunContext") -> bool:
+    """Nobody is to go on from the run's snapshot any more; False when the store could not be told."""
     await ctx.last_errands()
     if ctx.safe.stored:
         try:
             await ctx.services.journal.snapshots.drop(ctx.claim.tenant, ctx.claim.run, ctx.claim.subject)
         except JournalError as error:
             _logger.debug("the snapshot of run %s was left behind: %s", ctx.run_id, error)
+            return False
+    return True
 
 
 def _is_at_rest(ctx: "RunContext", branch: "Branch") -> bool:

@@ -97,12 +97,15 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
     """Await the tool in a task of its own, so that one that swallows cancellation cannot hold the run."""
     task = ctx.schedule.loop.create_task(body)
     wait = _done_or_late(task, seconds)
+    ctx.services.outside += 1
     try:
         # A write is never cut short by a stop: its outcome is worth more than a second's patience.
         await (ctx.interruptible(call.branch, wait) if tool.effect == "read" and _is_own(call) else wait)
     except (asyncio.CancelledError, GeneratorExit):  # the latter: the run is put away over a call in flight
         task.cancel()
         raise
+    finally:
+        ctx.services.outside -= 1
     if task.done():
         if task.cancelled():
             raise OutcomeUnknown("the tool cancelled itself")

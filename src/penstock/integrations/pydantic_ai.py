@@ -42,6 +42,7 @@ class GovernedAgent(Definition):
         self,
         agent: LibraryAgent[Any, Any],
         name: str,
+        *,
         budget: Budget | None,
         effects: Effects,
         options: ModelOptions,
@@ -178,15 +179,15 @@ def govern(
     return GovernedAgent(
         agent,
         name,
-        budget,
-        Effects(effects or {}),
-        ModelOptions(max_tokens, timeout_seconds, attempts, hedge_after_seconds),
-        used,
-        (input, _output_type(agent.output_type) if output is None else output),
-        prompt or _prompt,
-        deps,
-        version,
-        Stages(prepare, consequence, compensate, revisions),
+        budget=budget,
+        effects=Effects(effects or {}),
+        options=ModelOptions(max_tokens, timeout_seconds, attempts, hedge_after_seconds),
+        model=used,
+        types=(input, _output_type(agent.output_type) if output is None else output),
+        prompt=prompt or _prompt,
+        deps=deps,
+        version=version,
+        stages=Stages(prepare, consequence, compensate, revisions),
     )
 
 

@@ -53,12 +53,12 @@ class LoneWorker(Worker):
         execution.condemned = ""
         self._start(claim, execution)
         while self._tasks and not self._draining.is_set() and not self._lease_lost:
-            self._freed.clear()
-            freed = asyncio.create_task(self._freed.wait())
+            self._woken.clear()
+            woken = asyncio.create_task(self._woken.wait())
             try:
-                await asyncio.wait({freed, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({woken, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                freed.cancel()
+                woken.cancel()
 
     def drain(self) -> None:
         """Let the run go on for the grace time; what has not come to an end by then is lost, without a trace.

@@ -7,6 +7,7 @@ is locked by the process that works on it, so what is not locked was left by one
 import asyncio
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,12 +24,15 @@ from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ArchiveInvalid, ChainBroken, EventUnreadable
 from penstock.kernel.ids import new_id
 from penstock.ports.journal import Journal
-from penstock.ports.records import Payload, RunRow
+from penstock.ports.records import Payload, PayloadKey, Row, RunRow
 from penstock.ports.retention import Marking
 
 EVENTS_AT_ONCE = 2000
 PAYLOADS_AT_ONCE = 16
 """Payloads held in memory while a run is archived; each may be as large as ``payload_max_bytes``."""
+TOGETHER = 64
+TOGETHER_BYTES = 16 * 1024 * 1024
+"""Small runs are read together, up to so many and so much as it is stored."""
 SUFFIX = ".penstock.zst"
 PARTIAL, PENDING = ".partial", ".pending"
 
@@ -72,11 +76,13 @@ async def archive(
     with _created(partial) as file:
         try:
             writer = ArchiveWriter(file, tenant, clock.now_us(), origin)
-            for row in rows:
-                done.read += 1
-                await _write(journal, writer, row, content=content)
-                if writer.size >= max_bytes:
-                    break
+            while done.read < len(rows) and writer.size < max_bytes:
+                group = await _group(journal, rows[done.read : done.read + TOGETHER])
+                done.read += len(group)
+                if len(group) > 1:
+                    await _write_together(journal, writer, group, content=content)
+                else:
+                    await _write(journal, writer, group[0], content=content)
             await asyncio.to_thread(writer.finish)
             done.broken = await asyncio.to_thread(_read_back, partial, tenant)
         except BaseException:
@@ -145,6 +151,51 @@ def redact(path: Path, subject: str) -> int:
     return len(parts)
 
 
+async def _group(journal: Journal, rows: Sequence[RunRow]) -> Sequence[RunRow]:
+    """The first of these runs that are small enough to be read in one go; one by itself, whatever its size."""
+    own = list(itertools.takewhile(lambda row: row.subject == str(row.id), rows))
+    while len(own) > 1:
+        weight = await journal.retention.weigh(own[0].tenant, [row.id for row in own])
+        if weight.bytes <= TOGETHER_BYTES:
+            return own
+        own = own[: len(own) // 4]
+    return rows[:1]
+
+
+async def _write_together(journal: Journal, writer: ArchiveWriter, rows: Sequence[RunRow], *, content: bool) -> None:
+    """Runs that are their own subjects, with a few calls for all of them."""
+    tenant = rows[0].tenant
+    tapes = await journal.tapes([(tenant, row.id) for row in rows])
+    keys: list[bytes | None] = [None] * len(rows)
+    payloads: dict[str, list[Payload]] = {}
+    if content:
+        keys = await asyncio.gather(*(journal.subject_key(tenant, row.subject) for row in rows))
+        wanted: dict[PayloadKey, None] = {}
+        for row in rows:
+            for where in _referred(tapes[tenant, row.id]):
+                wanted[tenant, row.subject, where] = None
+        for payload in (await journal.fetch_payloads(list(wanted))).values():
+            payloads.setdefault(payload.subject, []).append(payload)
+
+    def write() -> None:
+        for row, key in zip(rows, keys, strict=True):
+            writer.begin(row, key)
+            writer.add_events(tapes[tenant, row.id])
+            writer.add_payloads(payloads.get(row.subject, ()))
+            writer.end()
+
+    await asyncio.to_thread(write)
+
+
+def _referred(events: Sequence[Row]) -> list[bytes]:
+    """Addresses that events refer to; one that cannot be read is found again when the file is read back."""
+    found: list[bytes] = []
+    for event in events:
+        with contextlib.suppress(EventUnreadable):
+            found += addresses_in(event.body)
+    return found
+
+
 async def _write(journal: Journal, writer: ArchiveWriter, row: RunRow, *, content: bool) -> None:
     key = await journal.subject_key(row.tenant, row.subject) if content else None
     writer.begin(row, key)
@@ -152,9 +203,7 @@ async def _write(journal: Journal, writer: ArchiveWriter, row: RunRow, *, conten
     after = 0
     while True:
         events = await journal.tape(row.tenant, row.id, after=after, limit=EVENTS_AT_ONCE)
-        for event in events:
-            with contextlib.suppress(EventUnreadable):  # found again when the file is read back
-                wanted.update(dict.fromkeys(addresses_in(event.body)))
+        wanted.update(dict.fromkeys(_referred(events)))
         await asyncio.to_thread(writer.add_events, events)
         if len(events) < EVENTS_AT_ONCE:
             break

@@ -1,4 +1,6 @@
-"""How many runs a worker executes at a time: as many as leave the engine's own overhead within its target.
+"""How many runs may keep a worker busy at a time: as many as leave the engine's own overhead within its target.
+
+A run that waits for its model or a tool costs the engine nothing and is not counted, so a worker may hold thousands.
 
 The rule is that of Gradient2 in Netflix's concurrency-limits (https://github.com/Netflix/concurrency-limits; E. Landau,
 W. Thurston, T. Bozarth, "Performance Under Load", 2018), with a stated target where that has the long-term latency:
@@ -10,8 +12,7 @@ W. Thurston, T. Bozarth, "Performance Under Load", 2018), with a stated target w
 What it looks at is not how long calls take, which is the model's affair, but what the engine adds to a step: how long
 an intent takes to be durable, and how late the event loop is. At the fixed point the gradient is ``1 - 1/sqrt(limit)``,
 so the overhead settles slightly above the figure aimed at; that is why `AIM` is below the target. Far below the target
-the limit doubles instead, as TCP does in slow start: runs that only wait for their models cost the engine nothing, and a
-worker may hold ten thousand of them.
+the limit doubles instead, as TCP does in slow start.
 
 A slow disk makes every append slow, however few runs there are. Taking on less would help nobody: when half as many
 runs at a time have not made the overhead smaller, it is not theirs, and the target gives way to it for a while.
@@ -38,7 +39,7 @@ FORGET = 0.995  # of which so much is left after each window
 
 
 class ConcurrencyLimit:
-    """The number of runs a worker may hold, moved by measured overhead. Pure: time comes with the samples.
+    """The number of runs that may keep a worker busy, moved by measured overhead. Pure: time comes with the samples.
 
     Args:
         most: upper bound, and where it starts.
@@ -65,7 +66,7 @@ class ConcurrencyLimit:
         return int(self._limit)
 
     def observe(self, overhead_seconds: float, running: int, now_ns: int) -> None:
-        """One measurement, with how many runs were held then; ``now_ns`` is any clock that never jumps."""
+        """One measurement, with how many runs were busy then; ``now_ns`` is any clock that never jumps."""
         if self._opened_ns is None:
             self._opened_ns = now_ns
         self._samples.append(max(0.0, overhead_seconds))

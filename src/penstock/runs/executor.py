@@ -205,8 +205,7 @@ class Execution:
             await ctx.last_errands()
             return "lost"
         if isinstance(fault, Divergence):
-            if ctx.tape.before is not None:  # the tape decides: whoever has the run next replays all of it
-                await forget(ctx)
+            if ctx.tape.before is not None and await forget(ctx):  # whoever has it next replays all of its tape
                 return await self._hand_back(ctx, "its snapshot does not fit its code")
             return await self._quarantine(ctx.log, fault)
         if ctx.continued:

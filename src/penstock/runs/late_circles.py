@@ -106,9 +106,7 @@ def _for_ever(links: dict[UUID, list[_Link]], turns: set[UUID]) -> dict[UUID, li
     kept = {run: own for run, own in links.items() if own}
     while True:
         free = [
-            run
-            for run, own in kept.items()
-            if not (any if run in turns else all)(link.target in kept for link in own)
+            run for run, own in kept.items() if not (any if run in turns else all)(link.target in kept for link in own)
         ]
         if not free:
             return kept

@@ -42,7 +42,9 @@ def check_template(template: Any, depth: int = 0) -> None:
             check_template(part, depth + 1)
     elif isinstance(template, str) and template.startswith("$") and not template.startswith("$$"):
         if template not in _OWN and not _PATH.fullmatch(template):
-            hint = "use $name, $key, $dedup, $ (the value), or parts of it such as $.order.items[0]; $$ for a dollar sign"
+            hint = (
+                "use $name, $key, $dedup, $ (the value), or parts of it such as $.order.items[0]; $$ for a dollar sign"
+            )
             raise TriggerInvalid(f"{template[:100]!r} is no path into an event", hint=hint)
 
 

@@ -90,11 +90,7 @@ async def replay(
     registry = Registry(agents)
     agent = _agent_of(row, registry)
     journal = services.journal
-    if row.pruned_at is not None:
-        raise await pruned(journal, row)
-    rows = [*(await journal.tapes([(row.tenant, row.id)]))[(row.tenant, row.id)][:upto], *appended]
-    if not rows:
-        raise RunUnknown(f"run {row.id} has no events")
+    rows = [*(await _recorded(journal, row))[:upto], *appended]
     key = await journal.subject_key(row.tenant, row.subject)
     if key is None:
         raise PayloadMissing(f"the subject of run {row.id} was erased: its tape cannot be replayed", hint="")
@@ -143,6 +139,15 @@ def _agent_of(row: RunRow, registry: Registry) -> AgentDef:
             hint="name the module that defines it: --app module[:attribute]",
         )
     return agent
+
+
+async def _recorded(journal: Journal, row: RunRow) -> list[Row]:
+    if row.pruned_at is not None:
+        raise await pruned(journal, row)
+    rows = (await journal.tapes([(row.tenant, row.id)]))[row.tenant, row.id]
+    if not rows:
+        raise RunUnknown(f"run {row.id} has no events")
+    return rows
 
 
 async def _compare(

@@ -5,7 +5,6 @@ what became of them. A run's idempotency key is made of the trigger's id and the
 workers or by one after a crash, is one run.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from uuid import UUID

@@ -64,7 +64,8 @@ class TriggerClient:
         Raises:
             TriggerInvalid: a name, a path or a bound cannot be.
             TriggerExists: there is one of that name.
-            TriggersFull: the tenant has ``PENSTOCK_TRIGGERS_MAX``, or ``PENSTOCK_TRIGGERS_MAX_PER_EVENT`` for the event.
+            TriggersFull: the tenant, or the event, has as many as it may (``PENSTOCK_TRIGGERS_MAX``,
+                ``PENSTOCK_TRIGGERS_MAX_PER_EVENT``).
             UsageError: a tag or the template is not acceptable.
         """
         tenant = tenant or self._tenant

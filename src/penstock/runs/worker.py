@@ -72,7 +72,7 @@ class Worker:
         self.limit = ConcurrencyLimit(
             settings.worker_concurrency, settings.worker_concurrency_min, settings.step_overhead_target_ms / 1000
         )
-        """How many runs it holds at a time, now."""
+        """How many runs may keep it busy at a time, now."""
         services.on_overhead = self._observe
         self._one_alone = asyncio.Semaphore(1)
         self.tainted = 0
@@ -82,7 +82,6 @@ class Worker:
         self._follower = Follower(services)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
-        self._freed = asyncio.Event()  # a run has left its place
         self._woken = asyncio.Event()  # look again, or end
         self._lease_lost = False
         self._adrift_until = 0.0
@@ -160,7 +159,6 @@ class Worker:
     def wake(self) -> None:
         """Something may be due now."""
         self._woken.set()
-        self._freed.set()
 
     def _keeper(self) -> LeaseKeeper | None:
         settings = self.services.settings
@@ -192,12 +190,11 @@ class Worker:
     async def _claim_until_drained(self) -> None:
         settings = self.services.settings
         while not self._draining.is_set() and not self._lease_lost:
-            self._freed.clear()
             held = len(self.running) + len(self.alone) + len(self.loader.reading)
-            asked = min(self.limit.value - held, settings.claim_batch)
+            places = min(settings.worker_concurrency - held, self.limit.value - self.busy)
+            asked = min(places, settings.claim_batch)
             if asked <= 0:
-                await self._freed.wait()
-                await self.services.clock.sleep(CLAIM_PACE_SECONDS)  # for company: one claim for several places
+                await self.services.clock.sleep(CLAIM_PACE_SECONDS)
                 continue
             begun_ns = self.services.clock.boot_ns()
             try:
@@ -290,7 +287,6 @@ class Worker:
             _logger.warning("run %s could not be set aside: %s", claim.run, error)
         finally:
             self.alone.pop((claim.tenant, claim.run), None)
-            self._freed.set()
 
     async def _set_aside(self, claim: Claim, death: Death) -> None:
         """Take the run back from the process that died of it, and quarantine it."""
@@ -322,7 +318,6 @@ class Worker:
                 del self.running[key]
             if execution.loaded is not None:
                 self.loader.put_away(execution.loaded, execution.ctx)
-            self._freed.set()
         if execution.tainted:
             self.tainted += len(execution.tainted)
             _logger.warning("the code of run %s refused to be closed: %r", key[1], execution.tainted[0])
@@ -337,11 +332,13 @@ class Worker:
         elif how == "lost":
             self._go_adrift()
 
+    @property
+    def busy(self) -> int:
+        """Runs that keep the engine busy: those that wait for a model or a tool cost it nothing."""
+        return max(0, len(self.running) + len(self.loader.reading) - self.services.outside)
+
     def _observe(self, overhead_seconds: float) -> None:
-        before = self.limit.value
-        self.limit.observe(overhead_seconds, len(self.running), self.services.clock.boot_ns())
-        if self.limit.value > before:
-            self._freed.set()
+        self.limit.observe(overhead_seconds, self.busy, self.services.clock.boot_ns())
 
     async def _watch_lag(self) -> None:
         """How late the event loop is, which runs that only compute would not show otherwise."""

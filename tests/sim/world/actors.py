@@ -214,7 +214,6 @@ class Submitter(Node):
         wanted.id = run
         self.world.note(self.name, f"submitted {wanted.key} = {run.hex[-6:]}")
 
-
     async def publish(self, tenant: str, key: str, value: int, delay: float) -> None:
         """Publish one event after ``delay`` seconds, until it is acknowledged."""
         await asyncio.sleep(delay)

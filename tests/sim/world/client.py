@@ -194,7 +194,8 @@ class SimulatedJournal:
 
     async def put_payloads(self, payloads: Sequence[Payload]) -> None:
         if payloads:
-            await self.ask(lambda: self.database.put_payloads(payloads))
+            memory = self.database.memory
+            await self.ask(lambda: self.database.write(lambda: memory.put_payloads(payloads)))
 
     async def deliver(self, post: Post) -> bool:
         delivered = await self.execute(lambda session: self.database.deliver(session, post))

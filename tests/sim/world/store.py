@@ -97,7 +97,6 @@ class Database:
         self._exclusive = False
         self._sealing = 0  # who waits for the exclusive lock; new sharers queue up behind
         self._released = asyncio.Event()
-        self._unflushed: list[Payload] = []
 
     def execute(self, body: Callable[[Session], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
         """Start a statement in a session of its own."""
@@ -132,30 +131,16 @@ class Database:
             session.task.cancel()
 
     def crash(self) -> None:
-        """The server dies and starts again: all sessions end, what was not flushed is lost."""
+        """The server dies and starts again: all sessions end."""
         for session in list(self.sessions.values()):
             self.terminate(session)
-        for payload in self._unflushed:
-            self.stored.payloads.get((payload.tenant, payload.subject), {}).pop(payload.address, None)
-        self._unflushed.clear()
 
     # Statements that need no rows.
-
-    def put_payloads(self, payloads: Sequence[Payload]) -> None:
-        """Committed but not flushed: the next commit that is flushed takes them along."""
-        self._check_disk()
-        for payload in payloads:
-            held = self.stored.payloads.get((payload.tenant, payload.subject), {})
-            if payload.address not in held:
-                self._unflushed.append(payload)
-        self.at_once(self.memory.put_payloads(payloads))
 
     def write(self, statement: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """A flushed statement of the journal in memory."""
         self._check_disk()
-        done = self.at_once(statement())
-        self._unflushed.clear()
-        return done
+        return self.at_once(statement())
 
     def claim(self, worker: UUID, releases: Sequence[str], limit: int) -> list[Claim]:
         """Rows that are locked are passed over."""
@@ -187,7 +172,6 @@ class Database:
         with self.seeing(controls):
             for batch, skip in zip(batches, skipped, strict=True):
                 answers.append(Applied(Answer.SKIPPED, at=at) if skip else self._append_one(batch, at))
-        self._unflushed.clear()
         for answer in answers:
             self.answers[answer.answer] += 1
         return answers
@@ -246,7 +230,6 @@ class Database:
         self._check_disk()
         for key in keys:
             self._stop_alone(key, stop)
-        self._unflushed.clear()
         return [run for _, run in keys]
 
     def _stop_alone(self, key: RunKey, stop: Stop) -> None:

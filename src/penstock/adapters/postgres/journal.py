@@ -181,7 +181,7 @@ class PostgresJournal:
     async def put_payloads(self, payloads: Sequence[Payload]) -> None:
         if not payloads:
             return
-        await self._database.fetch(queries.PUT_PAYLOADS, *rows.payload_arguments(payloads))
+        await self._database.fetch(queries.PUT_PAYLOADS_DURABLY, *rows.payload_arguments(payloads))
 
     async def get_payloads(self, tenant: str, subject: str, addresses: Sequence[bytes]) -> dict[bytes, Payload]:
         found = await self._database.fetch(queries.GET_PAYLOADS, tenant, subject, list(addresses))

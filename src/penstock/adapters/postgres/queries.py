@@ -132,6 +132,10 @@ SELECT penstock.put_payloads(
     $4::text::int[], $5::text::int[], $6::text::int[], $7::text::int[], $8::text::int[], $9::bytea, $10::bytea
 )"""
 
+PUT_PAYLOADS_DURABLY = f"""
+WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))
+{PUT_PAYLOADS.strip()} FROM flushed"""
+
 GET_PAYLOADS = """
 SELECT address, data, codec, size FROM penstock.payloads
 WHERE tenant = $1 AND subject = $2 AND address = ANY ($3::bytea[])"""
