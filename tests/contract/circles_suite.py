@@ -7,9 +7,10 @@ from tests.contract.journal_world import CLOCK, Holder, World, new_run
 from tests.contract.waits_suite import child_of, end, for_event, for_run, park, sent
 
 from penstock.events import Waiting
+from penstock.kernel.canonical import stable_json
 from penstock.kernel.ids import new_id
 from penstock.ports.circles import Broken, CircleLetter
-from penstock.ports.records import Status
+from penstock.ports.records import Move, Status
 from penstock.ports.waits import Begun
 from penstock.runs.late_circles import waits_to_break
 
@@ -61,7 +62,9 @@ class CirclesSuite:
         assert not await world.journal.circles.break_wait(broken), "it has been woken"
         again = await world.reclaim(first.run)
         assert not await world.journal.circles.break_wait(broken), "it runs"
-        await park(again, Waiting("event", "0", "go", str(second.run)))
+        waiting = stable_json([Waiting("event", "0", "go", str(second.run))])
+        await again.append(move=Move(Status.PARKED, None, waiting), consumed=[f"event:go:{second.run}:1"])
+        assert await world.status(again) is Status.PARKED
         assert not await world.journal.circles.break_wait(broken), "it sleeps anew: it may wait for something else"
         assert await letters(world, second) == []
 

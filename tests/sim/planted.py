@@ -1,6 +1,7 @@
 """Bugs to be planted in the engine and in the database: each one a mistake that somebody could really make."""
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,23 @@ from tests.sim.world.client import SimulatedJournal
 from tests.sim.world.store import Database, Session
 
 from penstock.adapters.memory import appending
+from penstock.adapters.memory import rates as memory_rates
 from penstock.adapters.memory import records as memory_records
+from penstock.adapters.memory.documents import MemoryDocuments
+from penstock.adapters.memory.waits import MemoryWaits
+from penstock.agents import stages
 from penstock.events import Amount, ModelIntent, ModelOutcome, ToolOutcome
 from penstock.gates import doubt, model_gate, tool_attempt, tool_gate, tool_run
 from penstock.gates.context import RunContext
 from penstock.gates.ledger import Ledger
 from penstock.gates.mailbox import Mailbox
+from penstock.gates.schedule import Schedule
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
+from penstock.kernel.ids import new_id
 from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, Status
+from penstock.runs import firing
 
 Patch = pytest.MonkeyPatch
 
@@ -331,3 +339,63 @@ def consumed_before_its_event(patch: Patch) -> None:
         return letter
 
     patch.setattr(Mailbox, "wait", hasty)
+
+
+def event_for_everybody(patch: Patch) -> None:
+    """An event that a run was given is not marked as taken."""
+    match = MemoryWaits._match
+
+    def generous(self: MemoryWaits, topic: Any) -> None:
+        match(self, topic)
+        for item in self.topics.get(topic, []):
+            item.taken_by = None
+
+    patch.setattr(MemoryWaits, "_match", generous)
+
+
+def last_writer_wins(patch: Patch) -> None:
+    """A document is written over whatever version there is."""
+    put = MemoryDocuments.put
+
+    async def careless(self: MemoryDocuments, write: Any, keep: int) -> Any:
+        known = await self.get(write.tenant, write.kind, write.name)
+        latest = known.latest.version if known is not None else 0
+        return await put(self, dataclasses.replace(write, expected=latest), keep)
+
+    patch.setattr(MemoryDocuments, "put", careless)
+
+
+def window_not_looked_at(patch: Patch) -> None:
+    """A shared limit holds back bursts, and does not count the minute."""
+    patch.setattr(memory_rates._Meter, "opens_at", lambda self, tokens, window: 0)
+    patch.setattr(memory_rates._Meter, "gap", property(lambda self: 1))
+
+
+def fired_without_a_key(patch: Patch) -> None:
+    """Whoever fires a schedule submits a run, whoever else may have done so for that time."""
+    submit_one = firing.Firing._submit_one
+
+    async def anew(self: Any, schedule: Any, time: str) -> Any:
+        return await submit_one(self, schedule, f"{time}:{new_id(self._services.clock)}")
+
+    patch.setattr(firing.Firing, "_submit_one", anew)
+
+
+def released_before_its_turn(patch: Patch) -> None:
+    """What waited for the last doubt goes on before the outcome that settled it."""
+
+    def settled(self: Schedule, path: str) -> None:
+        self.doubts.discard(path)
+        if not self.doubts:
+            self._open_live()
+
+    patch.setattr(Schedule, "settled", settled)
+
+
+def content_read_too_early(patch: Patch) -> None:
+    """What an agent takes back is read from the store, where it may not have arrived yet."""
+
+    async def hasty(ctx: Any) -> None:
+        return None
+
+    patch.setattr(stages, "_flush", hasty)

@@ -10,6 +10,10 @@ from tests.sim.world.coverage import table
 from tests.sim.world.many import simulate
 from tests.sim.world.seeds import Tally, run_seed
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),  # of killed processes
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SEEDS = 2000
 ROOT = Path(__file__).parents[2]
 AT_LEAST = {
@@ -50,6 +54,19 @@ AT_LEAST = {
     "event: ToolDoubted": 800,
     "event: ChildOutcome": 5000,
     "event: MessageReceived": 50,
+    "wait: received": 500,
+    "wait: ended": 250,
+    "wait: cycle": 80,
+    "wait: timed_out": 300,
+    "time-outs that fired": 200,
+    "continued": 150,
+    "compensated": 50,
+    "document writes": 600,
+    "limited calls": 150,
+    "scheduled runs": 200,
+    "adopted": 250,
+    "store: MemorySnapshots.put": 400,
+    "store: MemorySnapshots.rows": 100,
     "outcome: succeeded": 10_000,
     "outcome: killed": 500,
     "outcome: cancelled": 300,

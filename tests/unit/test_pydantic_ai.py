@@ -279,7 +279,7 @@ async def test_a_kill_ends_a_run_in_the_middle_of_its_framework() -> None:
 
 
 def _tasks_of_the_framework() -> list[Any]:
-    coros: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+    coros: list[Any] = [task.get_coro() for task in asyncio.all_tasks() - {asyncio.current_task()}]
     return [coro for coro in coros if "pydantic" in getattr(getattr(coro, "cr_code", None), "co_filename", "")]
 
 

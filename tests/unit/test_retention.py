@@ -228,6 +228,22 @@ async def test_a_record_that_does_not_verify_is_never_pruned(platform: Penstock,
     assert len(run.tape) == run.last_seq
 
 
+@pytest.mark.parametrize("together", [1, 2, 64])
+async def test_runs_are_read_together_or_alone_with_the_same_result(
+    platform: Penstock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(archiving, "TOGETHER", together)
+    runs = [await ended(platform, inner, f"words {number}", subject="c-1" * (number == 2)) for number in range(5)]
+    await keep(platform, Action.ARCHIVE)
+    await go(platform, tmp_path)
+    journal = ArchiveJournal(only(tmp_path))
+    audit = await verify_everything(journal)
+    assert (audit.ok, audit.runs, audit.erased) == (True, 5, 0)
+    for number, run in enumerate(runs):
+        assert (await read_trace(journal, "default", run)).output == f"words {number}" * 2
+    await journal.close()
+
+
 async def test_large_batches_make_several_files(platform: Penstock, tmp_path: Path) -> None:
     for _ in range(5):
         await ended(platform, inner)
@@ -237,7 +253,8 @@ async def test_large_batches_make_several_files(platform: Penstock, tmp_path: Pa
     assert (done.archived, len(done.files)) == (5, 3)
 
 
-async def test_a_full_file_takes_no_more(platform: Penstock, tmp_path: Path) -> None:
+async def test_a_full_file_takes_no_more(platform: Penstock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archiving, "TOGETHER", 1)
     rows = []
     for _ in range(3):
         run = await ended(platform, inner)

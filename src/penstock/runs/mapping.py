@@ -40,12 +40,14 @@ def check_template(template: Any, depth: int = 0) -> None:
     elif isinstance(template, list):
         for part in template:
             check_template(part, depth + 1)
-    elif isinstance(template, str) and template.startswith("$") and not template.startswith("$$"):
-        if template not in _OWN and not _PATH.fullmatch(template):
-            hint = (
-                "use $name, $key, $dedup, $ (the value), or parts of it such as $.order.items[0]; $$ for a dollar sign"
-            )
-            raise TriggerInvalid(f"{template[:100]!r} is no path into an event", hint=hint)
+    elif isinstance(template, str) and not _is_readable(template):
+        hint = "use $name, $key, $dedup, $ (the value), parts of it such as $.order.items[0]; $$ for a dollar sign"
+        raise TriggerInvalid(f"{template[:100]!r} is no path into an event", hint=hint)
+
+
+def _is_readable(text: str) -> bool:
+    plain = not text.startswith("$") or text.startswith("$$")
+    return plain or text in _OWN or _PATH.fullmatch(text) is not None
 
 
 def filled(template: Any, event: Arrived) -> Any:

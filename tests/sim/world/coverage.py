@@ -32,6 +32,18 @@ GROUPS = {
     ),
     "faults outside": ("outside: ",),
     "people": ("cancel", "kill", "kill of everything", "not sealed", "pause", "decided: ", "decision that came second"),
+    "what runs share": (
+        "wait: ",
+        "time-outs that fired",
+        "continued",
+        "compensated",
+        "document writes",
+        "limited calls",
+        "scheduled runs",
+        "deployed",
+        "adopted",
+        "store: ",
+    ),
     "set aside": ("set aside: ",),
     "events": ("event: ",),
 }

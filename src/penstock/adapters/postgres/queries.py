@@ -132,9 +132,12 @@ SELECT penstock.put_payloads(
     $4::text::int[], $5::text::int[], $6::text::int[], $7::text::int[], $8::text::int[], $9::bytea, $10::bytea
 )"""
 
-PUT_PAYLOADS_DURABLY = f"""
+PUT_PAYLOADS_DURABLY = """
 WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))
-{PUT_PAYLOADS.strip()} FROM flushed"""
+SELECT penstock.put_payloads(
+    $1::text[], $2::text[], $3::text[],
+    $4::text::int[], $5::text::int[], $6::text::int[], $7::text::int[], $8::text::int[], $9::bytea, $10::bytea
+) FROM flushed"""
 
 GET_PAYLOADS = """
 SELECT address, data, codec, size FROM penstock.payloads
