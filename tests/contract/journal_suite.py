@@ -740,17 +740,15 @@ class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite
     """All of it, and that no tenant reaches what is another's by any method."""
 
     async def test_no_method_crosses_tenants(self, world: World) -> None:
-        worker = await world.worker()
-        mine = (await world.claimed(worker=worker, key="k", subject="ann"))[0]
+        mine = (await world.claimed(worker=(worker := await world.worker()), key="k", subject="ann"))[0]
         await mine.append(mine.intent(), intent=True, summary=Summary(open_intents=1))
         journal: Any = Recorder(world.journal)
         await journal.deliver(letter(mine))
         stored = payload("ann")
         await journal.put_payloads([stored])
-        prefix = mine.run.hex[:12]
         run = mine.run
         assert await journal.get_run("zeta", run) is None
-        assert await journal.find_runs("zeta", prefix) == []
+        assert await journal.find_runs("zeta", run.hex[:12]) == []
         assert await journal.list_runs("zeta", RunFilter(), 10) == []
         assert await journal.tape("zeta", run) == []
         assert await journal.tapes([("zeta", run)]) == {("zeta", run): []}

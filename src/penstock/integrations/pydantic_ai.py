@@ -173,15 +173,14 @@ def govern(
             f"the agent {name} has an event_stream_handler, and runs under the gates do not stream",
             hint="watch a run with `penstock runs tail`, or with platform.follow",
         )
-    if hedge_after_seconds is not None and not 0 < hedge_after_seconds < timeout_seconds:
-        raise AgentInvalid(f"hedge_after_seconds of {name} is {hedge_after_seconds!r}; 0 < it < timeout_seconds")
-    _check_names(agent, name, effects or {})
+    options = ModelOptions(max_tokens, timeout_seconds, attempts, hedge_after_seconds)
+    _check(agent, name, effects or {}, options)
     return GovernedAgent(
         agent,
         name,
         budget=budget,
         effects=Effects(effects or {}),
-        options=ModelOptions(max_tokens, timeout_seconds, attempts, hedge_after_seconds),
+        options=options,
         model=used,
         types=(input, _output_type(agent.output_type) if output is None else output),
         prompt=prompt or _prompt,
@@ -195,8 +194,11 @@ def _prompt(value: Any) -> str:
     return as_text(to_jsonable_python(value))
 
 
-def _check_names(agent: LibraryAgent[Any, Any], name: str, effects: Mapping[str, ToolEffect]) -> None:
+def _check(agent: LibraryAgent[Any, Any], name: str, effects: Mapping[str, ToolEffect], options: ModelOptions) -> None:
     """An effect of a tool that there is not is a slip of the pen, and its tool would run as an undeclared one."""
+    hedge = options.hedge_after_seconds
+    if hedge is not None and not 0 < hedge < options.timeout_seconds:
+        raise AgentInvalid(f"hedge_after_seconds of {name} is {hedge!r}; 0 < it < timeout_seconds")
     known: dict[str, Any] = {}
     for toolset in agent.toolsets:
         found = function_tools(toolset)

@@ -5,17 +5,13 @@ The environment variable of ``lease_seconds`` is ``PENSTOCK_LEASE_SECONDS``, and
 """
 
 import dataclasses
-import difflib
-import math
 import os
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from penstock.kernel.errors import SettingInvalid, SettingUnknown
-
-PREFIX = "PENSTOCK_"
+from penstock.settings.checks import PREFIX, check_relations, checked, kind_of, parse, unknown
 
 T = TypeVar("T")
 
@@ -188,7 +184,10 @@ class Settings:
         5.0, "How often one worker looks for parked runs that wait for each other.", unit="s", low=0.05, high=3600
     )
     follow_up_batch: int = _setting(
-        100, "Ended runs that a worker puts in order at a time: who waited for them, their children.", low=1, high=10_000
+        100,
+        "Ended runs that a worker puts in order at a time: who waited for them, their children.",
+        low=1,
+        high=10_000,
     )
     poison_claims: int = _setting(
         3,
@@ -197,7 +196,11 @@ class Settings:
         high=100,
     )
     drain_seconds: float = _setting(
-        30.0, "How long a worker that is told to stop waits for calls in flight before it hands their runs back.", unit="s", low=0, high=3600
+        30.0,
+        "How long a worker that is told to stop waits for calls in flight before it hands their runs back.",
+        unit="s",
+        low=0,
+        high=3600,
     )
 
     batch_max_events: int = _setting(900, "Events in one append, at most.", low=1, high=10_000)
@@ -232,7 +235,10 @@ class Settings:
         high=16 * 1024 * MIB,
     )
     document_max_bytes: int = _setting(
-        256 * KIB, "Bytes of a document (a session's state, or one that agents share), at most.", unit="bytes", low=KIB,
+        256 * KIB,
+        "Bytes of a document (a session's state, or one that agents share), at most.",
+        unit="bytes",
+        low=KIB,
         high=64 * MIB,
     )
     document_versions_kept: int = _setting(
@@ -308,10 +314,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
-            value = _checked_type(entry.name, getattr(self, entry.name))
-            _check_bounds(entry, value)
+            value = checked(entry, getattr(self, entry.name))
             object.__setattr__(self, entry.name, value)
-        _check_relations(self)
+        check_relations(self)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -321,140 +326,14 @@ class Settings:
             SettingUnknown: a ``PENSTOCK_*`` variable that names no setting; the message offers the nearest one.
             SettingInvalid: a value that cannot be read, lies outside its bounds or conflicts with another.
         """
-        names = {entry.name for entry in dataclasses.fields(cls)}
+        kinds = {entry.name: kind_of(entry) for entry in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
         for variable in sorted(environ):
             if not variable.startswith(PREFIX):
                 continue
             name = variable.removeprefix(PREFIX).lower()
-            if name not in names or variable != variable.upper():
-                raise _unknown(variable, names)
+            if name not in kinds or variable != variable.upper():
+                raise unknown(variable, set(kinds))
             if environ[variable].strip():
-                values[name] = _parse(name, environ[variable].strip())
+                values[name] = parse(kinds[name], name, environ[variable].strip())
         return cls(**values)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SettingDoc:
-    """One row of the reference page."""
-
-    variable: str
-    default: str
-    unit: str
-    bounds: str
-    text: str
-
-
-def describe() -> Iterator[SettingDoc]:
-    """Every setting in the order of the table, in words for people."""
-    for entry in dataclasses.fields(Settings):
-        about = entry.metadata
-        low, high = about["low"], about["high"]
-        bounds = "" if low is None else f"{_show(low)} to {_show(high)}"
-        if bounds and _TYPES[entry.name] is str:
-            bounds += " characters"
-        shown = about["shown"] or ("none" if entry.default is None else _show(entry.default))
-        yield SettingDoc(variable_of(entry.name), shown, about["unit"], bounds, about["text"])
-
-
-def variable_of(name: str) -> str:
-    """The environment variable of a setting."""
-    return PREFIX + name.upper()
-
-
-# A setting's type without its None: str, int, float or Path.
-_TYPES: dict[str, type] = {
-    name: next(part for part in (typing.get_args(hint) or (hint,)) if part is not type(None))
-    for name, hint in typing.get_type_hints(Settings).items()
-}
-_OPTIONAL = {name for name, hint in typing.get_type_hints(Settings).items() if typing.get_args(hint)}
-_WORDS = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
-
-
-def _parse(name: str, text: str) -> object:
-    kind = _TYPES[name]
-    try:
-        value = kind(text)
-    except ValueError:
-        raise _wrong_kind(name, text) from None
-    return value.expanduser() if isinstance(value, Path) else value
-
-
-def _checked_type(name: str, value: object) -> object:
-    kind = _TYPES[name]
-    if value is None and name in _OPTIONAL:
-        return None
-    if kind is float and type(value) is int:
-        value = float(value)
-    if kind is Path and isinstance(value, str):
-        value = Path(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise _wrong_kind(name, value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _wrong_kind(name, value)
-    return value
-
-
-def _wrong_kind(name: str, value: object) -> SettingInvalid:
-    return SettingInvalid(
-        f"{variable_of(name)} is {value!r}, which is not {_WORDS[_TYPES[name]]}",
-        hint=f"set it to {_WORDS[_TYPES[name]]}, or unset it to use the default",
-        setting=name,
-    )
-
-
-def _check_bounds(entry: "dataclasses.Field[Any]", value: object) -> None:
-    low, high = entry.metadata["low"], entry.metadata["high"]
-    size = len(value) if isinstance(value, str) else value
-    if low is None or not isinstance(size, int | float) or low <= size <= high:
-        return
-    unit = " characters long" if isinstance(value, str) else f" {entry.metadata['unit']}".rstrip()
-    raise SettingInvalid(
-        f"{variable_of(entry.name)} is {value!r}, which is outside its bounds",
-        hint=f"choose a value from {_show(low)} to {_show(high)}{unit}",
-        setting=entry.name,
-    )
-
-
-def _check_relations(settings: Settings) -> None:
-    """What must hold between settings: (left, right) means left must not exceed right."""
-    for left, right, reason in (
-        (
-            "poll_seconds",
-            "lease_seconds",
-            "a worker must look more often than leases end",
-        ),
-        (
-            "loop_block_max_seconds",
-            "lease_seconds",
-            "a stuck worker must end before another takes over its runs",
-        ),
-        ("event_max_bytes", "batch_max_bytes", "a single event must fit into an append"),
-        ("event_max_bytes", "history_max_bytes", "a single event must fit into a history"),
-        ("input_max_bytes", "payload_max_bytes", "an input is stored as a payload"),
-        ("document_max_bytes", "payload_max_bytes", "what a run reads and writes is stored as a payload"),
-    ):
-        if getattr(settings, left) > getattr(settings, right):
-            raise SettingInvalid(
-                f"{variable_of(left)} ({_show(getattr(settings, left))}) is larger than "
-                f"{variable_of(right)} ({_show(getattr(settings, right))})",
-                hint=f"lower the first or raise the second: {reason}",
-                setting=left,
-            )
-
-
-def _unknown(variable: str, names: set[str]) -> SettingUnknown:
-    known = [variable_of(name) for name in sorted(names)]
-    near = difflib.get_close_matches(variable.upper(), known, n=1, cutoff=0.0)
-    return SettingUnknown(
-        f"{variable} names no setting",
-        hint=f"did you mean {near[0]}? All settings are in docs/reference/settings.md",
-        setting=variable,
-        nearest=near[0],
-    )
-
-
-def _show(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
