@@ -119,12 +119,17 @@ def decode(body: bytes) -> Event:
 
 
 def schema_digest() -> str:
-    """Digest of all kinds and their fields: changes when, and only when, the format does."""
-    described = {
-        kind.__struct_config__.tag: [(name, str(kind.__annotations__.get(name, ""))) for name in kind.__struct_fields__]
-        for kind in KINDS
-    }
-    return hashlib.sha256(stable_json(described)).hexdigest()
+    """Digest of all kinds with their fields and what these are made of: changes when, and only when, the format does."""
+    _, components = msgspec.json.schema_components(KINDS, ref_template="{name}")
+    return hashlib.sha256(stable_json(_without_words(components))).hexdigest()
+
+
+def _without_words(schema: Any) -> Any:
+    """The schema without what is only said for people."""
+    if isinstance(schema, dict):
+        kept = (key for key, item in schema.items() if not (key == "description" and isinstance(item, str)))
+        return {key: _without_words(schema[key]) for key in kept}
+    return [_without_words(item) for item in schema] if isinstance(schema, list) else schema
 
 
 __all__ = [

@@ -165,8 +165,7 @@ def govern(
         ToolInvalid: an effect contradicts itself.
         ProviderInvalid: its model would make more than one wire call per request, or its settings go past the gates.
     """
-    used = model if model is not None else agent.model
-    if used is None:
+    if (used := agent.model if model is None else model) is None:
         raise AgentInvalid(f"the agent {name} has no model", hint="pass model=… to it or to govern")
     if agent.event_stream_handler is not None:
         raise AgentInvalid(
