@@ -100,9 +100,7 @@ def test_a_damaged_archive_is_refused(command_line: CommandLine, tmp_path: Path)
         assert (done.code, done.error["code"]) == (ExitCode.FAILED, "archive_invalid")
 
 
-def test_a_subject_is_taken_out_of_an_archive(
-    command_line: CommandLine, tenant: str, run: str, tmp_path: Path
-) -> None:
+def test_a_subject_is_taken_out_of_an_archive(command_line: CommandLine, tenant: str, run: str, tmp_path: Path) -> None:
     command_line.quick("retention", "policy", "--keep-days", "0", "--archive", "--tenant", tenant)
     command_line.quick("retention", "run", "--to", str(tmp_path), "--tenant", tenant)
     [file] = tmp_path.iterdir()

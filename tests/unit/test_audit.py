@@ -1,9 +1,9 @@
 """Verifying what is stored: each way of tampering is found, and what is merely unfinished or erased is not."""
 
-import msgspec
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from penstock import Agent, tool

@@ -100,7 +100,7 @@ class Run:
         return self._session
 
     def document(self, name: str, *, subject: str = "") -> Document:
-        """A document that all runs of the tenant share. What is written here is erased with ``subject``, if one is named.
+        """A document that all runs of the tenant share. What is written is erased with ``subject``, if one is named.
 
         Raises:
             InputInvalid: a name that cannot stand in an index.

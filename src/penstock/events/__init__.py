@@ -119,7 +119,7 @@ def decode(body: bytes) -> Event:
 
 
 def schema_digest() -> str:
-    """Digest of all kinds with their fields and what these are made of: changes when, and only when, the format does."""
+    """Digest of all kinds, their fields and what these are made of: changes when, and only when, the format does."""
     _, components = msgspec.json.schema_components(KINDS, ref_template="{name}")
     return hashlib.sha256(stable_json(_without_words(components))).hexdigest()
 

@@ -22,8 +22,8 @@ from penstock.gates.ledger import Ledger, Seen
 from penstock.gates.mailbox import Mailbox
 from penstock.gates.read_ahead import ReadAhead
 from penstock.gates.schedule import Schedule
-from penstock.gates.snapshot import SafePoints
 from penstock.gates.services import Services
+from penstock.gates.snapshot import SafePoints
 from penstock.gates.tape import Identity, Tape, identity_of
 from penstock.gates.throttle import Kind, Permit, leave_lines, settle
 from penstock.gates.words import divergence
@@ -132,7 +132,9 @@ class RunContext:
         """
         if kind.since > self.tape.format:
             tag = kind.__struct_config__.tag
-            error = NotFinalized(f"the run's format is {self.tape.format}; {tag} is written from format {kind.since} on")
+            error = NotFinalized(
+                f"the run's format is {self.tape.format}; {tag} is written from format {kind.since} on"
+            )
             self.stop(error)
             raise error
         return kind(**{**self._envelope, **fields}, path=path, at=self.services.clock.now_us())
@@ -240,7 +242,9 @@ class RunContext:
         When a stop covers the run the intent is refused, and a worker that drains starts nothing more: then this does
         not return.
         """
-        if self.draining and not isinstance(event, ChildIntent | RunContinued):  # with those a new run's row is on its way
+        if self.draining and not isinstance(
+            event, ChildIntent | RunContinued
+        ):  # with those a new run's row is on its way
             await self.halt()
         clock = self.services.clock
         begun_ns = clock.boot_ns()

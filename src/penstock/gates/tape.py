@@ -1,8 +1,9 @@
 """The tape: what a run's journal says happened, arranged for giving it back call by call."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from penstock.events import (
     ApprovalDecided,
@@ -113,40 +114,29 @@ def open_intents(events: Sequence[Event]) -> list[ModelIntent | ToolIntent]:
     return list(found.values())
 
 
-def identity_of(event: Event) -> Identity | None:  # noqa: PLR0911 - one line a kind
+_IDENTITIES: dict[type[Event], Callable[[Any], Identity]] = {
+    ModelIntent: lambda event: Identity("model", event.model, event.digest),
+    ToolIntent: lambda event: Identity("tool", event.tool, event.digest),
+    ApprovalRequested: lambda event: Identity("tool", event.tool, event.call_digest),
+    VerdictRecorded: lambda event: Identity(event.gate, event.name, event.digest),
+    ChildIntent: lambda event: Identity("child", event.child_agent, event.digest),
+    TimerSet: lambda event: Identity("timer", event.name, str(event.duration)),
+    NoteRecorded: lambda event: Identity("note", event.name, event.digest),
+    RunContinued: lambda event: Identity("continue", event.agent, event.digest),
+    RunPatched: lambda event: Identity("patch", event.patch, ""),
+    DecisionRecorded: lambda event: Identity("decision", event.name, ""),
+    MessageSent: lambda event: Identity("message", event.topic, event.digest),
+    WaitBegun: lambda event: Identity("wait", event.name or event.what, event.digest),
+    StageEntered: lambda event: Identity("stage", event.name, ""),
+    DocumentRead: lambda event: Identity("document read", f"{event.of} {event.name}", ""),
+    DocumentIntent: lambda event: Identity("document write", f"{event.of} {event.name}", event.digest),
+}
+
+
+def identity_of(event: Event) -> Identity | None:
     """The identity that a call's opening event gives it; None for events that open nothing."""
-    match event:
-        case ModelIntent():
-            return Identity("model", event.model, event.digest)
-        case ToolIntent():
-            return Identity("tool", event.tool, event.digest)
-        case ApprovalRequested():
-            return Identity("tool", event.tool, event.call_digest)
-        case VerdictRecorded():
-            return Identity(event.gate, event.name, event.digest)
-        case ChildIntent():
-            return Identity("child", event.child_agent, event.digest)
-        case TimerSet():
-            return Identity("timer", event.name, str(event.duration))
-        case NoteRecorded():
-            return Identity("note", event.name, event.digest)
-        case RunContinued():
-            return Identity("continue", event.agent, event.digest)
-        case RunPatched():
-            return Identity("patch", event.patch, "")
-        case DecisionRecorded():
-            return Identity("decision", event.name, "")
-        case MessageSent():
-            return Identity("message", event.topic, event.digest)
-        case WaitBegun():
-            return Identity("wait", event.name or event.what, event.digest)
-        case StageEntered():
-            return Identity("stage", event.name, "")
-        case DocumentRead():
-            return Identity("document read", f"{event.of} {event.name}", "")
-        case DocumentIntent():
-            return Identity("document write", f"{event.of} {event.name}", event.digest)
-    return None
+    identity = _IDENTITIES.get(type(event))
+    return None if identity is None else identity(event)
 
 
 @dataclass(slots=True, frozen=True)

@@ -27,9 +27,9 @@ class ToolContext:
     """A tool parameter of this type is filled in by the gate.
 
     ``fence`` grows with every claim of the run: a receiver that remembers the highest it has seen can refuse a
-    worker that was overtaken. ``timeout_seconds`` is what the tool has left. ``deadline`` (microseconds since the epoch,
-    the store's clock; 0 = none) is when nobody waits for the result any more, and ``seconds_left`` how far off it was
-    when the call started (None = there is none): hand them on to what the tool calls.
+    worker that was overtaken. ``timeout_seconds`` is what the tool has left. ``deadline`` (microseconds since the
+    epoch, the store's clock; 0 = none) is when nobody waits for the result any more, and ``seconds_left`` how far off
+    it was when the call started (None = there is none): hand them on to what the tool calls.
     """
 
     tenant: str

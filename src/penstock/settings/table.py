@@ -133,7 +133,7 @@ class Settings:
     )
     rate_waiters_max: int = _setting(
         1000,
-        "Calls of one agent's runs that may wait for a shared rate limit in a worker before it takes on no more of them.",
+        "Calls of one agent that may wait for a shared rate limit in a worker before it takes on no more of these.",
         low=1,
         high=100_000,
     )
@@ -246,7 +246,7 @@ class Settings:
     )
     snapshot_every_events: int = _setting(
         1_000,
-        "Events of a run of the standard loop after which its state is kept, so that it can go on from there; 0 = never.",
+        "Events of a run of the standard loop after which its state is kept, to go on from there; 0 = never.",
         low=0,
         high=10_000_000,
     )
@@ -282,8 +282,8 @@ class Settings:
     )
     park_after_seconds: float = _setting(
         20.0,
-        "How long a call may wait (for a shared rate limit, before a retry) in the worker's memory; beyond it the run is"
-        " parked.",
+        "How long a call may wait (for a shared rate limit, before a retry) in the worker's memory; beyond it the run"
+        " is parked.",
         unit="s",
         low=0,
         high=3600,

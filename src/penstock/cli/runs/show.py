@@ -23,9 +23,7 @@ def show(
     return execute(_show(run, full, children, archive, tenant, as_json))
 
 
-async def _show(
-    run: str, full: bool, children: bool, archive: Path | None, tenant: str | None, as_json: bool
-) -> int:
+async def _show(run: str, full: bool, children: bool, archive: Path | None, tenant: str | None, as_json: bool) -> int:
     from penstock.views.trace import read_trace
 
     async with opened_record(archive, tenant) as platform:

@@ -89,11 +89,11 @@ from penstock.kernel.errors.usage import (
     SettingInvalid,
     SettingUnknown,
     TagInvalid,
+    ToolInvalid,
     TriggerExists,
     TriggerInvalid,
     TriggersFull,
     TriggerUnknown,
-    ToolInvalid,
     UsageError,
     WorkerNameTaken,
 )
