@@ -20,7 +20,6 @@ from penstock.gates import doubt, model_gate, tool_attempt, tool_gate, tool_run
 from penstock.gates.context import RunContext
 from penstock.gates.ledger import Ledger
 from penstock.gates.mailbox import Mailbox
-from penstock.gates.schedule import Schedule
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
@@ -379,17 +378,6 @@ def fired_without_a_key(patch: Patch) -> None:
         return await submit_one(self, schedule, f"{time}:{new_id(self._services.clock)}")
 
     patch.setattr(firing.Firing, "_submit_one", anew)
-
-
-def released_before_its_turn(patch: Patch) -> None:
-    """What waited for the last doubt goes on before the outcome that settled it."""
-
-    def settled(self: Schedule, path: str) -> None:
-        self.doubts.discard(path)
-        if not self.doubts:
-            self._open_live()
-
-    patch.setattr(Schedule, "settled", settled)
 
 
 def content_read_too_early(patch: Patch) -> None:

@@ -21,6 +21,7 @@ from penstock.events import (
     TimerSet,
     ToolIntent,
     ToolOutcome,
+    WaitEnded,
     Waiting,
 )
 from penstock.gates.branches import Branch
@@ -182,7 +183,11 @@ class Timeout:
         for branch in self._under:
             if branch.call is not None:
                 ctx.seen.release(branch.call.recorded)
-                ends = (event for event in branch.call.recorded if isinstance(event, ModelOutcome | ChildOutcome))
+                ends = (
+                    event
+                    for event in branch.call.recorded
+                    if isinstance(event, ModelOutcome | ChildOutcome | WaitEnded)
+                )
                 ctx.simulated |= any(event.simulated for event in ends)
         ctx.on_objection(ctx.schedule.sever(self._under))
         for path in [path for path in ctx.mail.waiting if path.startswith(self.prefix)]:

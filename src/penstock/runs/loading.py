@@ -173,6 +173,9 @@ class Loader:
 
     def _begin(self, claim: Claim, begun_ns: int) -> None:
         key = claim.tenant, claim.run
+        earlier = self.reading.get(key)
+        if earlier is not None:  # of a claim that was lost meanwhile
+            earlier.cancel()
         task = asyncio.get_running_loop().create_task(self._one(claim, begun_ns))
         self.reading[key] = task
 
@@ -198,15 +201,23 @@ class Loader:
                     weight = whole
                 loaded = Loaded(claim, await self._insist(lambda: self._pages(claim, 0)), [])
             loaded.letters = (await self._insist(lambda: journal.letters([key]))).get(key, [])
+            if not self._done(key):
+                return
             loaded.weight, weight = weight, 0
-            del self.reading[key]
             self.on_loaded(self._in_time(loaded, begun_ns))
         except JournalError as error:
             _logger.warning("run %s cannot be read: %s", claim.run, error)
-            self.reading.pop(key, None)
-            self.on_failed()
+            if self._done(key):
+                self.on_failed()
         finally:
             self.release(weight)
+
+    def _done(self, key: RunKey) -> bool:
+        """The reading is over; False when it was given up, or a later claim of the same run is being read."""
+        if self.reading.get(key) is not asyncio.current_task():
+            return False
+        del self.reading[key]
+        return True
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         backoff = Backoff()

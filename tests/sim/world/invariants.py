@@ -332,7 +332,7 @@ def _approvals(world: "World", tapes: dict[RunKey, Told]) -> None:
                     expires = (asked[event.approval].expires - world.store_clock.EPOCH_US) / 1e6
                     if said and at + DECISION_SECONDS < expires:
                         world.fail("decision_not_lost", f"{told.short}: {said} was accepted, and it expired")
-                elif said and said != event.decision and event.decision != "withdrawn":  # by a time-out that came first
+                elif said and event.decision not in (said, "withdrawn"):  # by a time-out that came first
                     world.fail("decided_once", f"{told.short}: {said} was accepted, {event.decision} recorded")
         for event in told.events:
             if isinstance(event, ToolIntent) and event.risk == "high":
