@@ -1,7 +1,6 @@
 """One run in one worker's hands: its claim, tape, log, counters, letters and the way it ends."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
@@ -35,14 +34,13 @@ from penstock.kernel.errors import (
     ClaimLost,
     GateCancelled,
     IntentRefused,
-    JournalError,
     JournalUnavailable,
     NotFinalized,
     PenstockError,
     PriceUnknown,
     RunFault,
 )
-from penstock.ports.records import Claim, Post, Stop
+from penstock.ports.records import Claim, Stop
 from penstock.rules.verdict import RunFacts
 
 E = TypeVar("E", bound=Event)
@@ -72,6 +70,7 @@ class RunContext:
         """Leave of shared limits for attempts in flight, by call path."""
         self.mail = Mailbox(self.schedule, log, self.now, lambda: self.fault is not None)
         self.mail.is_cut = self._is_cut
+        self.acted: dict[str, list[Event]] = {}  # live calls that have an outcome, released or not
         self.patches: dict[str, bool] = {}
         self.unsettled: set[str] = set()
         """Paths of writes that may or may not have happened."""
@@ -132,9 +131,8 @@ class RunContext:
         """
         if kind.since > self.tape.format:
             tag = kind.__struct_config__.tag
-            error = NotFinalized(
-                f"the run's format is {self.tape.format}; {tag} is written from format {kind.since} on"
-            )
+            words = f"the run's format is {self.tape.format}; {tag} is written from format {kind.since} on"
+            error = NotFinalized(words)
             self.stop(error)
             raise error
         return kind(**{**self._envelope, **fields}, path=path, at=self.services.clock.now_us())
@@ -213,6 +211,7 @@ class RunContext:
         """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
         if isinstance(event, ModelOutcome | ToolOutcome):
+            self.acted[call.path] = call.recorded
             settle(self, call.path, event)
         if if_lost is None:
             self.log.add(event)
@@ -374,12 +373,6 @@ class RunContext:
                     await self.services.clock.sleep(backoff.next_seconds())
         finally:
             self.schedule.loading -= 1
-
-    async def settle_elsewhere(self, path: str, attempt: int, body: bytes) -> None:
-        """The claim is lost but a call has ended: leave its outcome for the run's next holder."""
-        post = Post(self.claim.tenant, self.claim.run, f"settle:{path}:{attempt}", "settle", body)
-        with contextlib.suppress(JournalError):
-            await self.services.journal.deliver(post)
 
     def args_ref(self, args: Any) -> str:
         """Store arguments; their commitment."""

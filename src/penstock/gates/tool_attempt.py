@@ -1,6 +1,7 @@
 """Attempts at a tool call that the rules allow: intent, call, outcome, until one is the last."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,8 @@ from penstock.gates.mailbox import WaitCut
 from penstock.gates.retry import judge, wait_until
 from penstock.gates.throttle import throttle
 from penstock.gates.tool_run import Result, run_tool
-from penstock.kernel.errors import ClaimLost
+from penstock.kernel.errors import ClaimLost, JournalError
+from penstock.ports.records import Post
 from penstock.ports.tools import ToolDef
 from penstock.rules.verdict import Decision, Ruling
 
@@ -234,4 +236,7 @@ async def _leave_behind(ctx: RunContext, call: Call, ran: Ran) -> None:
         return
     status = "ok" if result.failure is None else "error" if result.started else "did_not_happen"
     late = LateOutcome(status, result.data, result.failure)
-    await ctx.settle_elsewhere(call.path, ran.intent.attempt, msgspec.json.encode(late))
+    dedup = f"settle:{call.path}:{ran.intent.attempt}"
+    with contextlib.suppress(JournalError):
+        post = Post(ctx.claim.tenant, ctx.claim.run, dedup, "settle", msgspec.json.encode(late))
+        await ctx.services.journal.deliver(post)

@@ -112,7 +112,7 @@ def _uncompensated(ctx: RunContext, agent: AgentDef | None) -> list[str]:
     if left is None:
         left = []
         if isinstance(agent, Definition) and agent.stages.compensate is not None and ctx.fault is not None:
-            calls = {**ctx.tape.calls, **ctx.seen.writes}
+            calls = {**ctx.tape.calls, **ctx.acted}
             done = any(isinstance(event, StageEnded) and event.name == "compensate" for event in ctx.tape.events)
             left = [effect_name(path, events) for path, events in calls.items() if not done and took_effect(events)]
     return [f"compensation of {what}" for what in left]
