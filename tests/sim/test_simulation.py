@@ -58,7 +58,7 @@ AT_LEAST = {
     "wait: ended": 200,
     "wait: cycle": 50,
     "wait: timed_out": 300,
-    "time-outs that fired": 200,
+    "time-outs that fired": 120,
     "continued": 150,
     "compensated": 50,
     "document writes": 600,

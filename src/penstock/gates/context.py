@@ -24,7 +24,7 @@ from penstock.gates.schedule import Schedule
 from penstock.gates.services import Services
 from penstock.gates.snapshot import SafePoints
 from penstock.gates.tape import Identity, Tape, identity_of
-from penstock.gates.throttle import Kind, Permit, leave_lines, settle
+from penstock.gates.throttle import Kind, Permit, leave_lines, renew, settle
 from penstock.gates.words import divergence
 from penstock.journal.log import RunLog
 from penstock.journal.payloads import ref_address
@@ -257,6 +257,8 @@ class RunContext:
             self.stop(lost)
             await self.halt()
         call.recorded.append(event)
+        if call.path in self.permits:
+            await renew(self, call)
 
     def met(self, stop: Stop) -> None:
         """A stop refused an intent. What the engine decided since may follow from that call, which did not happen."""

@@ -43,14 +43,19 @@ class Permit:
     throttle: "Throttle"
     lane: Lane
     tokens: int
-    second: int
+    start: Start
     open: bool = True
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is too old for the meters to hold what they promise."""
+        return self.lane.is_stale(self.start)
 
     def settle(self, used_tokens: int | None) -> None:
         """The call has ended, and used so many tokens; None = as many as were asked for."""
         if self.open:
             self.open = False
-            self.throttle.give_back(self.lane, self.second, self.tokens, used_tokens)
+            self.throttle.give_back(self.lane, self.start.at // 1_000_000, self.tokens, used_tokens)
 
 
 class Throttle:
@@ -124,7 +129,7 @@ class Throttle:
                 if isinstance(start, Later):
                     return start
                 self._take_place(lane)
-                permit = Permit(self, lane, tokens, start.at // 1_000_000)
+                permit = Permit(self, lane, tokens, start)
                 await self._until(lane, start, permit)
             finally:
                 waits.discard(waiter.ready)
@@ -152,7 +157,7 @@ class Throttle:
         given = waiter.ready.exception() or waiter.ready.result()
         if isinstance(given, Start):
             self._take_place(lane)
-            Permit(self, lane, waiter.tokens, given.at // 1_000_000).settle(0)
+            Permit(self, lane, waiter.tokens, given).settle(0)
 
     def _no_longer(self, release: str) -> None:
         self.waiting[release] -= 1
@@ -328,6 +333,23 @@ async def throttle(
             await ctx.halt()
         until = got.at - lane.now() + ctx.now()
         await ctx.mail.wait(Waiting("rate", call.path, name, until=until), f"rate:{call.path}")
+
+
+async def renew(ctx: "RunContext", call: "Call") -> None:
+    """Wait in line again when the call's intent took so long to be durable that its permit is too old."""
+    service = ctx.services.throttle
+    while service is not None and not ctx.draining and ctx.fault is None:
+        kind, name, permit = ctx.permits[call.path][-1]
+        if not permit.stale:
+            return
+        permit.settle(0)
+        customer = ctx.claim.tenant, ctx.tape.submitted.tags.get("customer", "")
+        lane = permit.lane
+        got = await service.enter(lane, customer, ctx.claim.release, permit.tokens, ctx.in_line)
+        if isinstance(got, Permit):
+            ctx.permits[call.path][-1] = (kind, name, got)
+        else:
+            await ctx.services.clock.sleep(max(0.0, (got.at - lane.now()) / 1e6))
 
 
 def leave_lines(ctx: "RunContext") -> None:
