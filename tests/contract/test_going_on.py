@@ -5,9 +5,8 @@ import asyncio
 from penstock import Budget, Run, Settings, agent, tool
 from penstock.adapters.postgres.journal import open_journal
 from penstock.events import RunSubmitted, decode
-from penstock.gates.continue_gate import CONTINUED
 from penstock.journal.chain import verify
-from penstock.ports.records import RunFilter, Status
+from penstock.ports.records import CONTINUED, RunFilter, Status
 from penstock.runs.adopt import adopt
 from penstock.runs.releases import stranded
 from penstock.runs.replay import replay

@@ -43,7 +43,7 @@ class Sealed:
         self, batches: Sequence[Batch], payloads: Sequence[Payload] = (), *, blocking: bool = False
     ) -> list[Applied]:
         for batch in batches:
-            assert not batch.intent, "a replay intends something"
+            assert not batch.intent or batch.move is not None, "a replay intends something"
             assert not batch.children, "a replay starts a child"
             self.appended += batch.rows
         return [Applied(Answer.APPLIED) for _ in batches]

@@ -10,11 +10,10 @@ import pytest
 from penstock import Budget, Run, Settings, agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import Event, RunContinued, RunEnded, RunSubmitted, decode
-from penstock.gates.continue_gate import CONTINUED
 from penstock.journal.chain import verify
 from penstock.kernel.errors import GateMisused, InputInvalid
 from penstock.ports.model import Price
-from penstock.ports.records import Answer, Applied, Batch, RunFilter, RunRow, Status, Stop
+from penstock.ports.records import CONTINUED, Answer, Applied, Batch, RunFilter, RunRow, Status, Stop
 from penstock.runs.client import Penstock
 from penstock.runs.replay import replay
 from penstock.testing import ScriptedModel

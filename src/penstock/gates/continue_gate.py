@@ -18,10 +18,9 @@ from penstock.kernel.errors import AgentUnknown, GateMisused
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
-from penstock.ports.records import NewRun, Row
+from penstock.ports.records import CONTINUED, NewRun, Row
 from penstock.rules.retries import in_base
 
-CONTINUED = "continued"
 """Code of a run that ended as ``succeeded`` because it goes on in another."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from penstock.events import Event, ModelIntent, ModelOutcome, ToolDoubted, ToolIntent, ToolOutcome, kind_of
 from penstock.kernel.errors import EventTooLarge, PenstockError
-from penstock.ports.records import Move, NewRun, Status
+from penstock.ports.records import CONTINUED, Move, NewRun, Status
 
 
 @dataclass(slots=True)
@@ -50,6 +50,12 @@ def concludes(entry: Entry) -> bool:
     """Whether this ends or parks the run, for reasons that may be such a consequence."""
     move = None if entry.rare is None else entry.rare.move
     return move is not None and move.status in (Status.ENDED, Status.PARKED)
+
+
+def yields_to_stops(move: Move) -> bool:
+    """Whether the move is refused, as an intent is, when a stop covers the run: a run that was stopped does not end as
+    if it had not been. One that goes on in another has been stopped there."""
+    return move.status is Status.ENDED and move.outcome not in ("killed", "cancelled") and move.code != CONTINUED
 
 
 def too_large(event: Event, size: int, limit: int) -> EventTooLarge:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstock.events import Event, encode, kind_of
 from penstock.journal.chain import link
-from penstock.journal.entries import FAMILIES, Entry, Rare, concludes, fail, follows, too_large
+from penstock.journal.entries import FAMILIES, Entry, Rare, concludes, fail, follows, too_large, yields_to_stops
 from penstock.journal.payloads import Committer, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
 from penstock.kernel.errors import ClaimLost, InputInvalid, IntentRefused, JournalError, PenstockError
@@ -93,7 +93,7 @@ class RunLog:
         """Add the last event of this claim and the move that gives the claim up; nothing may be added after it, unless
         the future raises IntentRefused: a park or an end that may follow from a refused call was not written."""
         future = self._loop.create_future()
-        entry = Entry(event, future, intent=False, lazy=False)
+        entry = Entry(event, future, intent=yields_to_stops(move), lazy=False)
         entry.rare = Rare(move)
         self._enqueue(entry)
         self._closing = True

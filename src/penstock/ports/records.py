@@ -12,6 +12,9 @@ import msgspec
 
 from penstock.kernel.errors import PenstockError
 
+CONTINUED = "continued"
+"""Code of an end after which the run goes on in another."""
+
 RunKey = tuple[str, UUID]
 """``(tenant, run id)``: nothing is ever looked up without its tenant."""
 

@@ -12,7 +12,7 @@ import msgspec
 from penstock.agents import runtime
 from penstock.agents.budget import Budget
 from penstock.events import RunEnded, decode
-from penstock.gates.continue_gate import CONTINUED, added
+from penstock.gates.continue_gate import added
 from penstock.gates.services import Services
 from penstock.journal.payloads import ref_address
 from penstock.journal.pruned import pruned
@@ -20,7 +20,7 @@ from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import AgentUnknown, NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
-from penstock.ports.records import RunRow, Sealed, Status, Stop
+from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop
 from penstock.runs import approvals as questions
 from penstock.runs import events
 from penstock.runs.alone import Assignment, LoneWorker

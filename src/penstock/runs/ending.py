@@ -11,11 +11,11 @@ from penstock.agents.stages import effect_name, took_effect
 from penstock.events import ChildIntent, ChildOutcome, Event, StageEnded, ToolIntent, Totals
 from penstock.gates.child_gate import ChildEnd
 from penstock.gates.context import RunContext
-from penstock.gates.continue_gate import CONTINUED, added
+from penstock.gates.continue_gate import added
 from penstock.kernel.canonical import clean_text, describe, stable_json
 from penstock.kernel.errors import Escalation, OutputInvalid, PenstockError, Reject, RunFault
 from penstock.ports.agents import AgentDef
-from penstock.ports.records import Post
+from penstock.ports.records import CONTINUED, Post
 
 REFUSALS = ("call_denied", "approval_denied")
 
