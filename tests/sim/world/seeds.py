@@ -316,7 +316,9 @@ class World:
 
 def run_seed(seed: int) -> Report:
     """Simulate one seed."""
-    logging.getLogger("penstock").setLevel(logging.CRITICAL + 1)
+    logger = logging.getLogger("penstock")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     collecting = gc.isenabled()
     gc.disable()
     world = World(seed)
@@ -328,6 +330,7 @@ def run_seed(seed: int) -> Report:
         world.fail("comes_to_rest", str(stuck))
     finally:
         loading.LONG_EVENTS = usual
+        logger.setLevel(level)
         with contextlib.suppress(Exception):
             world.loop.finish()
         if collecting:
