@@ -12,7 +12,7 @@ from penstock.agents.run import Revision, Run
 from penstock.agents.tool import source_of
 from penstock.events import Event, ToolIntent, ToolOutcome
 from penstock.gates.context import RunContext
-from penstock.gates.ledger import first_ref
+from penstock.gates.ledger import first_ref, is_write
 from penstock.gates.stage import run_stage
 from penstock.kernel.canonical import clean_text, describe
 from penstock.kernel.errors import (
@@ -220,8 +220,7 @@ async def _writes(ctx: RunContext) -> list[Write]:
 def took_effect(events: list[Event]) -> bool:
     """Whether the events are those of a write that happened, by its last outcome."""
     last = events[-1]
-    writes = any(isinstance(event, ToolIntent) and event.effect == "write" for event in events)
-    if not writes or not isinstance(last, ToolOutcome):
+    if not any(is_write(event) for event in events) or not isinstance(last, ToolOutcome):
         return False
     unreadable = last.failure is not None and last.failure.code == "tool_result_invalid"
     return last.status in ("ok", "happened") or unreadable

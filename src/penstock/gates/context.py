@@ -1,7 +1,7 @@
 """One run in one worker's hands: its claim, tape, log, counters, letters and the way it ends."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from penstock.gates.branches import Branch
 from penstock.gates.call import Call
 from penstock.gates.deadline import Scope
 from penstock.gates.lane import Later, Start
-from penstock.gates.ledger import Ledger, Seen
+from penstock.gates.ledger import Ledger, Seen, is_write
 from penstock.gates.mailbox import Mailbox
 from penstock.gates.read_ahead import ReadAhead
 from penstock.gates.schedule import Schedule
@@ -28,13 +28,12 @@ from penstock.gates.throttle import Kind, Permit, leave_lines, renew, settle
 from penstock.gates.words import divergence
 from penstock.journal.log import RunLog
 from penstock.journal.payloads import ref_address
-from penstock.kernel.backoff import Backoff
+from penstock.kernel.backoff import until_answered
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import (
     ClaimLost,
     GateCancelled,
     IntentRefused,
-    JournalUnavailable,
     NotFinalized,
     PenstockError,
     PriceUnknown,
@@ -44,6 +43,7 @@ from penstock.ports.records import Claim, Stop
 from penstock.rules.verdict import RunFacts
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 class RunContext:
@@ -70,7 +70,7 @@ class RunContext:
         """Leave of shared limits for attempts in flight, by call path."""
         self.mail = Mailbox(self.schedule, log, self.now, lambda: self.fault is not None)
         self.mail.is_cut = self._is_cut
-        self.acted: dict[str, list[Event]] = {}  # live calls that have an outcome, released or not
+        self.acted: dict[str, list[Event]] = {}  # live writes that have an outcome, released or not
         self.patches: dict[str, bool] = {}
         self.unsettled: set[str] = set()
         """Paths of writes that may or may not have happened."""
@@ -211,7 +211,8 @@ class RunContext:
         """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
         if isinstance(event, ModelOutcome | ToolOutcome):
-            self.acted[call.path] = call.recorded
+            if any(is_write(recorded) for recorded in call.recorded):
+                self.acted[call.path] = call.recorded
             settle(self, call.path, event)
         if if_lost is None:
             self.log.add(event)
@@ -364,15 +365,14 @@ class RunContext:
 
         While the store cannot be reached this waits: the agent's code has nothing to do with that.
         """
-        where = ref_address(ref)
-        backoff = Backoff()
+        where, of = ref_address(ref), subject or self.claim.subject
+        return await self.reading(lambda: self._ahead.read(self.services, self.claim, of, where))
+
+    async def reading(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the store answers, while the schedule knows that the run waits for nothing else."""
         self.schedule.loading += 1
         try:
-            while True:
-                try:
-                    return await self._ahead.read(self.services, self.claim, subject or self.claim.subject, where)
-                except JournalUnavailable:
-                    await self.services.clock.sleep(backoff.next_seconds())
+            return await until_answered(ask, self.services.clock.sleep)
         finally:
             self.schedule.loading -= 1
 

@@ -27,6 +27,11 @@ COUNTED = ("retry", "hedge")
 """Why an attempt is made that counts against the retry budget: repeating what is in doubt does not."""
 
 
+def is_write(event: Event) -> bool:
+    """Whether it is the intent of a call that changes something."""
+    return isinstance(event, ToolIntent) and event.effect == "write"
+
+
 @dataclass(slots=True)
 class Seen:
     """Time and use as the agent may see them. They move only when an outcome is released, so they replay."""
@@ -43,7 +48,7 @@ class Seen:
         """All events of a call whose outcome reaches the agent now."""
         for event in events:
             self.at = max(self.at, event.at)
-            if isinstance(event, ToolIntent) and event.effect == "write":
+            if is_write(event):
                 self.writes[event.path] = list(events)
             if isinstance(event, ModelOutcome):
                 self.tokens += event.used.tokens

@@ -11,7 +11,7 @@ import msgspec
 from penstock.events import MessageDelivered, MessageSent
 from penstock.gates.call import Call
 from penstock.gates.context import RunContext
-from penstock.kernel.backoff import Backoff
+from penstock.kernel.backoff import until_answered
 from penstock.kernel.canonical import canonical_digest, check_finite, check_name, check_plain, check_size, stable_json
 from penstock.kernel.errors import InboxFull, InputInvalid, JournalFull, JournalUnavailable
 from penstock.ports.waits import EventLetter, EventPost, Sent
@@ -100,11 +100,10 @@ async def _send(ctx: RunContext, call: Call, run: UUID, name: str, body: bytes) 
 
 async def insist(ctx: RunContext, ask: Callable[[], Awaitable[T]]) -> T:
     """The store's answer, however long it cannot be reached: the agent's code has nothing to do with that."""
-    backoff = Backoff()
-    while True:
-        try:
-            return await ask()
-        except (JournalUnavailable, JournalFull):
-            if ctx.fault is not None:
-                await ctx.halt()
-            await ctx.services.clock.sleep(backoff.next_seconds())
+
+    async def pause(seconds: float) -> None:
+        if ctx.fault is not None:
+            await ctx.halt()
+        await ctx.services.clock.sleep(seconds)
+
+    return await until_answered(ask, pause, (JournalUnavailable, JournalFull))

@@ -18,9 +18,8 @@ from penstock.events.messages import decode_message
 from penstock.gates.conversation import Conversation
 from penstock.gates.state import FORMAT, Engine, Loop, State, encode_state, engine_of, unclaimed_letters
 from penstock.journal.payloads import address, make_payload, ref_address
-from penstock.kernel.backoff import Backoff
 from penstock.kernel.canonical import stable_json
-from penstock.kernel.errors import InputTooLarge, JournalError, JournalUnavailable, PenstockError
+from penstock.kernel.errors import InputTooLarge, JournalError, PenstockError
 from penstock.ports.snapshots import Snapshot
 
 if TYPE_CHECKING:
@@ -99,16 +98,8 @@ async def resume_loop(ctx: "RunContext") -> tuple[Conversation, int] | None:
 
 
 async def _messages(ctx: "RunContext", wanted: list[bytes]) -> dict[bytes, bytes]:
-    backoff = Backoff()
-    ctx.schedule.loading += 1
-    try:
-        while True:
-            try:
-                return await ctx.services.reader.read_in_bulk(ctx.claim.tenant, ctx.claim.subject, wanted)
-            except JournalUnavailable:
-                await ctx.services.clock.sleep(backoff.next_seconds())
-    finally:
-        ctx.schedule.loading -= 1
+    reader, claim = ctx.services.reader, ctx.claim
+    return await ctx.reading(lambda: reader.read_in_bulk(claim.tenant, claim.subject, wanted))
 
 
 async def keep_state(ctx: "RunContext", conversation: Conversation, repairs: int) -> None:

@@ -3,7 +3,13 @@
 Source: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from penstock.kernel.errors import JournalError, JournalUnavailable
 from penstock.kernel.randomness import jitter
+
+T = TypeVar("T")
 
 
 def full_jitter(attempt: int, base_seconds: float, cap_seconds: float) -> float:
@@ -26,3 +32,17 @@ class Backoff:
         bound = self._bound
         self._bound = min(bound * 2, self._cap)
         return jitter(bound / 2, bound)
+
+
+async def until_answered(
+    ask: Callable[[], Awaitable[T]],
+    sleep: Callable[[float], Awaitable[None]],
+    troubles: tuple[type[JournalError], ...] = (JournalUnavailable,),
+) -> T:
+    """The journal's answer, however long it is in one of these troubles."""
+    backoff = Backoff()
+    while True:
+        try:
+            return await ask()
+        except troubles:
+            await sleep(backoff.next_seconds())

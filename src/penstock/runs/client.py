@@ -17,7 +17,7 @@ from penstock.gates.services import Services
 from penstock.journal.payloads import ref_address
 from penstock.journal.pruned import pruned
 from penstock.journal.writer import GroupWriter
-from penstock.kernel.errors import AgentUnknown, NoRuntime, RunQuarantined, RunUnknown
+from penstock.kernel.errors import NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop
@@ -32,7 +32,7 @@ from penstock.runs.releases import carried, successor
 from penstock.runs.result import Result
 from penstock.runs.retention import Keeper
 from penstock.runs.schedules import ScheduleClient
-from penstock.runs.submit import Request, submit
+from penstock.runs.submit import Request, check_agent, submit
 from penstock.runs.triggering import Triggering
 from penstock.runs.triggers import TriggerClient
 from penstock.runs.worker import Worker
@@ -152,10 +152,7 @@ class Penstock:
     async def submit_many(self, requests: list[Request]) -> list[UUID]:
         """Submit several runs in one transaction."""
         for request in requests:
-            if not hasattr(request.agent, "invoke"):
-                raise AgentUnknown(
-                    f"{str(request.agent)[:80]!r} is no agent", hint="pass the agent itself, not its name"
-                )
+            check_agent(request.agent)
             self.registry.add(request.agent)
         settings = self.services.settings
         return await submit(self.journal, self.services.clock, settings, requests)

@@ -6,7 +6,28 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from penstock.kernel.clock import Clock
+from penstock.kernel.errors import JournalError
+from penstock.kernel.randomness import jitter
+
 _logger = logging.getLogger("penstock.runs")
+
+
+async def keep_looking(
+    look: Callable[[], Coroutine[Any, Any, int]], full: int, clock: Clock, pause_seconds: float, what: str
+) -> None:
+    """Look, wait, look again, until cancelled; at once when a look found as much as it takes, ``full``."""
+    while True:
+        pause = pause_seconds
+        try:
+            if await look() == full:
+                continue
+        except JournalError as error:
+            _logger.warning("%s cannot be looked at: %s", what, error.what)
+            pause += jitter(0, pause)
+        except Exception:  # whatever it is, those of everybody else go on
+            _logger.exception("looking at %s failed", what)
+        await clock.sleep(pause)
 
 
 class Duties:

@@ -8,10 +8,11 @@ import msgspec
 
 from penstock.agents.definition import Definition
 from penstock.agents.stages import effect_name, took_effect
-from penstock.events import ChildIntent, ChildOutcome, Event, StageEnded, ToolIntent, Totals
+from penstock.events import ChildIntent, ChildOutcome, StageEnded, Totals
 from penstock.gates.child_gate import ChildEnd
 from penstock.gates.context import RunContext
 from penstock.gates.continue_gate import added
+from penstock.gates.ledger import is_write
 from penstock.kernel.canonical import clean_text, describe, stable_json
 from penstock.kernel.errors import Escalation, OutputInvalid, PenstockError, Reject, RunFault
 from penstock.ports.agents import AgentDef
@@ -77,7 +78,7 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
             fault = OutputInvalid(f"the output has {len(data):,} bytes; the bound is {limit:,}", hint=hint)
     partial = _partial(ctx)
     # Reads and model calls in doubt are charged, and that is all there is to know of them.
-    writes = {path for path in ctx.schedule.doubts if any(_writes(event) for event in ctx.tape.calls[path])}
+    writes = {path for path in ctx.schedule.doubts if any(is_write(event) for event in ctx.tape.calls[path])}
     unsettled = sorted(writes | ctx.unsettled)
     missing = ["the final answer", *(f"whether the call at {path} took effect" for path in unsettled)]
     missing += _uncompensated(ctx, agent)
@@ -116,10 +117,6 @@ def _uncompensated(ctx: RunContext, agent: AgentDef | None) -> list[str]:
             done = any(isinstance(event, StageEnded) and event.name == "compensate" for event in ctx.tape.events)
             left = [effect_name(path, events) for path, events in calls.items() if not done and took_effect(events)]
     return [f"compensation of {what}" for what in left]
-
-
-def _writes(event: Event) -> bool:
-    return isinstance(event, ToolIntent) and event.effect == "write"
 
 
 def _partial(ctx: RunContext) -> bytes:

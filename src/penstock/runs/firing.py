@@ -14,28 +14,23 @@ import msgspec
 
 from penstock.gates.services import Services
 from penstock.kernel.errors import (
-    BudgetInvalid,
     IdempotencyConflict,
-    InputInvalid,
-    InputTooLarge,
     JournalError,
     PayloadMissing,
     PenstockError,
     RunUnknown,
-    TagInvalid,
 )
-from penstock.kernel.randomness import jitter
 from penstock.ports.records import Stop
 from penstock.ports.schedules import Due, Fired, Schedule
+from penstock.runs.duties import keep_looking
 from penstock.runs.firing_times import jitter_of, next_time, times_until
-from penstock.runs.submit import Request, submit
+from penstock.runs.submit import ERROR_MAX_CHARS, NEVER_FIT, Request, submit
 
 TAKEN_AT_ONCE = 100
 SIDE_BY_SIDE = 8
-ERROR_MAX_CHARS = 500
 
 _logger = logging.getLogger("penstock.runs")
-_NEVER_FIT = (InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid, PayloadMissing)
+_PASSED_OVER = (*NEVER_FIT, PayloadMissing)
 """What the same submission would meet again: the time is passed over, and the schedule says why."""
 
 
@@ -128,18 +123,10 @@ class Firing:
 
     async def run(self) -> None:
         """Look, wait, look again, until cancelled."""
-        settings, clock = self._services.settings, self._services.clock
-        while True:
-            pause = settings.schedule_poll_seconds
-            try:
-                if await self.look() == TAKEN_AT_ONCE:
-                    continue
-            except JournalError as error:
-                _logger.warning("schedules cannot be looked at: %s", error.what)
-                pause += jitter(0, pause)
-            except Exception:  # whatever it is, the schedules of everybody else go on
-                _logger.exception("looking at schedules failed")
-            await clock.sleep(pause)
+        services = self._services
+        await keep_looking(
+            self.look, TAKEN_AT_ONCE, services.clock, services.settings.schedule_poll_seconds, "schedules"
+        )
 
     async def look(self) -> int:
         """Fire what is due now; how many schedules that were."""
@@ -182,7 +169,7 @@ class Firing:
             for time in moves.fire:
                 last = await self._submit_one(schedule, str(time))
                 submitted += 1
-        except _NEVER_FIT as refused:
+        except _PASSED_OVER as refused:
             error = refused.what[:ERROR_MAX_CHARS]
         return Fired(
             moves.next_at,

@@ -19,8 +19,8 @@ from penstock.gates.services import Services
 from penstock.gates.state import FORMAT, State, decode_state
 from penstock.gates.tape import Before
 from penstock.journal.payloads import ref_text, unpack
-from penstock.kernel.backoff import Backoff
-from penstock.kernel.errors import ChainBroken, EventUnreadable, JournalError, JournalUnavailable
+from penstock.kernel.backoff import until_answered
+from penstock.kernel.errors import ChainBroken, EventUnreadable, JournalError
 from penstock.ports.records import Claim, Letter, Row, RunKey
 from penstock.ports.snapshots import Snapshot
 
@@ -154,8 +154,7 @@ class Loader:
         """One run, whatever its length, at once."""
         begun_ns = self.services.clock.boot_ns()
         letters = await self.services.journal.letters([(claim.tenant, claim.run)])
-        found = await self.services.journal.snapshots.latest([(claim.tenant, claim.run)])
-        snapshot = found.get((claim.tenant, claim.run)) if self.services.settings.snapshot_every_events else None
+        snapshot = await self._latest((claim.tenant, claim.run))
         loaded = await self._since(claim, snapshot) if snapshot is not None else None
         if loaded is None:
             loaded = Loaded(claim, await self._pages(claim, 0), [])
@@ -184,8 +183,7 @@ class Loader:
         journal = self.services.journal
         weight = 0
         try:
-            found = await self._insist(lambda: journal.snapshots.latest([key]))
-            snapshot = found.get(key) if self.services.settings.snapshot_every_events else None
+            snapshot = await self._insist(lambda: self._latest(key))
             after = snapshot.seq if snapshot is not None else 0
             sizes = await self._insist(lambda: journal.snapshots.weigh([(*key, after)]))
             size = sizes.get(key, 0)
@@ -219,13 +217,13 @@ class Loader:
         del self.reading[key]
         return True
 
+    async def _latest(self, key: RunKey) -> Snapshot | None:
+        if not self.services.settings.snapshot_every_events:
+            return None
+        return (await self.services.journal.snapshots.latest([key])).get(key)
+
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        backoff = Backoff()
-        while True:
-            try:
-                return await ask()
-            except JournalUnavailable:
-                await self.services.clock.sleep(backoff.next_seconds())
+        return await until_answered(ask, self.services.clock.sleep)
 
     def _in_time(self, loaded: Loaded, begun_ns: int) -> Loaded:
         """Reading took time: one that took the claim's time for now would park again."""

@@ -1,6 +1,5 @@
 """`Penstock.schedules`: declare what is to run again and again, look at it, steer it."""
 
-import re
 from dataclasses import replace as changed
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
@@ -11,16 +10,15 @@ import msgspec
 from penstock.gates.services import Services
 from penstock.journal.payloads import address, make_payload
 from penstock.kernel.canonical import NAME_MAX_CHARS, check_size, stable_json
-from penstock.kernel.errors import AgentUnknown, ScheduleExists, ScheduleInvalid, ScheduleUnknown
+from penstock.kernel.errors import ScheduleExists, ScheduleInvalid, ScheduleUnknown
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
 from penstock.ports.schedules import Missed, Overlap, Plan, Schedule
 from penstock.runs.firing_times import check_plan, jitter_of, next_time
-from penstock.runs.submit import Request, check_request
+from penstock.runs.submit import Request, check_agent, check_declared_name, check_request
 
 UPCOMING_MAX = 1000
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class ScheduleClient:
@@ -173,11 +171,8 @@ class ScheduleClient:
         return upcoming(schedule, count)
 
     def _check(self, name: str, agent: AgentDef, value: Any, plan: Plan, tenant: str, actor: str) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            hint = "use up to 64 lower-case letters, digits, dots, dashes, underscores"
-            raise ScheduleInvalid(f"{str(name)[:100]!r} is not a schedule's name", hint=hint)
-        if not hasattr(agent, "invoke"):
-            raise AgentUnknown(f"{str(agent)[:80]!r} is no agent", hint="pass the agent itself, not its name")
+        check_declared_name(name, "schedule", ScheduleInvalid)
+        check_agent(agent)
         check_plan(plan)
         request = Request(
             agent, value, tags=plan.tags, tenant=tenant, session=plan.session, priority=plan.priority, actor=actor

@@ -11,7 +11,15 @@ from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.canonical import MAX_SAFE_INTEGER, NAME_MAX_CHARS, canonical_digest, check_size, stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import BudgetInvalid, IdempotencyConflict, InputInvalid, TagInvalid
+from penstock.kernel.errors import (
+    AgentUnknown,
+    BudgetInvalid,
+    IdempotencyConflict,
+    InputInvalid,
+    InputTooLarge,
+    TagInvalid,
+    UsageError,
+)
 from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
@@ -21,9 +29,13 @@ from penstock.ports.records import NewRun, Payload, Row
 from penstock.settings import Settings
 
 TENANT_MAX_CHARS = 64
+NEVER_FIT = (InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid)
+"""What the same submission would meet again: a worker that submits for somebody does not try it again."""
+ERROR_MAX_CHARS = 500  # of such an error, kept for whoever declared what was to be submitted
 PRIORITY_MAX = 1_000_000
 MAX_WAIT_SECONDS = 366 * 86_400
 KNOWN_TAGS = ("customer", "feature", "task_type")
+_DECLARED = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _OWN_TAG = re.compile(r"x_[a-z0-9_]{1,30}")
 
 
@@ -57,6 +69,27 @@ class Request:
     behalf: str = ""
     actor: str = "api"
     max_wait_seconds: float | None = None
+
+
+def check_agent(agent: object) -> None:
+    """Refuse what is no agent.
+
+    Raises:
+        AgentUnknown: it is none, such as an agent's name.
+    """
+    if not hasattr(agent, "invoke"):
+        raise AgentUnknown(f"{str(agent)[:80]!r} is no agent", hint="pass the agent itself, not its name")
+
+
+def check_declared_name(name: object, what: str, error: type[UsageError]) -> None:
+    """Refuse what cannot be the name of a schedule or trigger.
+
+    Raises:
+        UsageError: ``error``.
+    """
+    if not isinstance(name, str) or not _DECLARED.fullmatch(name):
+        hint = "use up to 64 lower-case letters, digits, dots, dashes, underscores"
+        raise error(f"{str(name)[:100]!r} is not a {what}'s name", hint=hint)
 
 
 async def submit(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[UUID]:

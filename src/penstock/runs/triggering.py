@@ -14,26 +14,19 @@ import msgspec
 from penstock.gates.services import Services
 from penstock.kernel.canonical import canonical_digest
 from penstock.kernel.errors import (
-    BudgetInvalid,
     IdempotencyConflict,
-    InputInvalid,
-    InputTooLarge,
     JournalError,
     PenstockError,
-    TagInvalid,
 )
-from penstock.kernel.randomness import jitter
 from penstock.ports.triggers import Fired, Firing, Trigger
 from penstock.ports.waits import EventLetter
+from penstock.runs.duties import keep_looking
 from penstock.runs.mapping import Arrived, filled, filled_text
-from penstock.runs.submit import Request, submit
+from penstock.runs.submit import ERROR_MAX_CHARS, NEVER_FIT, Request, submit
 
 TAKEN_AT_ONCE = 100
-ERROR_MAX_CHARS = 500
 
 _logger = logging.getLogger("penstock.runs")
-_NEVER_FIT = (InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid)
-"""What the same submission would meet again: the event is kept as failed, and the trigger says why."""
 
 
 class Triggering:
@@ -48,18 +41,8 @@ class Triggering:
 
     async def run(self) -> None:
         """Look, wait, look again, until cancelled."""
-        settings, clock = self._services.settings, self._services.clock
-        while True:
-            pause = settings.poll_seconds
-            try:
-                if await self.look() == TAKEN_AT_ONCE:
-                    continue
-            except JournalError as error:
-                _logger.warning("triggers cannot be looked at: %s", error.what)
-                pause += jitter(0, pause)
-            except Exception:  # whatever it is, the triggers of everybody else go on
-                _logger.exception("looking at triggers failed")
-            await clock.sleep(pause)
+        services = self._services
+        await keep_looking(self.look, TAKEN_AT_ONCE, services.clock, services.settings.poll_seconds, "triggers")
 
     async def look(self) -> int:
         """Make runs of what is due now; how many events that were. What fails for now is left until the lease ends.
@@ -82,7 +65,7 @@ class Triggering:
                 continue  # removed meanwhile, and its firings with it
             try:
                 requests.append((firing, self._request(firing, trigger)))
-            except _NEVER_FIT as refused:
+            except NEVER_FIT as refused:
                 fired.append(Fired(firing, None, refused.what[:ERROR_MAX_CHARS]))
             except JournalError as error:
                 _logger.warning("an event for trigger %s of %s waits: %s", trigger.name, trigger.tenant, error.what)
@@ -109,7 +92,7 @@ class Triggering:
                 fired.append(Fired(firing, run))
             except IdempotencyConflict as known:  # made before the trigger or the event's value was changed
                 fired.append(Fired(firing, known.fields["run"]))
-            except _NEVER_FIT as refused:
+            except NEVER_FIT as refused:
                 fired.append(Fired(firing, None, refused.what[:ERROR_MAX_CHARS]))
             except PenstockError as error:
                 _logger.warning("an event for %s of %s waits: %s", firing.agent, firing.tenant, error.what)

@@ -1,6 +1,5 @@
 """`Penstock.triggers`: declare which events start runs, look at them, steer them."""
 
-import re
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -8,17 +7,16 @@ from pydantic_core import to_jsonable_python
 from penstock.gates.message_gate import check_event
 from penstock.gates.services import Services
 from penstock.kernel.canonical import NAME_MAX_CHARS, check_finite, check_plain, check_size, stable_json
-from penstock.kernel.errors import AgentUnknown, TriggerExists, TriggerInvalid, TriggerUnknown
+from penstock.kernel.errors import TriggerExists, TriggerInvalid, TriggerUnknown
 from penstock.kernel.ids import new_id
 from penstock.ports.agents import AgentDef
 from penstock.ports.triggers import Backlog, Firing, Trigger, TriggerPlan
 from penstock.runs.mapping import check_template
-from penstock.runs.submit import PRIORITY_MAX, checked_tags
+from penstock.runs.submit import PRIORITY_MAX, check_agent, check_declared_name, checked_tags
 
 PENDING_MOST = 1_000_000
 COUNTED_MOST = 10_000
 RETRIED_MOST = 1_000
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class TriggerClient:
@@ -70,11 +68,8 @@ class TriggerClient:
         """
         tenant = tenant or self._tenant
         settings = self._services.settings
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            hint = "use up to 64 lower-case letters, digits, dots, dashes, underscores"
-            raise TriggerInvalid(f"{str(name)[:100]!r} is not a trigger's name", hint=hint)
-        if not hasattr(agent, "invoke"):
-            raise AgentUnknown(f"{str(agent)[:80]!r} is no agent", hint="pass the agent itself, not its name")
+        check_declared_name(name, "trigger", TriggerInvalid)
+        check_agent(agent)
         check_event(event, key_prefix)
         plan = TriggerPlan(to_jsonable_python(value, inf_nan_mode="constants"), dict(tags or {}), session, priority)
         self._check(plan, pending_max)

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from penstock.adapters.postgres.database import connected
 from penstock.adapters.postgres.migrate import migrate
 from penstock.adapters.postgres.server_folder import wheel_programs
-from penstock.adapters.postgres.upgrade import connected
 from penstock.kernel.errors import BackupFailed
 
 WORDS_MAX_CHARS = 500

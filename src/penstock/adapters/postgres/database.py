@@ -166,6 +166,24 @@ class Database:
             self._pool.terminate()
 
 
+@asynccontextmanager
+async def connected(dsn: str, connect_seconds: float) -> AsyncIterator[asyncpg.Connection]:
+    """One connection, outside any pool: for what must not change the schema on its way in.
+
+    Raises:
+        JournalUnavailable: the server cannot be reached.
+        JournalError: it refused.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=connect_seconds)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        raise as_journal_error(error) from error
+
+
 def as_journal_error(error: BaseException) -> JournalError:
     """The error of our tree for what the driver raised."""
     words = " ".join(str(error).split()) or type(error).__name__

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from penstock.adapters.postgres.database import as_journal_error
+from penstock.adapters.postgres.database import connected
 from penstock.adapters.postgres.migrate import known_migrations, unknown_here
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock
@@ -39,14 +39,8 @@ async def look(dsn: str, clock: Clock, *, connect_seconds: float) -> Health:
         JournalUnavailable: the server cannot be reached.
         JournalError: it refused.
     """
-    try:
-        connection = await asyncpg.connect(dsn, timeout=connect_seconds)
-        try:
-            return await _ask(connection, clock)
-        finally:
-            await connection.close()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        raise as_journal_error(error) from error
+    async with connected(dsn, connect_seconds) as connection:
+        return await _ask(connection, clock)
 
 
 async def _ask(connection: asyncpg.Connection, clock: Clock) -> Health:

@@ -1,12 +1,8 @@
 """How far a database's schema and format are, and bringing the schema up to date while workers run."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import asyncpg
-
-from penstock.adapters.postgres.database import as_journal_error
+from penstock.adapters.postgres.database import connected
 from penstock.adapters.postgres.migrate import known_migrations, migrate, names_applied
 from penstock.adapters.postgres.releases import WORKERS
 from penstock.events import FORMAT
@@ -26,24 +22,6 @@ class UpgradeStatus:
     @property
     def finalized(self) -> bool:
         return self.format >= self.known_format
-
-
-@asynccontextmanager
-async def connected(dsn: str, connect_seconds: float) -> AsyncIterator[asyncpg.Connection]:
-    """One connection, for what must not change the schema on its way in.
-
-    Raises:
-        JournalUnavailable: the server cannot be reached.
-        JournalError: it refused.
-    """
-    try:
-        connection = await asyncpg.connect(dsn, timeout=connect_seconds)
-        try:
-            yield connection
-        finally:
-            await connection.close()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
-        raise as_journal_error(error) from error
 
 
 async def look(dsn: str, connect_seconds: float) -> UpgradeStatus:
