@@ -18,8 +18,8 @@ from benchmarks.figures import quantile
 from benchmarks.gates import timed
 from penstock import Settings
 from penstock.adapters.memory import MemoryJournal
-from penstock.gates import model_gate
-from penstock.gates.ledger import Ledger
+from penstock.gates.model import gate as model_gate
+from penstock.gates.run.ledger import Ledger
 from penstock.rules.default import MODEL_RULES, TOOL_RULES
 from penstock.runs.submit import Request
 from penstock.wiring import assemble, tune_worker_process

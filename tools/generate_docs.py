@@ -15,7 +15,7 @@ from types import ModuleType
 from penstock import events, settings
 from penstock.cli import application, commands, exits
 from penstock.events import envelope
-from penstock.gates import tool_gate
+from penstock.gates.tool import gate as tool_gate
 from penstock.kernel import errors
 from penstock.rules import default, progress
 

@@ -14,8 +14,8 @@ from penstock.adapters.postgres.embedded import EmbeddedServer, start_embedded
 from penstock.adapters.postgres.journal import open_journal
 from penstock.adapters.prices import PriceList
 from penstock.adapters.providers import model_by_name
-from penstock.gates.services import Services
-from penstock.gates.throttle import Throttle
+from penstock.gates.rates.throttle import Throttle
+from penstock.gates.run.services import Services
 from penstock.journal.payloads import PayloadReader
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import Clock, SystemClock

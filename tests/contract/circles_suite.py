@@ -12,7 +12,7 @@ from penstock.kernel.ids import new_id
 from penstock.ports.circles import Broken, CircleLetter
 from penstock.ports.records import Move, Status
 from penstock.ports.waits import Begun
-from penstock.runs.late_circles import waits_to_break
+from penstock.runs.work.late_circles import waits_to_break
 
 
 async def asleep(world: World, holder: Holder, target: Holder, path: str = "0", *, alone: bool = False) -> None:

@@ -7,9 +7,9 @@ from penstock.adapters.postgres.journal import open_journal
 from penstock.events import RunSubmitted, decode
 from penstock.journal.chain import verify
 from penstock.ports.records import CONTINUED, RunFilter, Status
-from penstock.runs.adopt import adopt
 from penstock.runs.releases import stranded
-from penstock.runs.replay import replay
+from penstock.runs.replaying.adopt import adopt
+from penstock.runs.replaying.replay import replay
 from penstock.wiring import assemble
 
 QUICK = Settings(poll_seconds=0.05)

@@ -14,7 +14,7 @@ from penstock import Agent, Budget, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.providers import model_by_name
 from penstock.events import ModelIntent, ModelOutcome
-from penstock.gates import retry
+from penstock.gates.limits import retry
 from penstock.ports.model import Model
 from penstock.testing import WireAnswer, WireServer
 

@@ -12,7 +12,7 @@ from penstock import Run, Settings, agent
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.ports.records import RunFilter
-from penstock.runs.firing import Firing
+from penstock.runs.schedules.firing import Firing
 from penstock.wiring import assemble
 
 # The database's clock cannot be moved, so all that is compared with it is.

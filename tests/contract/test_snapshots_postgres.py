@@ -12,10 +12,10 @@ import penstock
 from penstock import Settings
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
-from penstock.gates.state import State
+from penstock.gates.snapshots.state import State
 from penstock.ports.records import Claim
-from penstock.runs import loading
-from penstock.runs.beginning import begin
+from penstock.runs.work import loading
+from penstock.runs.work.beginning import begin
 from penstock.views.audit import verify_run
 
 
@@ -39,7 +39,7 @@ async def test_a_run_goes_on_from_its_snapshot(journal_dsn: str, monkeypatch: py
         begun.append(state.engine.seq if state is not None else 0)
         return begin(claim, tape, log, services, state)
 
-    monkeypatch.setattr("penstock.runs.executor.begin", noted)
+    monkeypatch.setattr("penstock.runs.work.executor.begin", noted)
     model = Counter(60)
     agent = looker(model)
     settings = Settings(database_url=journal_dsn, poll_seconds=0.05, snapshot_every_events=40)

@@ -14,7 +14,7 @@ from penstock.adapters.postgres.journal import open_journal
 from penstock.kernel.errors import JournalError
 from penstock.ports.records import RunFilter
 from penstock.ports.waits import Sent
-from penstock.runs.triggering import Triggering
+from penstock.runs.triggers.triggering import Triggering
 from penstock.wiring import assemble
 
 

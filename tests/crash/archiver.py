@@ -12,8 +12,8 @@ from penstock import Settings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.adapters.postgres.retention import PostgresRetention
 from penstock.journal.archive_writer import ArchiveWriter
-from penstock.runs import archiving, retention
-from penstock.runs.retention import Round
+from penstock.runs.retention import archiving, retention
+from penstock.runs.retention.retention import Round
 from penstock.wiring import assemble
 
 STEPS: tuple[tuple[Any, str], ...] = (

@@ -9,7 +9,7 @@ from tests.crash.ledger import Ledger
 
 from penstock import Budget, IdempotencyKey, Run, ToolContext, agent, tool
 from penstock.ports.model import ModelRequest, ModelResponse, Price
-from penstock.runs.lease import LeaseKeeper
+from penstock.runs.work.lease import LeaseKeeper
 from penstock.testing import ScriptedModel
 
 FOLDER, IMMORTAL = "CRASH_LEDGER", "CRASH_IMMORTAL"

@@ -10,9 +10,9 @@ from uuid import UUID
 from tests.families import AGENTS, SOON
 
 from penstock.adapters.postgres.journal import open_journal
-from penstock.gates.services import Services
+from penstock.gates.run.services import Services
 from penstock.ports.records import Claim
-from penstock.runs import executor
+from penstock.runs.work import executor
 from penstock.wiring import assemble
 
 

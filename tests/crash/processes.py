@@ -17,7 +17,7 @@ from penstock.events import ToolIntent, decode
 from penstock.ports.journal import Journal
 from penstock.ports.records import Applied, Batch, Payload
 from penstock.runs.client import Penstock
-from penstock.runs.lease import LeaseKeeper
+from penstock.runs.work.lease import LeaseKeeper
 from penstock.settings import Settings
 from penstock.wiring import assemble
 

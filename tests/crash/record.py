@@ -19,13 +19,13 @@ from penstock.events import (
     ToolOutcome,
     decode,
 )
-from penstock.gates.services import Services
+from penstock.gates.run.services import Services
 from penstock.journal.chain import verify
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Applied, Batch, Claim, Payload, Row, RunRow
 from penstock.runs.client import Penstock
-from penstock.runs.executor import Execution
+from penstock.runs.work.executor import Execution
 
 TENANT = "default"
 IMPOSED = ("over_seconds", "over_history", "gate_cancelled")

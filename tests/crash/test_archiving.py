@@ -14,9 +14,9 @@ from penstock.adapters.postgres.journal import open_journal
 from penstock.journal.archive import Archive, Part
 from penstock.ports.records import RunFilter
 from penstock.ports.retention import Action, Policy
-from penstock.runs import retention
 from penstock.runs.client import Penstock
-from penstock.runs.retention import Round
+from penstock.runs.retention import retention
+from penstock.runs.retention.retention import Round
 from penstock.views.audit import verify_everything
 from penstock.wiring import assemble
 

@@ -29,8 +29,8 @@ from penstock.kernel.ids import new_id
 from penstock.ports.journal import Journal
 from penstock.ports.records import Applied, Batch, Payload, RunFilter, Status
 from penstock.runs.client import Penstock
-from penstock.runs.lease import BLOCKED_EXIT_CODE, LeaseKeeper
-from penstock.runs.worker import Worker
+from penstock.runs.work.lease import BLOCKED_EXIT_CODE, LeaseKeeper
+from penstock.runs.work.worker import Worker
 from penstock.wiring import assemble, open_in_memory, open_penstock
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(90)]

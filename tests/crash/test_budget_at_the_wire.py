@@ -140,7 +140,7 @@ async def model(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 async def test_what_is_billed_fits_the_budget(
     provider: Provider, model: ProviderModel, seed: int, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.gates.retry.BASE_SECONDS", 0.001)
+    monkeypatch.setattr("penstock.gates.limits.retry.BASE_SECONDS", 0.001)
     chance = random.Random(seed)
     provider.reset(seed)
     tokens = chance.choice([None, chance.randint(500, 20_000)])

@@ -21,13 +21,13 @@ from penstock import IdempotencyKey, Run, agent, tool
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import PostgresJournal, open_journal
 from penstock.events import ApprovalRequested, ChildIntent, ChildOutcome, RunEnded
-from penstock.gates.approval import Decision
+from penstock.gates.tool.approval import Decision
 from penstock.kernel.errors import ApprovalDecided, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import derived_id
 from penstock.ports.journal import Journal
 from penstock.ports.records import Post, RunFilter, Status, Stop
 from penstock.runs.client import Penstock
-from penstock.runs.lease import LeaseKeeper
+from penstock.runs.work.lease import LeaseKeeper
 from penstock.settings import Settings
 from penstock.wiring import assemble
 

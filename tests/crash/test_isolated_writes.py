@@ -26,8 +26,8 @@ from penstock.events import Event
 from penstock.kernel.errors import ApprovalDecided
 from penstock.ports.journal import Journal
 from penstock.runs.client import Penstock
-from penstock.runs.lease import LeaseKeeper
 from penstock.runs.submit import Request, submit
+from penstock.runs.work.lease import LeaseKeeper
 from penstock.settings import Settings
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]

@@ -16,16 +16,20 @@ from penstock.adapters.memory.documents import MemoryDocuments
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.agents import stages
 from penstock.events import Amount, ModelIntent, ModelOutcome, ToolOutcome
-from penstock.gates import doubt, model_gate, tool_attempt, tool_gate, tool_run
-from penstock.gates.context import RunContext
-from penstock.gates.ledger import Ledger
-from penstock.gates.mailbox import Mailbox
+from penstock.gates.model import gate as model_gate
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import Ledger
+from penstock.gates.run.mailbox import Mailbox
+from penstock.gates.tool import attempt as tool_attempt
+from penstock.gates.tool import doubt
+from penstock.gates.tool import execution as tool_run
+from penstock.gates.tool import gate as tool_gate
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import new_id
 from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, Status
-from penstock.runs import firing
+from penstock.runs.schedules import firing
 
 Patch = pytest.MonkeyPatch
 

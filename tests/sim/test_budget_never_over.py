@@ -15,7 +15,7 @@ from penstock import Agent, Budget, Run, agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import Amount, Failure, ModelIntent, ModelOutcome, RunEnded
 from penstock.events.messages import Message, Part, Text, ToolCall, encode_message
-from penstock.gates import retry
+from penstock.gates.limits import retry
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import CallDenied, ChildFailed, ModelFailed
 from penstock.kernel.money import NANO

@@ -12,7 +12,7 @@ from penstock.adapters.memory.documents import MemoryDocuments
 from penstock.events import DocumentIntent, DocumentRead, DocumentWritten
 from penstock.kernel.errors import DocumentConflict, JournalUnavailable
 from penstock.ports.documents import Write, Written
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 
 
 class Watched(MemoryDocuments):

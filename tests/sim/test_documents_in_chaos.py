@@ -12,7 +12,7 @@ from tests.sim.world.seeds import Report, World
 from penstock import Run
 from penstock.adapters.memory.documents import MemoryDocuments
 from penstock.events import DocumentIntent, DocumentWritten, decode
-from penstock.gates.branches import CURRENT
+from penstock.gates.order.branches import CURRENT
 from penstock.journal.documents import read
 from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import DocumentConflict, JournalUnavailable

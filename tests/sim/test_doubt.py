@@ -10,9 +10,9 @@ from tests.sim.tapes import TENANT, Tape, cut, open_on, run_live
 from penstock import IdempotencyKey, OutcomeUnknown, Run, Settings, Tool, ToolContext, agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import ApprovalRequested, Failure, RunParked, ToolDoubted, ToolIntent, ToolOutcome
-from penstock.gates import doubt
-from penstock.gates.approval import Decision
-from penstock.gates.doubt import LateOutcome
+from penstock.gates.tool import doubt
+from penstock.gates.tool.approval import Decision
+from penstock.gates.tool.doubt import LateOutcome
 from penstock.ports.records import Post, Status
 from penstock.runs.approvals import Approval
 

@@ -10,8 +10,8 @@ from penstock import Agent, Budget, Run, agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import Amount, Failure, LimitReached, ModelIntent, RunEnded, VerdictRecorded
 from penstock.events.messages import say
-from penstock.gates import retry
-from penstock.gates.words import NOTE_70, NOTE_90
+from penstock.gates.limits import retry
+from penstock.gates.run.words import NOTE_70, NOTE_90
 from penstock.kernel.errors import CallDenied
 from penstock.ports.agents import AgentDef
 from penstock.ports.model import ModelError, ModelResponse

@@ -10,7 +10,7 @@ from tests.sim.programs import Program, World, simulated
 from tests.sim.tapes import Tape, comings_and_goings, go_on, run_live, same_end
 
 from penstock.events import ChildIntent, Event, RunClaimed, ToolIntent, ToolOutcome
-from penstock.gates import retry
+from penstock.gates.limits import retry
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 

@@ -21,12 +21,12 @@ from penstock.adapters.memory.snapshots import MemorySnapshots
 from penstock.agents.tool import Tool
 from penstock.events import Amount, Event
 from penstock.events.messages import Message, Part, Text, ToolCall, say
-from penstock.gates import retry
-from penstock.gates.context import RunContext
-from penstock.gates.ledger import Ledger
-from penstock.gates.services import Services
-from penstock.gates.state import Loop, State, decode_state, encode_state, fold
-from penstock.gates.tape import Tape as RunTape
+from penstock.gates.limits import retry
+from penstock.gates.order.tape import Tape as RunTape
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import Ledger
+from penstock.gates.run.services import Services
+from penstock.gates.snapshots.state import Loop, State, decode_state, encode_state, fold
 from penstock.journal.log import RunLog
 from penstock.journal.payloads import unpack
 from penstock.ports.model import ModelRequest, ModelResponse, Price
@@ -34,10 +34,10 @@ from penstock.ports.records import Claim, Payload
 from penstock.ports.snapshots import Snapshot
 from penstock.ports.tools import IdempotencyKey, ToolContext
 from penstock.rules.verdict import RunFacts
-from penstock.runs import loading
 from penstock.runs.approvals import Approval
-from penstock.runs.beginning import begin
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
+from penstock.runs.work import loading
+from penstock.runs.work.beginning import begin
 from penstock.testing import ScriptedModel
 
 Program = list[Any]
@@ -300,7 +300,7 @@ def watch_resumes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             assert (ctx.facts.held_tokens, ctx.facts.children) == (facts.held_tokens, facts.children)
         return ctx
 
-    monkeypatch.setattr("penstock.runs.executor.begin", noted)
+    monkeypatch.setattr("penstock.runs.work.executor.begin", noted)
     return resumed
 
 

@@ -10,7 +10,7 @@ from penstock import Agent, Budget, Failed, Revise, Run, Settings, agent, tool
 from penstock.agents.function import FunctionAgent
 from penstock.events import Event, StageEnded, ToolIntent, ToolOutcome
 from penstock.kernel.errors import Reject
-from penstock.runs.replay import Replayed, replay
+from penstock.runs.replaying.replay import Replayed, replay
 from penstock.testing import ScriptedModel
 
 ran: Counter[str] = Counter()

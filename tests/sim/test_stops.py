@@ -11,7 +11,7 @@ from tests.sim.tapes import TENANT, Tape, open_on, run_live
 
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import ChildIntent, ModelIntent, ToolIntent, decode
-from penstock.gates import retry
+from penstock.gates.limits import retry
 from penstock.ports.records import Status, Stop
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

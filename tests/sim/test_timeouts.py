@@ -12,7 +12,7 @@ from tests.sim.tapes import Tape, comings_and_goings, cut, open_on, same_end
 
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import Event, RunClaimed, TimerFired, ToolIntent, ToolOutcome
-from penstock.gates import retry
+from penstock.gates.limits import retry
 from penstock.settings import Settings
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]

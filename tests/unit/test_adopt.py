@@ -15,10 +15,10 @@ from penstock.journal.chain import verify
 from penstock.kernel.errors import AdoptionRefused, NotFinalized, UsageError
 from penstock.ports.records import RunRow, Status
 from penstock.ports.tools import IdempotencyKey
-from penstock.runs.adopt import AdoptionDone, adopt
 from penstock.runs.client import Penstock
 from penstock.runs.releases import stranded
-from penstock.runs.replay import replay
+from penstock.runs.replaying.adopt import AdoptionDone, adopt
+from penstock.runs.replaying.replay import replay
 from penstock.wiring import assemble
 
 QUICK = Settings(poll_seconds=0.02, lease_seconds=1.0, loop_block_max_seconds=1.0)

@@ -17,7 +17,7 @@ from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.errors import ArchiveInvalid, ChainBroken
 from penstock.ports.records import Payload, Row, RunRow, Status, Summary
-from penstock.runs.archiving import redact
+from penstock.runs.retention.archiving import redact
 
 ORIGIN = UUID(int=1)
 KEY = b"k" * 32

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock.gates.branches import CURRENT, UNWOUND, Branch
+from penstock.gates.order.branches import CURRENT, UNWOUND, Branch
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="outside")
 

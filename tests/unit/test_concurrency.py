@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from penstock.runs.concurrency import ConcurrencyLimit
+from penstock.runs.work.concurrency import ConcurrencyLimit
 
 TARGET = 0.025
 Plant = Callable[[float], float]

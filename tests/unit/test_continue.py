@@ -15,7 +15,7 @@ from penstock.kernel.errors import GateMisused, InputInvalid
 from penstock.ports.model import Price
 from penstock.ports.records import CONTINUED, Answer, Applied, Batch, RunFilter, RunRow, Status, Stop
 from penstock.runs.client import Penstock
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 from penstock.testing import ScriptedModel
 from penstock.wiring import assemble, open_in_memory
 

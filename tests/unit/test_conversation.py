@@ -6,7 +6,7 @@ import pytest
 
 from penstock.events import Amount
 from penstock.events.messages import Message, Text, ToolCall, ToolResult, decode_message, say
-from penstock.gates.conversation import Conversation
+from penstock.gates.model.conversation import Conversation
 from penstock.ports.model import ToolSpec
 from penstock.testing import ScriptedModel
 

@@ -17,7 +17,7 @@ from penstock.kernel.errors import DocumentConflict, DocumentUnreadable, GateMis
 from penstock.ports.documents import Content, Document, Kind, Version, Write, Written
 from penstock.ports.records import Stop
 from penstock.runs.client import Penstock
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 from penstock.views.failing_calls import Stored, contributors
 from penstock.views.lines import event_line
 from penstock.views.trace import read_trace, walk

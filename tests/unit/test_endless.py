@@ -9,10 +9,10 @@ import pytest
 
 from penstock import Run, Settings, agent, tool
 from penstock.adapters.memory import MemoryJournal
-from penstock.gates.context import RunContext
+from penstock.gates.run.context import RunContext
 from penstock.journal.payloads import PayloadReader
 from penstock.ports.records import Applied, Batch, Payload, Status
-from penstock.runs import worker
+from penstock.runs.work import worker
 from penstock.wiring import assemble
 
 GENERATIONS, SETTLED = 2_000, 300

@@ -14,7 +14,7 @@ from penstock.kernel.errors import InboxFull, InputInvalid, InputTooLarge, RunUn
 from penstock.kernel.ids import new_id
 from penstock.ports.records import Status
 from penstock.runs.client import Penstock
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 from penstock.wiring import open_in_memory
 
 SOON = Settings(poll_seconds=0.02, events_max_per_run=4, events_max_per_key=3, event_value_max_bytes=1024)

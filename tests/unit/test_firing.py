@@ -15,7 +15,7 @@ from penstock.kernel.errors import JournalUnavailable, ScheduleExists, ScheduleI
 from penstock.ports.records import RunFilter, RunRow, Status, Stop, Submitted
 from penstock.ports.schedules import Due, Plan, Schedule
 from penstock.runs.client import Penstock
-from penstock.runs.firing import Firing, moves_of
+from penstock.runs.schedules.firing import Firing, moves_of
 from penstock.testing import in_memory
 from penstock.wiring import assemble
 

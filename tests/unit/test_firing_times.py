@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.kernel.errors import ScheduleInvalid
 from penstock.ports.schedules import Plan
-from penstock.runs.firing_times import check_plan, jitter_of, next_time, times_until
+from penstock.runs.schedules.firing_times import check_plan, jitter_of, next_time, times_until
 
 SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND

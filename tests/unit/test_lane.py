@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.adapters.memory.rates import MemoryRates
-from penstock.gates.lane import Lane, Later, Start, Waiter
+from penstock.gates.rates.lane import Lane, Later, Start, Waiter
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import JournalUnavailable
 from penstock.kernel.ids import new_id

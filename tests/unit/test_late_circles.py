@@ -16,8 +16,8 @@ from penstock.kernel.ids import new_id
 from penstock.ports.circles import HeldWait, Sleeper
 from penstock.ports.records import Status
 from penstock.runs.client import Penstock
-from penstock.runs.late_circles import waits_to_break
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
+from penstock.runs.work.late_circles import waits_to_break
 from penstock.wiring import open_in_memory
 
 SOON = Settings(poll_seconds=0.02, circle_look_seconds=0.05)

@@ -21,7 +21,7 @@ from penstock.events import (
     Totals,
     VerdictRecorded,
 )
-from penstock.gates.ledger import Ledger, Seen
+from penstock.gates.run.ledger import Ledger, Seen
 from penstock.rules.repeats import WINDOW
 from penstock.rules.verdict import PastCall, RunFacts
 

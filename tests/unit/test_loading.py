@@ -11,9 +11,9 @@ from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.memory.snapshots import MemorySnapshots
 from penstock.kernel.errors import JournalUnavailable
 from penstock.ports.records import RunKey, Status
-from penstock.runs import loading
 from penstock.runs.client import Penstock
-from penstock.runs.loading import Room
+from penstock.runs.work import loading
+from penstock.runs.work.loading import Room
 from penstock.wiring import assemble
 
 TENANT = "default"

@@ -4,8 +4,8 @@ import asyncio
 from typing import Any, cast
 
 from penstock.events import Waiting
-from penstock.gates.mailbox import Mailbox
-from penstock.gates.schedule import Schedule
+from penstock.gates.order.schedule import Schedule
+from penstock.gates.run.mailbox import Mailbox
 from penstock.journal.log import RunLog
 from penstock.ports.records import Letter
 

@@ -7,9 +7,9 @@ import pytest
 
 from penstock.events import BudgetRecord
 from penstock.events.messages import Message, ToolCall, ToolResult, say
-from penstock.gates.conversation import Conversation
-from penstock.gates.model_plan import FINAL_OUTPUT_TOKENS, ModelCall, Plan, make_plan
-from penstock.gates.words import NOTE_70, NOTE_90
+from penstock.gates.model.conversation import Conversation
+from penstock.gates.model.plan import FINAL_OUTPUT_TOKENS, ModelCall, Plan, make_plan
+from penstock.gates.run.words import NOTE_70, NOTE_90
 from penstock.ports.model import ModelSettings, Price, ToolSpec
 from penstock.rules.progress import NUDGE_AFTER, STOP_AFTER
 from penstock.rules.verdict import PastCall, RunFacts

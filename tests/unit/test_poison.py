@@ -19,7 +19,7 @@ from penstock.events import (
     encode,
 )
 from penstock.ports.records import Claim, Row
-from penstock.runs.poison import death_words, is_suspect
+from penstock.runs.work.poison import death_words, is_suspect
 
 RUN = UUID(int=7)
 SHARED: dict[str, Any] = {"tenant": "acme", "run": RUN, "agent": "a"}

@@ -16,7 +16,7 @@ from tests.sim.tapes import comings_and_goings, go_on, run_live
 
 from penstock import Budget, Run
 from penstock.events import ModelIntent, ToolIntent, ToolOutcome, VerdictRecorded, decode
-from penstock.gates import scopes
+from penstock.gates.run import scopes
 from penstock.integrations.pydantic_ai import govern, tool_context
 from penstock.kernel.errors import AgentInvalid, GateMisused, ToolInvalid
 from penstock.ports.records import Status

@@ -14,7 +14,7 @@ from tests.sim.tapes import Tape, comings_and_goings, go_on, run_live
 
 from penstock import Budget
 from penstock.events import RunClaimed
-from penstock.gates import retry
+from penstock.gates.limits import retry
 from penstock.integrations.pydantic_ai import govern, tool_context
 
 WAYS = ("ok", "slow", "retry", "failed", "raises", "bad arguments", "unknown")

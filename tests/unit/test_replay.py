@@ -12,14 +12,14 @@ from penstock import Agent, Budget, Run, agent, escalate, tool
 from penstock.events import ModelIntent, decode
 from penstock.events.messages import decode_message
 from penstock.events.prompts import prompt_refs
-from penstock.gates.tape import Tape
+from penstock.gates.order.tape import Tape
 from penstock.journal.payloads import ref_address
 from penstock.kernel.errors import AgentUnknown, PayloadMissing
 from penstock.ports.agents import AgentDef
 from penstock.ports.records import Status, Stop
 from penstock.runs.client import Penstock
 from penstock.runs.divergence import differences
-from penstock.runs.replay import Replayed, replay
+from penstock.runs.replaying.replay import Replayed, replay
 from penstock.settings import Settings
 from penstock.testing import ScriptedModel, tool_call
 from penstock.wiring import open_in_memory

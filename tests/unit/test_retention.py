@@ -13,10 +13,10 @@ from penstock.journal.archive import Archive
 from penstock.kernel.errors import RunPruned, WaitFailed
 from penstock.ports.records import Row
 from penstock.ports.retention import TENANT, Action, Policy
-from penstock.runs import archiving
 from penstock.runs.client import Penstock
-from penstock.runs.replay import replay
-from penstock.runs.retention import Done, Round, plan
+from penstock.runs.replaying.replay import replay
+from penstock.runs.retention import archiving
+from penstock.runs.retention.retention import Done, Round, plan
 from penstock.settings import Settings
 from penstock.testing import ScriptedModel, tool_call
 from penstock.views.archive import ArchiveJournal

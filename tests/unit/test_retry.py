@@ -21,7 +21,7 @@ from penstock.events import (
     ToolOutcome,
 )
 from penstock.events.messages import say
-from penstock.gates import retry
+from penstock.gates.limits import retry
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import AgentInvalid, CallDenied, ChildFailed, ModelFailed, ToolFailed, ToolInvalid
 from penstock.kernel.randomness import seeded

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.test_tape import event, tape
 
 from penstock.events import Event, ToolIntent, ToolOutcome
-from penstock.gates.branches import UNWOUND, Branch
-from penstock.gates.schedule import Schedule
+from penstock.gates.order.branches import UNWOUND, Branch
+from penstock.gates.order.schedule import Schedule
 from penstock.kernel.errors import Divergence, GateMisused
 
 stages: list["Stage"] = []

@@ -12,12 +12,12 @@ from penstock import Agent, Budget, Reject, Revise, Run, Settings, agent
 from penstock.agents.memory import HEADING, Memory, SessionMemory, Turn
 from penstock.events import Failure
 from penstock.events.messages import Message, Text
-from penstock.gates.conversation import Conversation
+from penstock.gates.model.conversation import Conversation
 from penstock.journal.documents import pack, read
 from penstock.kernel.errors import AgentInvalid, DocumentUnreadable
 from penstock.ports.model import ModelError, ModelRequest
 from penstock.runs.client import Penstock
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 from penstock.runs.result import Result
 from penstock.testing import ScriptedModel
 from penstock.wiring import open_in_memory

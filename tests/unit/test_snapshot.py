@@ -14,16 +14,16 @@ from penstock import Agent, Budget, Run, Settings, agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.events import Amount, ModelIntent, RunHandedBack, decode
 from penstock.events.messages import Message, ToolCall, say
-from penstock.gates.state import FORMAT, State, decode_state, encode_state
+from penstock.gates.snapshots.state import FORMAT, State, decode_state, encode_state
 from penstock.journal.chain import verify
 from penstock.journal.payloads import address, make_payload, unpack
 from penstock.kernel.errors import ChainBroken, EventUnreadable
 from penstock.ports.model import ModelRequest, ModelResponse
 from penstock.ports.snapshots import Snapshot
-from penstock.runs import loading
-from penstock.runs.beginning import begin
 from penstock.runs.client import Penstock
-from penstock.runs.state_check import check_state
+from penstock.runs.replaying.state_check import check_state
+from penstock.runs.work import loading
+from penstock.runs.work.beginning import begin
 from penstock.testing import ScriptedModel
 from penstock.views.audit import verify_run
 from penstock.wiring import assemble
@@ -82,7 +82,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[State | None]:
         found.append(state)
         return begin(claim, tape, log, services, state)
 
-    monkeypatch.setattr("penstock.runs.executor.begin", noted)
+    monkeypatch.setattr("penstock.runs.work.executor.begin", noted)
     return found
 
 

@@ -29,7 +29,7 @@ from penstock.events import (
     VerdictRecorded,
     encode,
 )
-from penstock.gates.tape import Identity, Tape, identity_of, is_last
+from penstock.gates.order.tape import Identity, Tape, identity_of, is_last
 from penstock.kernel.errors import EventUnreadable
 from penstock.ports.records import Row
 

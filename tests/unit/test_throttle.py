@@ -14,7 +14,7 @@ from penstock.ports.model import ModelError
 from penstock.ports.rates import Limit
 from penstock.ports.records import Status
 from penstock.runs.client import Penstock
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 from penstock.testing import ScriptedModel
 from penstock.wiring import assemble, open_in_memory
 

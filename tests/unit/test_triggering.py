@@ -23,8 +23,8 @@ from penstock.kernel.errors import (
 from penstock.ports.records import RunFilter, RunRow
 from penstock.ports.triggers import Backlog, Fired
 from penstock.runs.client import Penstock
-from penstock.runs.mapping import Arrived, check_template, filled, filled_text
-from penstock.runs.triggering import TAKEN_AT_ONCE, Triggering
+from penstock.runs.triggers.mapping import Arrived, check_template, filled, filled_text
+from penstock.runs.triggers.triggering import TAKEN_AT_ONCE, Triggering
 from penstock.testing import in_memory
 from penstock.wiring import assemble
 

@@ -7,7 +7,7 @@ import pytest
 from penstock import Agent, Settings
 from penstock.adapters.memory import MemoryJournal
 from penstock.kernel.errors import WorkerNameTaken
-from penstock.runs.worker import Worker
+from penstock.runs.work.worker import Worker
 from penstock.testing import ScriptedModel
 from penstock.wiring import assemble, open_in_memory
 

@@ -13,7 +13,7 @@ from penstock.agents.loop import as_text, standard_loop
 from penstock.agents.memory import SessionMemory, remember
 from penstock.agents.stages import StageFunction, Stages
 from penstock.agents.tool import Tool
-from penstock.gates.model_gate import tools_digest
+from penstock.gates.model.gate import tools_digest
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import AgentInvalid, OutputInvalid, PenstockError
 from penstock.ports.model import Model, ModelSettings, ToolSpec

@@ -9,9 +9,9 @@ from penstock.agents.loop import use_tools
 from penstock.agents.run import Run
 from penstock.agents.tool import Tool
 from penstock.events.messages import Message, Part, ToolResult, say
-from penstock.gates.conversation import Conversation
-from penstock.gates.model_gate import call_model, tools_digest
-from penstock.gates.model_plan import ModelCall
+from penstock.gates.model.conversation import Conversation
+from penstock.gates.model.gate import call_model, tools_digest
+from penstock.gates.model.plan import ModelCall
 from penstock.kernel.errors import AgentInvalid
 from penstock.ports.model import Model, ModelSettings
 

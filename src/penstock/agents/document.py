@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from penstock.gates.branches import CURRENT
-from penstock.gates.context import RunContext
 from penstock.gates.document_gate import Place, read_document, write_document
+from penstock.gates.order.branches import CURRENT
+from penstock.gates.run.context import RunContext
 from penstock.kernel.errors import DocumentConflict, GateMisused
 
 UPDATE_ATTEMPTS = 20

@@ -10,13 +10,13 @@ from penstock.agents.memory import recall
 from penstock.agents.run import Run, escalate
 from penstock.agents.tool import Tool
 from penstock.events.messages import Message, Part, Text, ToolCall, ToolResult, say
-from penstock.gates.child_gate import ChildAsked, call_child
-from penstock.gates.conversation import Conversation
-from penstock.gates.model_gate import Turn, call_model
-from penstock.gates.model_plan import ModelCall
-from penstock.gates.snapshot import keep_state, resume_loop
-from penstock.gates.tool_gate import ToolCallAsked, ToolReturn, call_tool
-from penstock.gates.words import budget_line
+from penstock.gates.model.conversation import Conversation
+from penstock.gates.model.gate import Turn, call_model
+from penstock.gates.model.plan import ModelCall
+from penstock.gates.run.words import budget_line
+from penstock.gates.snapshots.snapshot import keep_state, resume_loop
+from penstock.gates.tool.gate import ToolCallAsked, ToolReturn, call_tool
+from penstock.gates.waits.child_gate import ChildAsked, call_child
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import CallDenied, ChildFailed, InputInvalid, OutputInvalid
 from penstock.kernel.money import show_usd

@@ -13,10 +13,10 @@ from pydantic_core import to_jsonable_python
 
 from penstock.agents.definition import Definition
 from penstock.events.messages import Message, say
-from penstock.gates.conversation import Conversation
 from penstock.gates.document_gate import Known, Place, read_document, write_document
-from penstock.gates.model_gate import call_model
-from penstock.gates.model_plan import ModelCall
+from penstock.gates.model.conversation import Conversation
+from penstock.gates.model.gate import call_model
+from penstock.gates.model.plan import ModelCall
 from penstock.kernel.canonical import clean_text, stable_json
 from penstock.kernel.errors import AgentInvalid, CallDenied, ChildFailed, DocumentConflict, GateMisused, ModelFailed
 from penstock.ports.model import Model, ModelSettings

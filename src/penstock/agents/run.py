@@ -14,17 +14,18 @@ from penstock.agents.document import Document
 from penstock.agents.tool import Tool
 from penstock.events import BudgetRecord, Fact
 from penstock.events.messages import Message, say
-from penstock.gates import continue_gate, event_gate, primitives
-from penstock.gates.child_gate import ChildAsked, call_child
-from penstock.gates.context import RunContext
-from penstock.gates.conversation import Conversation
+from penstock.gates import primitives
 from penstock.gates.document_gate import Place
-from penstock.gates.ledger import Seen
-from penstock.gates.message_gate import send_event
-from penstock.gates.model_gate import call_model
-from penstock.gates.model_plan import ModelCall
-from penstock.gates.timeout import timeout
-from penstock.gates.tool_gate import ToolCallAsked, call_tool
+from penstock.gates.limits.timeout import timeout
+from penstock.gates.model.conversation import Conversation
+from penstock.gates.model.gate import call_model
+from penstock.gates.model.plan import ModelCall
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import Seen
+from penstock.gates.tool.gate import ToolCallAsked, call_tool
+from penstock.gates.waits import continue_gate, event_gate
+from penstock.gates.waits.child_gate import ChildAsked, call_child
+from penstock.gates.waits.message_gate import send_event
 from penstock.kernel.canonical import check_name
 from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMisused, ToolFailed
 from penstock.kernel.randomness import seeded

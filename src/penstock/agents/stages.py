@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from penstock.agents.run import Revision, Run
 from penstock.agents.tool import source_of
 from penstock.events import Event, ToolIntent, ToolOutcome
-from penstock.gates.context import RunContext
-from penstock.gates.ledger import first_ref, is_write
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import first_ref, is_write
 from penstock.gates.stage import run_stage
 from penstock.kernel.canonical import clean_text, describe
 from penstock.kernel.errors import (

@@ -46,7 +46,7 @@ async def _adopt(
     tenant: str | None,
     as_json: bool,
 ) -> int:
-    from penstock.runs.adopt import adopt as adopt_run
+    from penstock.runs.replaying.adopt import adopt as adopt_run
 
     async with opened(tenant) as platform:
         found = await find_run(platform.journal, platform.tenant, run)

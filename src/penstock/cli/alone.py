@@ -19,8 +19,8 @@ from penstock.cli.loading import load_agents
 from penstock.cli.opening import execute, opened
 from penstock.cli.output import note
 from penstock.kernel.errors import PenstockError
-from penstock.runs.alone import Assignment
-from penstock.runs.poison import PUT_AWAY, Handover
+from penstock.runs.work.alone import Assignment
+from penstock.runs.work.poison import PUT_AWAY, Handover
 
 
 class _Task(msgspec.Struct, frozen=True):

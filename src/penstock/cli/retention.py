@@ -14,7 +14,7 @@ from penstock.kernel.errors import RetentionBusy, UsageError
 
 if TYPE_CHECKING:
     from penstock.ports.retention import Policy
-    from penstock.runs.retention import Done
+    from penstock.runs.retention.retention import Done
 
 DAY_US = 86_400_000_000
 MIB = 1024 * 1024
@@ -154,7 +154,7 @@ async def _remove(agent: str, tenant: str | None, as_json: bool) -> int:
 
 
 async def _plan(tenant: str | None, as_json: bool) -> int:
-    from penstock.runs.retention import plan as make_plan
+    from penstock.runs.retention.retention import plan as make_plan
 
     async with opened(tenant) as platform:
         found = await make_plan(platform.journal, platform.tenant)
@@ -179,7 +179,7 @@ async def _plan(tenant: str | None, as_json: bool) -> int:
 
 
 async def _run(to: Path | None, at_once: bool, tenant: str | None, as_json: bool) -> int:
-    from penstock.runs.retention import Round
+    from penstock.runs.retention.retention import Round
 
     async with opened(tenant) as platform:
         settings = platform.services.settings

@@ -61,7 +61,7 @@ def redact(
     as_json: AsJson = False,
 ) -> int:
     """Take a subject's content and key out of an archive, for good. Its chains still verify."""
-    from penstock.runs.archiving import redact as take_out
+    from penstock.runs.retention.archiving import redact as take_out
 
     count = take_out(file, subject)
     if as_json:

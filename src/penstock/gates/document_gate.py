@@ -12,10 +12,10 @@ import msgspec
 from pydantic_core import to_jsonable_python
 
 from penstock.events import DocumentIntent, DocumentRead, DocumentWritten
-from penstock.gates.call import Call
-from penstock.gates.context import RunContext
-from penstock.gates.ledger import first_ref
-from penstock.gates.message_gate import insist
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.insist import insist
+from penstock.gates.run.ledger import first_ref
 from penstock.journal.documents import pack, read
 from penstock.kernel.backoff import full_jitter
 from penstock.kernel.canonical import MAX_SAFE_INTEGER, check_finite, check_plain, check_size, digest, stable_json

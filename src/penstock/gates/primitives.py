@@ -8,9 +8,9 @@ import msgspec
 from pydantic_core import to_jsonable_python
 
 from penstock.events import DecisionRecorded, Fact, Failure, NoteRecorded, RunPatched, TimerFired, TimerSet, Waiting
-from penstock.gates.call import Call
-from penstock.gates.context import RunContext
-from penstock.gates.ledger import first_ref
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import first_ref
 from penstock.kernel.canonical import check_finite, check_name, check_plain, check_size, describe, stable_json
 from penstock.kernel.errors import InputInvalid, ToolFailed
 

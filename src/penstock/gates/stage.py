@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from penstock.events import ChildOutcome, Event, Failure, ModelOutcome, RunPatched, StageEnded, StageEntered
-from penstock.gates.call import Call
-from penstock.gates.context import RunContext
-from penstock.gates.ledger import first_ref
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import first_ref
 from penstock.kernel.canonical import check_size, clean_text, describe, stable_json
 from penstock.kernel.errors import Divergence, PenstockError
 

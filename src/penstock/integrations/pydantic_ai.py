@@ -24,7 +24,7 @@ from penstock.agents.definition import Definition
 from penstock.agents.loop import as_text
 from penstock.agents.run import Run
 from penstock.agents.stages import StageFunction, Stages
-from penstock.gates.scopes import Scopes, host
+from penstock.gates.run.scopes import Scopes, host
 from penstock.integrations.pydantic_ai_model import GatedModel, ModelOptions, Session, Tools
 from penstock.integrations.pydantic_ai_release import release_parts
 from penstock.integrations.pydantic_ai_tools import Effects, GatedToolset, ToolEffect, function_tools, tool_context

@@ -17,8 +17,8 @@ from pydantic_ai.usage import RequestUsage
 
 from penstock.adapters.providers.messages import answer_to_library, clean, from_library, plain
 from penstock.events.messages import Message, Part, Text, ToolResult, say
-from penstock.gates.conversation import Conversation
-from penstock.gates.model_gate import Turn
+from penstock.gates.model.conversation import Conversation
+from penstock.gates.model.gate import Turn
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import GateMisused
 

@@ -15,9 +15,9 @@ from penstock.adapters.providers.adapter import ProviderModel
 from penstock.adapters.providers.request import check_extra
 from penstock.agents.run import Run
 from penstock.events.messages import Message
-from penstock.gates.model_gate import call_model, tools_digest
-from penstock.gates.model_plan import ModelCall
-from penstock.gates.scopes import Scopes
+from penstock.gates.model.gate import call_model, tools_digest
+from penstock.gates.model.plan import ModelCall
+from penstock.gates.run.scopes import Scopes
 from penstock.integrations.pydantic_ai_messages import Transcript, with_particulars
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import GateMisused, RunFault

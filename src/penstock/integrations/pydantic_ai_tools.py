@@ -13,8 +13,8 @@ from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
 from pydantic_ai.toolsets.abstract import ToolsetTool
 from pydantic_core import to_jsonable_python
 
-from penstock.gates.tool_gate import ToolCallAsked, call_tool
-from penstock.gates.tool_gate import ToolReturn as GateReturn
+from penstock.gates.tool.gate import ToolCallAsked, call_tool
+from penstock.gates.tool.gate import ToolReturn as GateReturn
 from penstock.integrations.pydantic_ai_model import Session
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import GateMisused, ToolInvalid

@@ -16,7 +16,7 @@ NOBODY = UUID(int=0)
 
 
 class TriggerPlan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What each run of a trigger is like. Texts may be paths into the event: see `penstock.runs.mapping`."""
+    """What each run of a trigger is like. Texts may be paths into the event: see `penstock.runs.triggers.mapping`."""
 
     input: Any = "$"
     tags: dict[str, str] = {}

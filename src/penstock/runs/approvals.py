@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.events import ApprovalRequested, RuleVerdict, Waiting, decode
-from penstock.gates.approval import Decision
+from penstock.gates.tool.approval import Decision
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.errors import AnswerInvalid, ApprovalDecided, ApprovalMismatch, ApprovalUnknown
 from penstock.ports.journal import Journal

@@ -12,8 +12,8 @@ import msgspec
 from penstock.agents import runtime
 from penstock.agents.budget import Budget
 from penstock.events import RunEnded, decode
-from penstock.gates.continue_gate import added
-from penstock.gates.services import Services
+from penstock.gates.run.services import Services
+from penstock.gates.waits.continue_gate import added
 from penstock.journal.payloads import ref_address
 from penstock.journal.pruned import pruned
 from penstock.journal.writer import GroupWriter
@@ -23,19 +23,19 @@ from penstock.ports.journal import Journal
 from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop
 from penstock.runs import approvals as questions
 from penstock.runs import events
-from penstock.runs.alone import Assignment, LoneWorker
 from penstock.runs.documents import DocumentClient
-from penstock.runs.firing import Firing
-from penstock.runs.poison import Launch
 from penstock.runs.registry import Registry
 from penstock.runs.releases import carried, successor
 from penstock.runs.result import Result
-from penstock.runs.retention import Keeper
-from penstock.runs.schedules import ScheduleClient
+from penstock.runs.retention.retention import Keeper
+from penstock.runs.schedules.firing import Firing
+from penstock.runs.schedules.schedules import ScheduleClient
 from penstock.runs.submit import Request, check_agent, submit
-from penstock.runs.triggering import Triggering
-from penstock.runs.triggers import TriggerClient
-from penstock.runs.worker import Worker
+from penstock.runs.triggers.triggering import Triggering
+from penstock.runs.triggers.triggers import TriggerClient
+from penstock.runs.work.alone import Assignment, LoneWorker
+from penstock.runs.work.poison import Launch
+from penstock.runs.work.worker import Worker
 
 
 class Penstock:

@@ -10,8 +10,8 @@ import msgspec
 from penstock.events import ModelIntent, RunEnded
 from penstock.events.messages import decode_message
 from penstock.events.prompts import prompt_refs
-from penstock.gates.context import RunContext
-from penstock.gates.tape import Tape, identity_of
+from penstock.gates.order.tape import Tape, identity_of
+from penstock.gates.run.context import RunContext
 from penstock.journal.payloads import PayloadReader, ref_address
 from penstock.kernel.errors import Divergence, EventUnreadable, InputTooLarge, PayloadMissing, PenstockError
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.gates.services import Services
+from penstock.gates.run.services import Services
 from penstock.journal.documents import read
 from penstock.kernel.errors import DocumentUnknown
 from penstock.ports.documents import Document, Kind, State, Version

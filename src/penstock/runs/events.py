@@ -5,8 +5,8 @@ from uuid import UUID
 
 from pydantic_core import to_jsonable_python
 
-from penstock.gates.message_gate import check_event, event_body, event_dedup
-from penstock.gates.services import Services
+from penstock.gates.run.services import Services
+from penstock.gates.waits.message_gate import check_event, event_body, event_dedup
 from penstock.kernel.canonical import check_name
 from penstock.kernel.errors import InboxFull, InputInvalid, RunUnknown
 from penstock.kernel.ids import new_id

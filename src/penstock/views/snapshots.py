@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from penstock.events import ModelIntent
 from penstock.events.prompts import prompt_refs
-from penstock.gates.state import FORMAT, Engine, Loop, State, decode_state, encode_state, fold, is_foldable
-from penstock.gates.tape import Tape
+from penstock.gates.order.tape import Tape
+from penstock.gates.snapshots.state import FORMAT, Engine, Loop, State, decode_state, encode_state, fold, is_foldable
 from penstock.journal.payloads import unpack
 from penstock.kernel.errors import ChainBroken, EventUnreadable
 from penstock.ports.journal import Journal

@@ -20,8 +20,8 @@ from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Applied, Batch, Sealed, Stop
 from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
-from penstock.runs.firing import Firing
-from penstock.runs.worker import Worker
+from penstock.runs.schedules.firing import Firing
+from penstock.runs.work.worker import Worker
 from penstock.settings import Settings
 from penstock.wiring import assemble
 
@@ -77,7 +77,7 @@ class Node:
 
 
 class SimulatedKeeper:
-    """Renews the lease as `penstock.runs.lease.LeaseKeeper` does, in the simulated loop instead of a thread."""
+    """Renews the lease as `penstock.runs.work.lease.LeaseKeeper` does, in the simulated loop instead of a thread."""
 
     def __init__(self, worker: "SimulatedWorker") -> None:
         self._worker = worker

@@ -29,7 +29,7 @@ from penstock.events import (
 from penstock.journal.chain import verify
 from penstock.kernel.errors import ChainBroken, PenstockError
 from penstock.ports.records import RunKey, Status
-from penstock.runs.replay import replay
+from penstock.runs.replaying.replay import replay
 
 if TYPE_CHECKING:
     from tests.sim.world.seeds import World

@@ -27,8 +27,8 @@ from penstock.kernel.errors import AdoptionRefused, UsageError
 from penstock.kernel.randomness import seeded
 from penstock.ports.rates import Limit
 from penstock.ports.records import Status
-from penstock.runs import loading
-from penstock.runs.adopt import adopt
+from penstock.runs.replaying.adopt import adopt
+from penstock.runs.work import loading
 
 CALM_SECONDS = 90.0
 """How long everything may take to come to its end once nothing goes wrong any more."""

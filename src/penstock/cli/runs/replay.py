@@ -18,7 +18,7 @@ from penstock.kernel.errors import UsageError
 if TYPE_CHECKING:
     from penstock.agents.definition import Definition
     from penstock.runs.divergence import DivergenceReport
-    from penstock.runs.replay import Replayed
+    from penstock.runs.replaying.replay import Replayed
     from penstock.views.trace import Trace
 
 SIDE_WIDTH = 400
@@ -46,8 +46,8 @@ def replay(
 async def _replay(
     run: str, agents: "list[Definition]", step: bool, archive: Path | None, tenant: str | None, as_json: bool
 ) -> int:
-    from penstock.runs.replay import replay as replay_run
-    from penstock.runs.state_check import check_state
+    from penstock.runs.replaying.replay import replay as replay_run
+    from penstock.runs.replaying.state_check import check_state
     from penstock.views.trace import read_trace
 
     async with opened_record(archive, tenant) as platform:

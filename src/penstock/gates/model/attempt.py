@@ -1,0 +1,179 @@
+"""One attempt at a model call: exactly one wire call, and what is recorded of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import msgspec
+
+from penstock.events import Amount, Failure, ModelIntent, ModelOutcome
+from penstock.events.messages import Message, encode_message, storable_message
+from penstock.gates.limits.alarm import Alarm
+from penstock.gates.model.plan import ModelCall, Plan
+from penstock.gates.run.call import ID_MAX_CHARS, Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.deadline import at_most
+from penstock.gates.run.ledger import first_ref
+from penstock.kernel.canonical import clean_text
+from penstock.ports.model import ModelError, ModelRequest, ModelResponse
+
+WORDS_MAX_CHARS = 300  # of what a provider says of a failure
+
+
+@dataclass(slots=True, frozen=True)
+class Made:
+    """What a wire call came to: a response, or a failure and whether it was ``billed`` (None = not known)."""
+
+    response: ModelResponse | None
+    failure: Failure | None
+    billed: bool | None
+    latency: int  # microseconds
+
+
+@dataclass(slots=True, frozen=True)
+class Attempt:
+    """An attempt whose intent is durable."""
+
+    intent: ModelIntent
+    plan: Plan
+
+    @property
+    def number(self) -> int:
+        return self.intent.attempt
+
+
+async def make(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan) -> Made:
+    """Make the wire call. In a task of its own a cancellation is a result too, not the run's concern."""
+    settings = asked.settings
+    request = ModelRequest(
+        asked.conversation.as_sent_to(asked.model, plan.messages),
+        asked.tools,
+        replace(settings, max_tokens=plan.max_tokens),
+        tool_choice(asked, plan),
+        asked.output_tool,
+    )
+    clock = ctx.services.clock
+    started = clock.boot_ns()
+    seconds = at_most(ctx, settings.timeout_seconds)
+    is_own = asyncio.current_task() is call.branch.task
+    response: ModelResponse | None = None
+    failure: Failure | None = None
+    billed: bool | None = None
+    ctx.services.outside += 1
+    try:
+        with Alarm(seconds):
+            body = asked.model.request(request)
+            response = _checked(ctx, await (ctx.interruptible(call.branch, body) if is_own else body))
+    except ModelError as error:
+        failure, billed = error.failure, error.billed
+        failure = msgspec.structs.replace(failure, words=clean_text(failure.words, WORDS_MAX_CHARS))
+    except TimeoutError:
+        failure = Failure("model_timeout", "transient", f"no answer within {seconds:g} s")
+    except asyncio.CancelledError:
+        if is_own:
+            ctx.cancelled(call)
+        failure = Failure("cancelled", "permanent", "the call was cancelled")
+    except Exception as error:
+        failure = Failure("model_adapter", "unknown", f"{type(error).__name__} in the model adapter")
+    finally:
+        ctx.services.outside -= 1
+    return Made(response, failure, billed, (clock.boot_ns() - started) // 1000)
+
+
+def tool_choice(asked: ModelCall, plan: Plan) -> Literal["auto", "none", "required"]:
+    """A last answer may not call tools; where answers are given by an output tool, it must call that one."""
+    if not plan.final:
+        return "auto"
+    return "required" if asked.output_tool else "none"
+
+
+def outcome_of(
+    ctx: RunContext,
+    call: Call,
+    asked: ModelCall,
+    attempt: Attempt,
+    made: Made,
+    *,
+    again: bool = False,
+    retry_at: int = 0,
+    failure: Failure | None = None,
+) -> ModelOutcome:
+    """The record of an attempt; ``failure`` stands in for its own where that says more.
+
+    An answer that nobody waits for (``again``) is charged at what it used, and not kept.
+    """
+    response, failure = made.response, failure or made.failure
+    if response is None:
+        free = made.billed is False
+        used, at_maximum = (Amount(), False) if free else (attempt.plan.reserved, True)
+    else:
+        price = asked.model.price()
+        known = response.used
+        if known is not None and price is not None:
+            known = msgspec.structs.replace(known, nano=price.of(known))
+        used, at_maximum = (attempt.plan.reserved, True) if known is None else (known, False)
+    kept = response is not None and not again
+    if response is not None and again:
+        failure = Failure("hedge_lost", "permanent", "the other attempt had answered")
+    return ctx.event(
+        ModelOutcome,
+        call.path,
+        attempt=attempt.number,
+        status="ok" if kept else "error",
+        used=used,
+        at_maximum=at_maximum,
+        latency=made.latency,
+        finish=response.finish if response is not None and kept else "",
+        provider_id=response.provider_id if response is not None else "",
+        failure=failure,
+        simulated=asked.model.simulated,
+        again=again,
+        retry_at=retry_at,
+        payloads={"response": [ctx.log.payload(encode_message(response.message))]} if response and kept else {},
+    )
+
+
+def record(ctx: RunContext, call: Call, attempt: Attempt, outcome: ModelOutcome) -> str:
+    """Settle the attempt and journal what came of it; the commitment of the answer."""
+    ctx.ledger.settle(attempt.plan.reserved, outcome.used, at_maximum=outcome.at_maximum)
+    ctx.record(call, outcome)
+    ctx.simulated |= outcome.simulated
+    return first_ref(outcome, "response")
+
+
+def record_lost(ctx: RunContext, call: Call, intents: Sequence[ModelIntent]) -> None:
+    """Charge attempts whose outcome was lost at their maximum."""
+    for intent in intents:
+        ctx.ledger.settle(intent.reserved, intent.reserved, at_maximum=True)
+        lost = ctx.event(
+            ModelOutcome,
+            call.path,
+            attempt=intent.attempt,
+            status="lost",
+            used=intent.reserved,
+            at_maximum=True,
+            again=True,
+        )
+        ctx.record(call, lost)
+    if intents:
+        ctx.schedule.settled(call.path)
+
+
+def _checked(ctx: RunContext, response: ModelResponse) -> ModelResponse:
+    """An answer as it can be recorded.
+
+    Raises:
+        ModelError: it is none, or cannot be recorded whole; it was paid for all the same.
+    """
+    message, used = response.message, response.used
+    if not isinstance(message, Message) or message.role != "assistant":
+        raise ModelError(Failure("answer_invalid", "unknown", "the model adapter gave no message"))
+    if used is not None and min(used.tokens_in, used.tokens_out) < 0:
+        used = None
+    message = storable_message(message)
+    size, limit = len(encode_message(message)), ctx.services.settings.payload_max_bytes
+    if size > limit:
+        words = f"the answer has {size:,} bytes; PENSTOCK_PAYLOAD_MAX_BYTES allows {limit:,}"
+        raise ModelError(Failure("answer_too_large", "permanent", words))
+    return replace(response, message=message, used=used, provider_id=clean_text(response.provider_id, ID_MAX_CHARS))

@@ -1,0 +1,1 @@
+"""Who moves next: the tape of what happened, branches, and one outcome released at a time."""

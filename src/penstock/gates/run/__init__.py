@@ -1,0 +1,1 @@
+"""One run in one worker's hands: its context, its calls, and what it has used."""

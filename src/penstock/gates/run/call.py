@@ -1,0 +1,29 @@
+"""One call at a gate."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock.events import Event
+from penstock.gates.order.branches import Branch
+from penstock.gates.order.tape import Identity
+
+ID_MAX_CHARS = 200  # of the ids that providers give their answers and the calls in them
+
+
+@dataclass(slots=True)
+class Call:
+    """One gate call in progress."""
+
+    branch: Branch
+    path: str
+    identity: Identity
+    recorded: list[Event]
+    performing: bool = False
+    settling: bool = False
+    """A write in doubt is being repeated: a time-out does not cut that short."""
+    on_cut: Callable[[], None] | None = None
+    """What else to do when a time-out around the call fires."""
+
+    @property
+    def last(self) -> Event | None:
+        return self.recorded[-1] if self.recorded else None

@@ -1,0 +1,37 @@
+"""Putting on the record that the rules said no, or that a limit has come near."""
+
+from typing import Any
+
+from penstock.events import LimitReached, VerdictRecorded
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.rules.budget import dominant_limit
+from penstock.rules.verdict import Ruling
+
+
+async def denied(ctx: RunContext, call: Call, ruling: Ruling, **fields: Any) -> VerdictRecorded:
+    """Record that the rules denied the call. Does not return when that is final for the run."""
+    event = ctx.event(
+        VerdictRecorded,
+        call.path,
+        gate=call.identity.kind,
+        name=call.identity.name,
+        verdict="deny",
+        digest=call.identity.digest,
+        passed=ruling.passed,
+        verdicts=ruling.verdicts,
+        ends_run=ruling.ends_run,
+        **fields,
+    )
+    ctx.record(call, event)
+    if ruling.ends_run:
+        ctx.exhaust(ruling.code or "denied", ruling.reason)
+    if ctx.fault is not None:
+        await ctx.halt()
+    return event
+
+
+def record_limit(ctx: RunContext, path: str, level: int, *, looping: bool) -> None:
+    """A threshold was reached: say by which limit, or that the run makes no progress."""
+    name, used, of = ("loop", 0.0, 0.0) if looping else dominant_limit(ctx.facts)
+    ctx.log.add(ctx.event(LimitReached, path, limit=name, level=level, used=used, of=of))

@@ -1,0 +1,1 @@
+"""The tool gate, with the questions it asks people and the doubts it settles."""

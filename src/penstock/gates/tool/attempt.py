@@ -1,0 +1,242 @@
+"""Attempts at a tool call that the rules allow: intent, call, outcome, until one is the last."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from penstock.events import Amount, ApprovalDecided, Failure, ToolIntent, ToolOutcome
+from penstock.gates.limits.hedge import hedged, leave_of_limits
+from penstock.gates.limits.retry import judge, wait_until
+from penstock.gates.rates.throttle import throttle
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.deadline import at_most, at_most_within
+from penstock.gates.run.ledger import COUNTED
+from penstock.gates.run.mailbox import WaitCut
+from penstock.gates.tool.doubt import LateOutcome, settle
+from penstock.gates.tool.execution import Result, run_tool
+from penstock.kernel.errors import ClaimLost, JournalError
+from penstock.ports.records import Post
+from penstock.ports.tools import ToolDef
+from penstock.rules.verdict import Decision, Ruling
+
+QUEUED_BEFORE_WAITING = 500  # events of free reads that may wait to be written before the next read waits for them
+LATE_STARTS = 3  # how often a call that found its allowance over is put forward again
+
+
+@dataclass(slots=True)
+class Asked:
+    """The call with its arguments read."""
+
+    tool: ToolDef | None
+    name: str
+    args: dict[str, Any]
+    call_id: str
+    problem: Decision | None
+
+
+@dataclass(slots=True, frozen=True)
+class Ran:
+    """One attempt that was made. ``latency``: microseconds."""
+
+    intent: ToolIntent
+    result: Result
+    latency: int
+
+
+async def attempt(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> tuple[ToolOutcome, bytes]:
+    """Call the tool, again where that may help and is safe; the last outcome, journalled, and its stored result."""
+    tool = asked.tool
+    assert tool is not None
+    late = 0
+    while True:
+        because = await _because(ctx, call)
+        call.settling = because == "in_doubt" and tool.effect == "write"
+        ctx.facts.tool_calls += because == ""  # before anything is awaited: calls side by side share the limit
+        try:
+            await throttle(ctx, call, "tool", tool.name)
+        except (asyncio.CancelledError, WaitCut):
+            ctx.facts.tool_calls -= because == ""
+            raise
+        ran = await _once(ctx, call, asked, tool, ruling, because)
+        result = ran.result
+        if isinstance(ctx.fault, ClaimLost):
+            await _leave_behind(ctx, call, ran)
+            await ctx.halt()
+        if ctx.fault is not None and tool.effect == "read":
+            ctx.ledger.settle(ran.intent.reserved, Amount())
+            await ctx.halt()
+        late += not result.started
+        in_doubt = result.doubt and tool.effect == "write"
+        outcome = None if in_doubt else _concluded(ctx, call, tool, ran, late)
+        if outcome is None:
+            settled, data = await settle(ctx, call, tool, asked.args, result.doubt or "repeat")
+            if settled.again:
+                continue
+            return settled, data
+        if not outcome.again:
+            return outcome, result.data
+
+
+async def _because(ctx: RunContext, call: Call) -> str:
+    """Why the next attempt is made; waits until its time."""
+    last = next((event for event in reversed(call.recorded) if isinstance(event, ToolOutcome)), None)
+    if last is None:
+        return ""
+    if last.retry_at:
+        await wait_until(ctx, call, last.retry_at)
+        return "retry"
+    return "in_doubt"
+
+
+async def _once(ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, ruling: Ruling, because: str) -> Ran:
+    """One attempt, or two when a read is slow and hedged; the one that counts, the other recorded."""
+    intent, start_by = await _intend(ctx, call, asked, tool, ruling, because)
+    first = _run(ctx, call, asked, tool, intent, start_by)
+    if tool.hedge_after is None or tool.effect != "read":
+        return await first
+
+    async def second() -> Coroutine[Any, Any, Ran]:
+        return _run(ctx, call, asked, tool, *await _intend(ctx, call, asked, tool, ruling, "hedge"))
+
+    tries, counts = await hedged(
+        ctx,
+        call,
+        tool.hedge_after,
+        first,
+        lambda: leave_of_limits(ctx, call, "tool", tool.name, lambda: 0),
+        second,
+        lambda ran: ran.result.failure is None,
+    )
+    for index, ran in enumerate(tries):
+        if index == counts:
+            continue
+        if ctx.fault is None:
+            _record(ctx, call, tool, ran, again=True)
+        else:
+            ctx.ledger.settle(ran.intent.reserved, Amount())
+    return tries[counts]
+
+
+async def _run(ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, intent: ToolIntent, start_by: int) -> Ran:
+    if call.branch.cut and not call.settling:  # the time-out fired while the intent was being written
+        failure = Failure("tool_cancelled", "permanent", "the call was cancelled before it began")
+        return Ran(intent, Result(failure=failure, started=False), 0)
+    clock = ctx.services.clock
+    began = clock.boot_ns()
+    result = await run_tool(ctx, call, tool, asked.args, intent, start_by)
+    return Ran(intent, result, (clock.boot_ns() - began) // 1000)
+
+
+async def _intend(
+    ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, ruling: Ruling, because: str
+) -> tuple[ToolIntent, int]:
+    """Journal the intent; with it the reading of the boot clock after which its call must not start."""
+    allowance = ctx.services.settings.start_allowance_seconds
+    start_by = ctx.services.clock.boot_ns() + int(allowance * 1e9)
+    approval = next((event.approval for event in call.recorded if isinstance(event, ApprovalDecided)), "")
+    reads = tool.effect == "read"
+    seconds = at_most(ctx, tool.timeout_seconds) if reads else at_most_within(ctx, call.branch, tool.timeout_seconds)
+    intent = ctx.event(
+        ToolIntent,
+        call.path,
+        tool=tool.name,
+        digest=call.identity.digest,
+        effect=tool.effect,
+        risk=tool.risk,
+        in_doubt=tool.in_doubt,
+        call_id=asked.call_id,
+        attempt=1 + sum(isinstance(event, ToolIntent) for event in call.recorded),
+        key="" if reads else f"{ctx.run_id.hex}-{call.path}",
+        allowance=int(allowance * 1e6),
+        timeout=int(seconds * 1e6),
+        approval=approval,
+        passed=ruling.passed,
+        verdicts=ruling.verdicts,
+        because=because,
+        payloads={"args": [ctx.args_ref(asked.args)]},
+    )
+    if reads and ctx.log.queued >= QUEUED_BEFORE_WAITING:
+        await ctx.log.room()
+    ctx.ledger.reserve(intent.reserved)
+    ctx.facts.attempts += 1
+    ctx.facts.retries += because in COUNTED
+    if reads:
+        ctx.intend_later(call, intent)
+    else:
+        await ctx.intend(call, intent)
+    return intent, start_by
+
+
+def _concluded(ctx: RunContext, call: Call, tool: ToolDef, ran: Ran, late: int) -> ToolOutcome | None:
+    """Record what came of the attempt, and whether another follows; None when it says nothing of an attempt before it
+    that may have had its effect."""
+    result = ran.result
+    if result.failure is None or ctx.fault is not None:
+        return _record(ctx, call, tool, ran)
+    if not result.started:
+        again = late < LATE_STARTS and not call.branch.cut
+        if not again and _is_repeat(call):
+            return None
+        return _record(ctx, call, tool, ran, again=again)
+    attempts = min(tool.attempts, ctx.facts.budget.attempts or tool.attempts)
+    verdict = judge(ctx, call, result.failure, ran.intent.attempt - late, attempts)
+    if not verdict.at and result.failure.code == "tool_transient" and _is_repeat(call):
+        return None
+    result = Result(result.value, result.data, verdict.failure, result.doubt, result.started)
+    return _record(ctx, call, tool, Ran(ran.intent, result, ran.latency), again=verdict.at > 0, retry_at=verdict.at)
+
+
+def _is_repeat(call: Call) -> bool:
+    """Whether an attempt before this one was in doubt, and nothing but a repeat was to settle it."""
+    for event in reversed(call.recorded):
+        if isinstance(event, ToolOutcome) and event.settled_by:
+            if event.settled_by == "repeat":
+                return True
+            if event.settled_by != "late":  # which speaks of one attempt alone
+                return False
+    return False
+
+
+def _record(
+    ctx: RunContext, call: Call, tool: ToolDef, ran: Ran, *, again: bool = False, retry_at: int = 0
+) -> ToolOutcome:
+    result = ran.result
+    if result.failure is None:
+        status = "ok"
+    else:
+        status = "error" if result.started else "not_started"
+    outcome = ctx.event(
+        ToolOutcome,
+        call.path,
+        attempt=ran.intent.attempt,
+        status=status,
+        again=again,
+        retry_at=retry_at,
+        latency=ran.latency,
+        failure=result.failure,
+        payloads={"result": [ctx.log.payload(result.data)]} if result.data and not again else {},
+    )
+    ctx.ledger.settle(Amount(), outcome.used)
+    if tool.effect == "read":
+        ctx.record(call, outcome)
+    else:
+        ctx.record(call, outcome, lambda: _leave_behind(ctx, call, ran))
+    return outcome
+
+
+async def _leave_behind(ctx: RunContext, call: Call, ran: Ran) -> None:
+    """This worker was overtaken while the tool ran: the run's next holder learns how the call ended."""
+    result = ran.result
+    if result.doubt:
+        return
+    status = "ok" if result.failure is None else "error" if result.started else "did_not_happen"
+    late = LateOutcome(status, result.data, result.failure)
+    dedup = f"settle:{call.path}:{ran.intent.attempt}"
+    with contextlib.suppress(JournalError):
+        post = Post(ctx.claim.tenant, ctx.claim.run, dedup, "settle", msgspec.json.encode(late))
+        await ctx.services.journal.deliver(post)

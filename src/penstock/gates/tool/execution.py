@@ -1,0 +1,160 @@
+"""Calling a tool's function: start allowance, time-out, and what its answer is worth."""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from penstock.events import Failure, ToolIntent
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
+from penstock.gates.tool.failure import TimedOutByGate, failure_of
+from penstock.kernel.canonical import check_finite, check_plain, stable_json
+from penstock.kernel.clock import Clock
+from penstock.kernel.errors import InputInvalid
+from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, StartedTooLate, ToolContext, ToolDef
+
+ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
+_NOWHERE = contextvars.Context()
+"""Of timers: the loop keeps cancelled ones for a while, and with their context all of a run that has ended."""
+SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
+
+
+@dataclass(slots=True, frozen=True)
+class Result:
+    """What calling the function came to. ``doubt``: whether it had its effect is not known, and why."""
+
+    value: Any = None
+    data: bytes = b""
+    failure: Failure | None = None
+    doubt: str = ""
+    started: bool = True
+
+
+async def run_tool(
+    ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], intent: ToolIntent, start_by: int
+) -> Result:
+    """Call the function once, unless the start allowance (``start_by``, nanoseconds since boot) is over."""
+    seconds = intent.timeout / 1e6
+    kwargs = tool.bind(args)
+    if tool.key_param:
+        kwargs[tool.key_param] = IdempotencyKey(intent.key)
+    if tool.context_param:
+        kwargs[tool.context_param] = ToolContext(
+            ctx.claim.tenant,
+            ctx.run_id,
+            call.path,
+            intent.attempt,
+            ctx.claim.epoch,
+            intent.key,
+            seconds,
+            ctx.facts.environment,
+            ctx.tape.submitted.tags,
+            deadline_of(ctx, call.branch),
+            seconds_to_deadline(ctx, call.branch),
+        )
+    try:
+        if tool.is_async:
+            value = await _bounded(ctx, call, tool, _start(ctx.services.clock, tool, kwargs, start_by), seconds)
+        else:
+            run = ctx.services.isolation.run(tool, kwargs, timeout_seconds=seconds, start_by_boot_ns=start_by)
+            allowance = max(0, start_by - ctx.services.clock.boot_ns()) / 1e9
+            value = await _bounded(ctx, call, tool, run, allowance + seconds + ISOLATION_GRACE_SECONDS)
+    except StartedTooLate:
+        return Result(failure=_late(), started=False)
+    except asyncio.CancelledError:
+        if _is_own(call):
+            ctx.cancelled(call)
+        return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
+    except Exception as error:
+        failure, doubt = failure_of(tool, error, seconds, ctx.now())
+        return Result(failure=failure, doubt=doubt)
+    return _stored(ctx, value)
+
+
+def _is_own(call: Call) -> bool:
+    """Whether this is the task of the agent's branch, and not that of one of two attempts side by side."""
+    return asyncio.current_task() is call.branch.task
+
+
+async def _start(clock: Clock, tool: ToolDef, kwargs: dict[str, Any], start_by: int) -> Any:
+    """The last look at the clock, in the task that calls."""
+    if clock.boot_ns() > start_by:
+        raise StartedTooLate
+    try:
+        return await tool.call(**kwargs)
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # SystemExit would end the whole worker, and others the run
+        raise RuntimeError(f"the tool raised {type(error).__name__}") from error
+
+
+async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[Any, Any, Any], seconds: float) -> Any:
+    """Await the tool in a task of its own, so that one that swallows cancellation cannot hold the run."""
+    task = ctx.schedule.loop.create_task(body)
+    wait = _done_or_late(task, seconds)
+    ctx.services.outside += 1
+    try:
+        # A write is never cut short by a stop: its outcome is worth more than a second's patience.
+        await (ctx.interruptible(call.branch, wait) if tool.effect == "read" and _is_own(call) else wait)
+    except (asyncio.CancelledError, GeneratorExit):  # the latter: the run is put away over a call in flight
+        task.cancel()
+        raise
+    finally:
+        ctx.services.outside -= 1
+    if task.done():
+        if task.cancelled():
+            raise OutcomeUnknown("the tool cancelled itself")
+        return task.result()
+    task.cancel()
+    await asyncio.wait({task}, timeout=SWALLOW_GRACE_SECONDS)
+    if task.done() and not task.cancelled():
+        return task.result()
+    raise TimedOutByGate
+
+
+async def _done_or_late(task: "asyncio.Task[Any]", seconds: float) -> None:
+    """Wait for the task, at most so long; never raises what it raised."""
+    loop = task.get_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    timer = loop.call_later(seconds, wake, context=_NOWHERE)
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+
+
+def _stored(ctx: RunContext, value: Any) -> Result:
+    """The plain value and stored form of what the tool returned."""
+    limit = ctx.services.settings.payload_max_bytes
+    try:
+        if isinstance(value, str | bytes) and len(value) > limit:
+            raise InputInvalid(f"the result has {len(value):,} characters; the bound is {limit:,} bytes")
+        plain = (
+            value
+            if value is None or type(value) in (str, int, bool)
+            else to_jsonable_python(value, inf_nan_mode="constants")
+        )
+        check_plain(plain, "result")
+        check_finite(value, "result")
+        data = stable_json(plain)
+        if len(data) > limit:
+            raise InputInvalid(f"the result has {len(data):,} bytes; the bound is {limit:,}")
+    except (InputInvalid, PydanticSerializationError, ValueError, RecursionError, UnicodeError) as error:
+        words = error.what if isinstance(error, InputInvalid) else f"{type(error).__name__}"
+        return Result(failure=Failure("tool_result_invalid", "permanent", f"the tool ran; {words}"))
+    return Result(plain, data)
+
+
+def _late() -> Failure:
+    return Failure("start_too_late", "transient", "the start allowance was over before the call")

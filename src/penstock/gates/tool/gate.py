@@ -1,0 +1,187 @@
+"""The tool gate: control → permission → schema → validation → repeats → limits → approval → intent → call → outcome."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from penstock.events import (
+    ApprovalDecided,
+    Failure,
+    RuleVerdict,
+    ToolIntent,
+    ToolOutcome,
+    VerdictRecorded,
+)
+from penstock.gates.order.tape import NOT_APPROVED, is_in_doubt
+from penstock.gates.run.call import ID_MAX_CHARS, Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.deadline import seconds_to_deadline
+from penstock.gates.run.denial import denied
+from penstock.gates.run.ledger import first_ref
+from penstock.gates.tool.approval import ask
+from penstock.gates.tool.attempt import Asked, attempt
+from penstock.gates.tool.doubt import settle
+from penstock.kernel.canonical import check_plain, clean_text, digest
+from penstock.kernel.errors import InputInvalid
+from penstock.ports.tools import ToolArgsInvalid, ToolDef
+from penstock.rules.default import TOOL_RULES
+from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
+
+
+@dataclass(slots=True, frozen=True)
+class ToolCallAsked:
+    """What an agent asks of the tool gate. ``args`` is JSON text from a model, or plain values from code."""
+
+    name: str
+    tool: ToolDef | None
+    args: str | dict[str, Any]
+    call_id: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class ToolReturn:
+    """What came of a tool call. ``status``: ok | error | denied. ``value`` is the plain result."""
+
+    status: str
+    value: Any = None
+    words: str = ""
+    code: str = ""
+
+
+async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
+    """One tool call through the gate. Denials and failures are returned, not raised: they are for the agent to see."""
+    read = _read(asked)
+    call = ctx.enter("tool", read.name, digest(read.args), shown=read.args)
+    last = call.last
+    ended = isinstance(last, VerdictRecorded) or (isinstance(last, ToolOutcome) and not last.again)
+    if ended or (isinstance(last, ApprovalDecided) and last.decision in NOT_APPROVED):
+        data = await _result_data(ctx, last)
+        return _as_return(await ctx.replay(call), data)
+    await ctx.schedule.live(call.path)
+    returned: ToolReturn = await ctx.perform(call, _live(ctx, call, read))
+    return returned
+
+
+def _read(asked: ToolCallAsked) -> Asked:
+    """Read the arguments once, for the rules and for the call."""
+    tool, problem, args = asked.tool, None, {"raw": asked.args}
+    if tool is None:
+        problem = Decision(Verdict.DENY, f"there is no tool named {_storable(asked.name)[:64]!r}", "tool_unknown")
+    else:
+        try:
+            if not isinstance(asked.args, str):
+                check_plain(asked.args, "arguments")
+            raw = asked.args if isinstance(asked.args, str) else msgspec.json.encode(asked.args)
+            args = tool.read_args(raw)
+            check_plain(args, "arguments")
+        except (ToolArgsInvalid, InputInvalid, ValueError, RecursionError) as error:
+            words = clean_text(error.what if isinstance(error, InputInvalid) else error, 400)
+            problem = Decision(Verdict.DENY, f"arguments not accepted: {words}", "arguments_invalid")
+            args = {"raw": _storable(asked.args)}
+    if tool is None:
+        args = {"raw": _storable(asked.args)}
+    name = tool.name if tool else _storable(asked.name)[:128]
+    return Asked(tool, name, args, clean_text(asked.call_id, ID_MAX_CHARS), problem)
+
+
+def _storable(raw: str | dict[str, Any]) -> str:
+    return clean_text(raw if isinstance(raw, str) else repr(raw), 2000)
+
+
+async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
+    """From where the tape ends: settle a doubt, get permission, then attempt."""
+    while is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
+        tool = asked.tool
+        assert tool is not None
+        outcome, data = await settle(ctx, call, tool, asked.args, "crash")
+        if not is_in_doubt(call.recorded):
+            ctx.schedule.settled(call.path)
+            if not outcome.again:
+                return _finish(ctx, asked, call, outcome, data)
+    if any(isinstance(event, ToolIntent) for event in call.recorded):
+        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
+    else:
+        permitted = await _permitted(ctx, call, asked)
+        if isinstance(permitted, ToolReturn):
+            return permitted
+        ruling = permitted
+    outcome, data = await attempt(ctx, call, asked, ruling)
+    return _finish(ctx, asked, call, outcome, data)
+
+
+async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | ToolReturn:
+    """The ruling that lets the call go ahead, or what the agent is told instead."""
+    approved = any(isinstance(event, ApprovalDecided) and event.decision == "approve" for event in call.recorded)
+    ctx.facts.seconds = ctx.active_seconds()
+    ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=approved), ctx.facts)
+    if ruling.verdict is Verdict.HOLD:
+        tool = asked.tool
+        assert tool is not None
+        seconds = tool.approval_seconds or ctx.services.settings.approval_expiry_seconds
+        decided = await ask(
+            ctx,
+            call,
+            tool,
+            asked.args,
+            question="may_run",
+            verdicts=ruling.verdicts,
+            call_id=asked.call_id,
+            seconds=seconds,
+        )
+        if decided.decision != "approve":
+            ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
+            return _as_return(decided, b"")
+        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
+    if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
+        ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
+        about = {"args": [ctx.args_ref(asked.args)]}
+        return _as_return(await denied(ctx, call, ruling, call_id=asked.call_id, payloads=about), b"")
+    return ruling
+
+
+def _facts(ctx: RunContext, call: Call, asked: Asked, *, approved: bool) -> CallFacts:
+    return CallFacts(
+        "tool",
+        asked.name,
+        call.identity.digest,
+        asked.args,
+        asked.tool,
+        asked.problem,
+        approved=approved,
+        seconds_left=None if call.recorded else seconds_to_deadline(ctx, call.branch),
+    )
+
+
+def _finish(ctx: RunContext, asked: Asked, call: Call, outcome: ToolOutcome, data: bytes) -> ToolReturn:
+    """The agent's view of an outcome that was settled.
+
+    Nothing is awaited between the record and the turn: the tape's order is the order in which outcomes are released.
+    """
+    ok = outcome.status in ("ok", "happened")
+    ctx.ledger.remember(asked.name, call.identity.digest, ok, first_ref(outcome, "result"))
+    return _as_return(outcome, data)
+
+
+async def _result_data(ctx: RunContext, event: Any) -> bytes:
+    ref = first_ref(event, "result") if isinstance(event, ToolOutcome) else ""
+    return await ctx.load(ref) if ref else b""
+
+
+def _as_return(event: Any, data: bytes) -> ToolReturn:
+    """What the agent sees of a call's last event; the same live and in replay."""
+    if isinstance(event, VerdictRecorded):
+        strictest = max(
+            event.verdicts, key=lambda verdict: Verdict[verdict.verdict.upper()], default=RuleVerdict("", 0, "")
+        )
+        return ToolReturn("denied", None, f"denied: {strictest.reason}", strictest.code)
+    if isinstance(event, ApprovalDecided):
+        words = "nobody decided in time" if event.decision == "expired" else "a person denied it"
+        return ToolReturn("denied", None, f"denied: {words}", f"approval_{event.decision}")
+    assert isinstance(event, ToolOutcome)
+    if event.status == "happened":
+        return ToolReturn("ok", None, "it took effect; its answer was lost", "happened")
+    if event.status == "ok":
+        return ToolReturn("ok", msgspec.json.decode(data) if data else None)
+    failure = event.failure or Failure(event.status)
+    return ToolReturn("error", None, failure.words or failure.code, failure.code)

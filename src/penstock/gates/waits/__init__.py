@@ -1,0 +1,1 @@
+"""Gates to other runs and to the world's events: waiting, sending, delegating, going on elsewhere."""

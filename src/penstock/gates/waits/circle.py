@@ -1,0 +1,65 @@
+"""Runs that would wait for each other for ever: the call that would close the circle is refused, on the record.
+
+The rule, the same for all calls: the one that would add the last edge fails; those that waited before go on waiting. A
+circle that was closed otherwise is found while its runs sleep, and its youngest wait fails: a letter says so.
+"""
+
+from uuid import UUID
+
+import msgspec
+
+from penstock.events import WaitEnded
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.run.insist import insist
+from penstock.kernel.errors import WaitCycle
+from penstock.ports.circles import CircleLetter
+from penstock.ports.records import Letter
+from penstock.ports.waits import Begun, Wait
+
+
+async def join_session(ctx: RunContext, call: Call, session: str, child: UUID) -> None:
+    """Make sure that a child which is to wait its turn in a session does not wait for this run in the end.
+
+    Raises:
+        WaitCycle: a run before it in the session waits for this run, or is this run.
+    """
+    wait = Wait(ctx.claim.tenant, ctx.run_id, call.path, "child", key=session, target=child)
+    beginning = await insist(ctx, lambda: ctx.services.journal.waits.begin(wait))
+    if beginning.answer is Begun.CYCLE:
+        ended = refuse(ctx, call, beginning.circle, child, what="child")
+        raise WaitCycle(ended.reason, circle=[str(run) for run in ended.circle])
+
+
+def refuse(ctx: RunContext, call: Call, circle: list[UUID], target: UUID | None, what: str = "") -> WaitEnded:
+    """Record that a call would have closed a circle of runs that wait for each other."""
+    ended = ctx.event(
+        WaitEnded, call.path, status="cycle", what=what, target=target, circle=circle, reason=circle_words(circle)
+    )
+    ctx.record(call, ended)
+    return ended
+
+
+def broken(ctx: RunContext, call: Call, letter: Letter, target: UUID | None) -> WaitEnded:
+    """Record that a wait was ended because its run and others waited for each other."""
+    circle = msgspec.json.decode(letter.body, type=CircleLetter).circle
+    ended = ctx.event(
+        WaitEnded,
+        call.path,
+        status="cycle",
+        dedup=letter.dedup,
+        target=target,
+        circle=circle,
+        reason=circle_words(circle),
+    )
+    ctx.log.consume(letter.dedup)
+    ctx.record(call, ended)
+    return ended
+
+
+def circle_words(circle: list[UUID]) -> str:
+    """The circle in words: which run waits for which."""
+    if len(circle) == 1:
+        return f"run {circle[0]} would wait for itself"
+    names = [str(run) for run in circle]
+    return f"these runs would wait for each other for ever: {' → '.join([*names, names[0]])}"

@@ -1,0 +1,1 @@
+"""Running an agent's code against a record: replay, comparison, adoption."""

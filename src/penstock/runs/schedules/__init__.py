@@ -1,0 +1,1 @@
+"""Schedules: declared, and fired."""

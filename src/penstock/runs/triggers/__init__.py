@@ -1,0 +1,1 @@
+"""Event triggers: declared, and turned into runs."""

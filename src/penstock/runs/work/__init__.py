@@ -1,0 +1,1 @@
+"""Working: a worker's claims, their execution, and the duties beside them."""
