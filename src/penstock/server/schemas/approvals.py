@@ -1,0 +1,114 @@
+"""Questions to people, and their decisions."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from penstock.server.schemas.base import Given, RuleSaid, Taken, Words
+
+
+class ApprovalLine(Given):
+    """One question that waits for a person."""
+
+    id: str
+    run: UUID
+    agent: str
+    tool: str
+    path: str
+    question: Literal["may_run", "did_it_happen"]
+    risk: str
+    summary: str = Field(description="what will be done, in one line: refund order 1182, $49.00")
+    customer: str = ""
+    digest: str
+    version: int = Field(description="raised by whatever changes the question; a decision names the one it saw")
+    asked_at: int
+    expires: int = Field(description="0 = never")
+    mine: bool = Field(description="the caller may decide it")
+    why_not: str = Field(default="", description="why the caller may not")
+    seen_by: list[str] = Field(default_factory=list, description="who else looks at it now; a hint, no lock")
+
+
+class ApprovalPage(Given):
+    """Questions, those that end first before the others."""
+
+    items: list[ApprovalLine]
+    mine: int
+    next: str | None = None
+
+
+class Change(Given):
+    """A field of the thing that would be changed."""
+
+    field: str
+    before: Any = None
+    after: Any = None
+
+
+class LikeDecisions(Given):
+    """How people decided on the same tool of the same agent before."""
+
+    approved: int = 0
+    denied: int = 0
+    expired: int = 0
+    median_seconds: float | None = None
+    recent: list["PastDecision"] = Field(default_factory=list)
+    numbers: dict[str, "NumberAmong"] = Field(default_factory=dict, description="numeric arguments among earlier ones")
+
+
+class PastDecision(Given):
+    """One of them."""
+
+    run: UUID
+    at: int
+    decision: str
+    actor: str
+    reason: str = ""
+    summary: str = ""
+
+
+class NumberAmong(Given):
+    """A numeric argument among those approved before."""
+
+    value: float
+    median: float
+    percentile: float = Field(description="share of earlier ones at or below it, 0 to 100")
+    count: int
+
+
+class ApprovalShown(ApprovalLine):
+    """One question with what a person needs in order to answer it."""
+
+    args: str = Field(description="the canonical arguments as text, whole: what the digest is of")
+    effect: str = ""
+    reversible: str = Field(default="", description="by what it can be undone, as the tool declares; empty: it cannot")
+    policy: str = ""
+    why: list[RuleSaid] = Field(description="the rules that ask")
+    changes: list[Change] = Field(default_factory=list, description="state before and after, where the tool says")
+    agent_says: str = Field(default="", description="the agent's own words before the call: unverified")
+    goal: str = ""
+    so_far: list[str] = Field(default_factory=list, description="the run until now, a line a step")
+    spent_nano: int = 0
+    budget_nano: int = 0
+    like: LikeDecisions = LikeDecisions()
+    conflicts: list[UUID] = Field(default_factory=list, description="other unended runs with the same arguments")
+
+
+class DecisionGiven(Taken):
+    """A person's answer. ``digest`` and ``version`` are those of what was on the screen."""
+
+    decision: Literal["approve", "deny", "happened", "did_not_happen"]
+    digest: str = Field(min_length=1, max_length=128)
+    version: int
+    reason: Words = ""
+    seen_seconds: float = Field(default=0, ge=0, le=86_400 * 366, description="how long it was on the screen")
+
+
+class DecisionTaken(Given):
+    """A decision that is in the run's inbox, durable."""
+
+    id: str
+    run: UUID
+    decision: str
+    actor: str
+    at: int

@@ -1,0 +1,65 @@
+"""Webhooks: who is told what, and what became of it."""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from penstock.server.schemas.base import Given, Taken
+
+Topic = Literal[
+    "run.ended", "run.parked", "run.quarantined", "approval.requested", "approval.decided", "control.applied"
+]
+
+
+class EndpointAsked(Taken):
+    """An address to be told."""
+
+    url: str = Field(min_length=8, max_length=2000)
+    topics: list[Topic] = Field(min_length=1)
+    agent: str = Field(default="", max_length=200, description="only of this agent; empty = of all")
+    description: str = Field(default="", max_length=200)
+
+
+class EndpointShown(Given):
+    """An address that is told."""
+
+    id: UUID
+    url: str
+    topics: list[Topic]
+    agent: str = ""
+    description: str = ""
+    state: Literal["on", "paused", "failing"]
+    created_at: int
+    created_by: str
+    waiting: int = Field(description="deliveries not made yet")
+    dead: int = Field(description="deliveries given up")
+    last_status: str = ""
+
+
+class EndpointMade(EndpointShown):
+    """A new endpoint: the only time that its secret is shown."""
+
+    secret: str = Field(description="whsec_…, as Standard Webhooks has it")
+
+
+class DeliveryShown(Given):
+    """One message to one endpoint."""
+
+    id: str = Field(description="the header webhook-id: the same in every attempt")
+    endpoint: UUID
+    topic: Topic
+    run: UUID | None = None
+    state: Literal["waiting", "delivered", "dead"]
+    attempts: int
+    created_at: int
+    next_at: int | None = None
+    last_status: str = Field(default="", description="HTTP status, or why there is none")
+    last_at: int | None = None
+
+
+class DeliveryPage(Given):
+    """Deliveries, newest first."""
+
+    items: list[DeliveryShown]
+    next: str | None = None
