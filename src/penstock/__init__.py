@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from penstock.agents.agent import Agent
     from penstock.agents.budget import Budget
     from penstock.agents.function import agent
+    from penstock.agents.hybrid import Responder
     from penstock.agents.memory import SessionMemory
     from penstock.agents.run import Run, escalate
     from penstock.agents.stages import Failed
@@ -36,6 +37,7 @@ _PLACES = {
     "Penstock": ("penstock.runs.client", "Penstock"),
     "PenstockError": ("penstock.kernel.errors", "PenstockError"),
     "Reject": ("penstock.kernel.errors", "Reject"),
+    "Responder": ("penstock.agents.hybrid", "Responder"),
     "Result": ("penstock.runs.result", "Result"),
     "Revise": ("penstock.kernel.errors", "Revise"),
     "Run": ("penstock.agents.run", "Run"),
@@ -60,6 +62,7 @@ __all__ = [
     "Penstock",
     "PenstockError",
     "Reject",
+    "Responder",
     "Result",
     "Revise",
     "Run",

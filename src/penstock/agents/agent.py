@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from penstock.agents.budget import Budget
 from penstock.agents.definition import Definition
+from penstock.agents.hybrid import Responder, answer_first
 from penstock.agents.loop import as_text, standard_loop
 from penstock.agents.memory import SessionMemory, remember
 from penstock.agents.stages import StageFunction, Stages
@@ -77,6 +78,8 @@ class Agent(Definition):
         revisions: how often ``consequence`` may send the answer back to the model.
         memory: "session" (or a `SessionMemory` with other bounds): the model is shown the last turns of the session and
             a summary of older ones, and a run that succeeds adds its own. Runs of this agent must name a session.
+        responder: an agent with a budget of its own (or a `Responder` with a time of its own) that answers the same
+            input first. Its answer is provisional: it is confirmed or replaced by this agent's.
 
     Raises:
         AgentInvalid: contradictions, such as two tools of one name.
@@ -106,9 +109,11 @@ class Agent(Definition):
         compensate: StageFunction | None = None,
         revisions: int = 1,
         memory: Literal["session"] | SessionMemory | None = None,
+        responder: Definition | Responder | None = None,
     ) -> None:
         self.model, self.fallback_models = _in_order(name, model)
         self.memory = _memory(name, memory)
+        self.responder = Responder(responder) if isinstance(responder, Definition) else responder
         self.instructions = _text(name, instructions)
         self.tools: dict[str, Tool[..., Any] | AgentTool] = _by_name(name, tools)
         self.settings = ModelSettings(max_tokens, temperature, None, timeout_seconds, extra or {})
@@ -138,6 +143,8 @@ class Agent(Definition):
         ]
         settings = [self.settings.max_tokens, self.settings.temperature, self.settings.extra, self.repairs]
         memory = [self.memory.part] if self.memory is not None else []  # agents without keep their releases
+        first = self.responder
+        responder = [f"responder: {first.agent.release}, {first.seconds:g} s"] if first is not None else []
         return [
             LOOP_VERSION,
             *models,
@@ -146,6 +153,7 @@ class Agent(Definition):
             self.tools_digest,
             digest([*settings, self.show_budget]),
             *memory,
+            *responder,
         ]
 
     async def perform(self, run: Any, value: Any) -> Any:
@@ -156,7 +164,8 @@ class Agent(Definition):
 
     async def invoke(self, run: Any, value: Any) -> Any:
         run.heard = as_text(value)
-        return await standard_loop(run, self, run.heard)
+        work = standard_loop(run, self, run.heard)
+        return await (work if self.responder is None else answer_first(run, self, self.responder, value, work))
 
     async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
         if self.fallback is None:

@@ -34,6 +34,8 @@ class Registry:
                     self.add(tool.agent)
             if isinstance(agent.fallback, Definition):
                 self.add(agent.fallback)
+            if agent.responder is not None:
+                self.add(agent.responder.agent)
 
     def find(self, name: str, release: str | None = None) -> AgentDef | None:
         """The agent of that name (and release, when given)."""
