@@ -1,54 +1,42 @@
-"""``python -m benchmarks [--quick] [--only NAME …] [--json FILE]``: measure, print, and keep the figures."""
+"""``python -m benchmarks [--quick] [--scale] [--only NAME …] [--dry] [--json FILE]``: measure, print, and keep it."""
 
 import argparse
 import asyncio
 import importlib
 import json
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import server
+from benchmarks import results, server
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, table
-from benchmarks.machine import describe
+from benchmarks.groups import GROUPS, Group, chosen
+from benchmarks.machine import Machine, describe
+from benchmarks.results import Measured
 
 HERE = Path(__file__).resolve().parent
-MEASUREMENTS = (
-    "startup",
-    "gates",
-    "adapter",
-    "append",
-    "fairness",
-    "parked",
-    "runs",
-    "pydantic_ai_runs",
-    "concurrency",
-    "peer",
-    "staircase",
-    "long",
-)
-"""Modules in this folder, in the order in which they are run; `peer` needs what `runs` found."""
-SCALE = ("recovery", "crowd", "stored")
-"""Those that take long and fill a disk with ten gigabytes: measured with --scale, alone."""
-MARKS = ("<!-- figures: written by make bench -->", "<!-- end of figures -->")
-SCALE_MARKS = ("<!-- figures: written by make bench ARGS=--scale -->", "<!-- end of figures of scale -->")
+NAMES = tuple(group.name for group in GROUPS)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the measurements; the exit code."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="rough figures in a minute and a half; RESULTS.md stays")
-    parser.add_argument(
-        "--only", nargs="+", choices=MEASUREMENTS + SCALE, help="these measurements alone; RESULTS.md stays"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--quick", action="store_true", help="rough figures of small sizes; nothing is kept")
+    parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help="these groups, with what they need")
     parser.add_argument("--scale", action="store_true", help="what takes long: ten thousand runs, a million runs")
+    parser.add_argument("--dry", action="store_true", help="print the figures; results.json and RESULTS.md stay")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of this call there, too")
+    parser.add_argument("--list", action="store_true", help="what there is, and what it took the last time")
     options = parser.parse_args(arguments)
+    if options.list:
+        print(_listed())
+        return 0
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may have to run as another account
@@ -56,54 +44,71 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _measure(options: argparse.Namespace, folder: Path) -> int:
-    names = options.only or (SCALE if options.scale else MEASUREMENTS)
+    groups = chosen(options.only or (), scale=options.scale)
     # All of them now: one that cannot be imported should not be found out after minutes.
-    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
+    modules = {group: importlib.import_module(f"benchmarks.{group.name}") for group in groups}
     begun = time.monotonic()
 
     def say(words: str) -> None:
         print(f"{time.monotonic() - begun:6.1f} s  {words}", file=sys.stderr, flush=True)
 
-    machine = describe(folder)
-    figures: list[Figure] = []
-    async with server.running(folder / "data") as running:
-        version = await running.version()
-        bench = Bench(running, folder, options.quick, say)
-        for name, module in modules.items():
-            say(f"measuring {name}")
-            figures += await module.measure(bench)
-    seconds = time.monotonic() - begun
-    when = datetime.now(UTC).date().isoformat()
-    words = (
-        f"Measured on {when} in {seconds:.0f} s: {machine.words()} PostgreSQL {version}, embedded, on the same cores."
-    )
-    plain = {
-        "measured": when,
-        "seconds": round(seconds, 1),
-        "quick": options.quick,
-        "machine": asdict(machine),
-        "postgresql": version,
-        "figures": [asdict(figure) for figure in figures],
-    }
-    print(f"{words}\n\n{table(figures)}")
+    machine, commit = describe(folder), results.commit_of(HERE.parent)
+    done: dict[str, Measured] = {}
+    rates: dict[str, float] = {}
+    # What fills a database has one of its own; the others share one.
+    for together in _apart(groups):
+        data = folder / (together[0].name if together[0].scale else "data")
+        async with server.running(data) as running:
+            version = await running.version()
+            bench = Bench(running, folder, options.quick, say, rates)
+            for group in together:
+                say(f"measuring {group.name}")
+                measured = _measured(modules[group].measure, bench, machine, commit, version)
+                done[group.name] = one = await measured
+                print(f"{table(one.figures)}\n", flush=True)
+                if not options.quick and not options.dry:
+                    # At once: what fails later does not take along what was measured before.
+                    kept = results.merged(results.read(HERE / "results.json"), done, NAMES)
+                    results.write(HERE, kept, NAMES)
+        shutil.rmtree(data)
+    say(f"{machine.identity()}; load before the start {machine.load:.2f}; commit {commit or 'unknown'}")
     if options.json:
-        _write_json(options.json, plain)
-    if not options.quick and not options.only:
-        _write_json(HERE / ("results-scale.json" if options.scale else "results.json"), plain)
-        _write_results(f"{words}\n\n{table(figures)}", *(SCALE_MARKS if options.scale else MARKS))
+        plain = {name: asdict(one) for name, one in done.items()}
+        options.json.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 
-def _write_json(path: Path, plain: dict[str, object]) -> None:
-    path.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _apart(groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups by the server they are measured on."""
+    shared = [group for group in groups if not group.scale]
+    return [*([shared] if shared else []), *([group] for group in groups if group.scale)]
 
 
-def _write_results(text: str, begin: str, end: str) -> None:
-    """Put the figures between the marks of RESULTS.md; what people wrote around them stays."""
-    path = HERE / "RESULTS.md"
-    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, _, after = rest.partition(end)
-    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+async def _measured(
+    measure: Callable[[Bench], Awaitable[list[Figure]]], bench: Bench, machine: Machine, commit: str, version: str
+) -> Measured:
+    begun = time.monotonic()
+    figures = await measure(bench)
+    return Measured(
+        measured=datetime.now(UTC).date().isoformat(),
+        commit=commit,
+        seconds=round(time.monotonic() - begun, 1),
+        machine=machine.identity(),
+        conditions=f"{machine.conditions()}; PostgreSQL {version}, embedded, on the same cores",
+        load=round(machine.load, 2),
+        figures=figures,
+    )
+
+
+def _listed() -> str:
+    stored = results.read(HERE / "results.json")
+
+    def line(group: Group) -> str:
+        seconds = stored[group.name].seconds if group.name in stored else None
+        took = "-" if seconds is None else f"{seconds:.0f} s"
+        return f"{group.name:<18}{took:>7}  {'scale' if group.scale else '':<7}{group.words()}"
+
+    return "\n".join(map(line, GROUPS))
 
 
 if __name__ == "__main__":

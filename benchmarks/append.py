@@ -20,7 +20,7 @@ GROUP = "The append alone"
 SIZES = (60, 180, 450, 900)
 EVENTS_EACH = 2  # an outcome and the next intent: what a run adds between two waits
 ROUNDS = 8  # appends prepared for each set of runs
-NAME, RELEASE = "bench-append", "append-benchmark"
+TENANT, NAME, RELEASE = "append", "bench-append", "append-benchmark"
 _REF = "A" * 43
 
 
@@ -83,10 +83,10 @@ async def _claimed(journal: PostgresJournal, worker: UUID, count: int) -> list[C
     runs = []
     for _ in range(count):
         run = new_id(clock_)
-        event = RunSubmitted(tenant="append", run=run, agent=NAME, at=clock_.now_us(), seq=1, release=RELEASE)
+        event = RunSubmitted(tenant=TENANT, run=run, agent=NAME, at=clock_.now_us(), seq=1, release=RELEASE)
         body = encode(event)
-        first = Row(1, body, link(genesis("append", run), body))
-        runs.append(NewRun("append", run, NAME, RELEASE, first, str(run), b"k" * 32))
+        first = Row(1, body, link(genesis(TENANT, run), body))
+        runs.append(NewRun(TENANT, run, NAME, RELEASE, first, str(run), b"k" * 32))
     await journal.submit(runs)
     claims = await journal.claim(worker, [RELEASE], count)
     if len(claims) != count:

@@ -1,22 +1,18 @@
-"""The worker of `crowd`: parks what is submitted; a line of run ids says whom to wake.
+"""The worker of `crowd`: parks what is submitted and goes on with what is woken; a line asks what it has spent.
 
 ``python -m benchmarks.crowd_worker '{"dsn": …}'``.
 """
 
-import asyncio
+import gc
 import json
 import sys
-import time
-from uuid import UUID
 
 import uvloop
 
 import penstock
-from benchmarks.child import say, told
+from benchmarks.child import cpu_seconds, resident_bytes, say, told
 from penstock import Run, Settings, agent
 from penstock.wiring import tune_worker_process
-
-TENANT = "crowd"
 
 
 @agent("bench-crowd")
@@ -26,29 +22,15 @@ async def waiter(run: Run, number: int) -> int:
 
 
 async def main(dsn: str) -> None:
-    """Wake what each line names, and say when all of it has ended."""
+    """Work until told to stop; each other line asks for the meters."""
     async with penstock.open(Settings(database_url=dsn), agents=[waiter]) as platform:
         tune_worker_process()
-        worker = platform.start_worker("crowd")
-        awaited: set[UUID] = set()
-        ended: set[UUID] = set()
-        over = asyncio.Event()
-
-        def count(run: UUID) -> None:
-            ended.add(run)
-            if awaited <= ended:
-                over.set()
-
-        worker.on_ended = count
+        platform.start_worker("crowd")
         say(ready=True)
-        while (word := await told()) != "stop":
-            awaited = {UUID(hex=text) for text in json.loads(word)}
-            over.clear()
-            ended.clear()
-            for run in awaited:
-                await platform.send_event(run, "go", 1, tenant=TENANT)
-            await over.wait()
-            say(ended=len(awaited & ended), at=time.monotonic())
+        while await told() != "stop":
+            spent = cpu_seconds()
+            gc.collect()
+            say(cpu=spent, rss=resident_bytes())
 
 
 if __name__ == "__main__":

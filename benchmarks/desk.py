@@ -1,6 +1,6 @@
 """The ticket as a Penstock agent: all guards on, nothing waits for a person."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from benchmarks import ticket
@@ -37,7 +37,7 @@ class InstantModel:
             return ModelResponse(Message("assistant", [Text(said)]), used, "stop")
         return ModelResponse(Message("assistant", [ToolCall(f"call-{turn}", *said)]), used, "tool_calls")
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         yield await self.request(request)
 
 

@@ -32,17 +32,22 @@ def shown(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def table(figures: Iterable[Figure]) -> str:
-    """The figures as Markdown, one table for each group, in the order they were measured."""
+def sections(figures: Iterable[Figure]) -> list[tuple[str, str]]:
+    """Heading and Markdown table of each group, in the order they were measured."""
     groups: dict[str, list[Figure]] = {}
     for figure in figures:
         groups.setdefault(figure.group, []).append(figure)
-    parts = []
+    found = []
     for group, members in groups.items():
-        lines = [f"### {group}", "", "| what | figure | aim | how |", "| --- | ---: | --- | --- |"]
+        lines = ["| what | figure | aim | how |", "| --- | ---: | --- | --- |"]
         lines += [f"| {item.name} | {shown(item.value)} {item.unit} | {item.aim} | {item.note} |" for item in members]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+        found.append((f"### {group}", "\n".join(lines)))
+    return found
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """The figures as Markdown, one table for each group."""
+    return "\n\n".join(f"{heading}\n\n{lines}" for heading, lines in sections(figures))
 
 
 def others_took(cores: float) -> str:

@@ -40,14 +40,14 @@ class Machine:
     load: float
     packages: dict[str, str]
 
-    def words(self) -> str:
-        """One paragraph for people."""
+    def identity(self) -> str:
+        """What tells it from another machine, for people."""
+        return f"{self.processor}, {self.cores} cores, {self.memory_gib:.0f} GiB, {self.system}, {self.python}"
+
+    def conditions(self) -> str:
+        """What else was there when it was asked."""
         packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
-        return (
-            f"{self.processor}, {self.cores} cores, {self.memory_gib:.0f} GiB, {self.system}, {self.python}; writing "
-            f"8 KiB and flushing it takes {self.flush_us:,.0f} µs (median); load before the start {self.load:.2f}. "
-            f"{packages}."
-        )
+        return f"writing 8 KiB and flushing it takes {self.flush_us:,.0f} µs (median); {packages}"
 
 
 def describe(folder: Path) -> Machine:

@@ -52,6 +52,7 @@ class Spent:
     server_cpu: float
     wal_bytes: float
     commits: int
+    blocks: int
     stored: dict[str, int]
     rss: int
     others: float  # cores that other work took meanwhile
@@ -143,6 +144,7 @@ async def spend(
         server_cpu=server_cpu,
         wal_bytes=after.wal_bytes - before.wal_bytes,
         commits=after.commits - before.commits,
+        blocks=after.blocks - before.blocks,
         stored={name: size - before.sizes.get(name, 0) for name, size in after.sizes.items()},
         rss=max(words["rss"] for words in said),
         others=after.others(before, worker_cpu + server_cpu + submit_cpu),

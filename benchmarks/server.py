@@ -16,6 +16,7 @@ PEER_DATABASE = "peer"
 _READING = """
 SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8 AS wal,
        (SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()) AS commits,
+       (SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = current_database()) AS blocks,
        (SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend') AS sessions
 """
@@ -33,6 +34,7 @@ class Reading:
     cpu_seconds: float
     wal_bytes: float
     commits: int
+    blocks: int  # of the database that were looked at, in memory or not: no load of the machine changes that
     sizes: dict[str, int]  # bytes by table, indexes and TOAST included
     busy_seconds: float  # of the whole machine
     at: float
@@ -70,7 +72,9 @@ class Server:
         finally:
             await connection.close()
         assert row is not None
-        return Reading(self._cpu_seconds(), row["wal"], row["commits"], sizes, _busy_seconds(), time.monotonic())
+        return Reading(
+            self._cpu_seconds(), row["wal"], row["commits"], row["blocks"], sizes, _busy_seconds(), time.monotonic()
+        )
 
     async def make_peer_database(self) -> None:
         connection = await asyncpg.connect(self.dsn)
