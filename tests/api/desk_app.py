@@ -88,9 +88,9 @@ async def moody(run: Run, order: str) -> str:
 
 @agent("wavering")
 async def wavering(run: Run, order: str) -> str:
-    """Asks for what the environment says, and sleeps a little: its replay on another worker diverges."""
+    """Asks for what the environment says, and waits to be told to go on: its replay on another worker diverges."""
     await run.call(look, os.environ.get("DESK_ORDER", order))
-    await run.sleep(0.5)
+    await run.wait_event("go")
     return order
 
 

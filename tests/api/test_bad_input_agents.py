@@ -18,7 +18,7 @@ from penstock.runs.result import Result
 from penstock.testing import ScriptedModel
 from penstock.wiring import open_in_memory
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(120)
 
 CALLS: dict[str, int] = {}
 
@@ -89,7 +89,7 @@ async def finish(penstock: Penstock, what: Any, value: Any = 1, **options: Any) 
     run = await penstock.submit(what, value, **options)
     clerk = asyncio.create_task(approve_all(penstock))
     try:
-        result = await penstock.result(run, timeout_seconds=10)
+        result = await penstock.result(run, timeout_seconds=60)
     finally:
         clerk.cancel()
     await check_record(penstock, run)
@@ -261,7 +261,7 @@ async def test_swallowing_a_stop(penstock: Penstock) -> None:
     run = await penstock.submit(stubborn, 1)
     await started.wait()
     await penstock.kill(run, actor="clerk")
-    result = await penstock.result(run, timeout_seconds=5)
+    result = await penstock.result(run, timeout_seconds=60)
     assert result.outcome == "killed"
 
 

@@ -18,7 +18,7 @@ from penstock.runs.result import Result
 from penstock.testing import ScriptedModel, tool_call
 from penstock.wiring import open_in_memory
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(120)
 
 PRICE = Price(100.0, 400.0, source="test")
 
@@ -42,7 +42,7 @@ async def penstock() -> AsyncIterator[Penstock]:
 
 async def finish(penstock: Penstock, what: Any, value: Any, **options: Any) -> Result:
     run = await penstock.submit(what, value, **options)
-    return await penstock.result(run, timeout_seconds=15)
+    return await penstock.result(run, timeout_seconds=60)
 
 
 def answering(*script: Any, **options: Any) -> Agent:

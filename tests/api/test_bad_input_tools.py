@@ -19,7 +19,7 @@ from penstock.runs.result import Result
 from penstock.testing import ScriptedModel, tool_call
 from penstock.wiring import open_in_memory
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(120)
 
 SETTINGS = Settings(poll_seconds=0.02, start_allowance_seconds=0.1, doubt_margin_seconds=0.1)
 SECRET = "do not repeat me"
@@ -40,7 +40,7 @@ async def penstock() -> AsyncIterator[Penstock]:
 async def finish(penstock: Penstock, what: Any, value: Any) -> Result:
     """Run to the end, which must come soon."""
     run = await penstock.submit(what, value)
-    return await penstock.result(run, timeout_seconds=10)
+    return await penstock.result(run, timeout_seconds=60)
 
 
 def deep(depth: int) -> str:
@@ -301,12 +301,12 @@ async def test_a_write_without_an_answer_asks_a_person(penstock: Penstock, how: 
         return await run.call(misbehave)
 
     run = await penstock.submit(writer, 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (questions := [item for item in await penstock.approvals() if item.id]):
             await asyncio.sleep(0.02)
     assert [question.question for question in questions] == ["did_it_happen"]
     await penstock.decide(questions[0], "happened" if happened else "did_not_happen", actor="clerk")
-    result = await penstock.result(run, timeout_seconds=10)
+    result = await penstock.result(run, timeout_seconds=60)
     assert (result.outcome, result.output) == ("succeeded", None if happened else "done")
     assert len(calls) == (1 if happened else 2)
     await check_record(penstock, run)

@@ -32,7 +32,7 @@ def tenant(command_line: CommandLine, request: pytest.FixtureRequest) -> str:
         async with assemble(journal, Settings(tenant=name, poll_seconds=0.02), agents=[writer]) as platform:
             platform.start_worker(f"w-{name}")
             run = await platform.submit(writer, 1, session="s-1")
-            assert (await platform.result(run, timeout_seconds=20)).outcome == "succeeded"
+            assert (await platform.result(run, timeout_seconds=60)).outcome == "succeeded"
 
     asyncio.run(write())
     return name

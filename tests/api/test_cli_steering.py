@@ -1,25 +1,15 @@
-"""Steering runs that others work on: worker, approvals, pause, cancel, kill, doctor; on a real database."""
+"""Steering runs that a worker works on: approvals, pause, cancel, kill; doctor; on a real database."""
 
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.api.conftest import CommandLine
+from tests.api.watching import WITHIN_SECONDS, row_when, submit, wait_for_line
 
 from penstock.cli.exits import ExitCode
-
-
-def wait_for_line(process: "subprocess.Popen[str]", words: str) -> str:
-    """The first line of the process's standard error that holds these words."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if words in line:
-            return line
-    raise AssertionError(f"the process ended without saying {words!r}")
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +19,6 @@ def worker(command_line: CommandLine) -> Iterator["subprocess.Popen[str]"]:
     yield process
     process.kill()
     process.communicate()
-
-
-def submit(command_line: CommandLine, agent: str, value: str = "o-1") -> str:
-    done = command_line.quick("run", f"desk_app:{agent}", value, "--no-wait", "--json")
-    assert done.code == 0, done.err
-    run: str = done.document["run"]
-    return run
-
-
-def row_when(command_line: CommandLine, run: str, seconds: float = 20, **wanted: Any) -> dict[str, Any]:
-    """The run's row once it holds these values."""
-    give_up = time.monotonic() + seconds
-    while True:
-        rows = command_line.quick("runs", "ls", "--json").document
-        row: dict[str, Any] = next(row for row in rows if row["id"] == run)
-        row |= row["summary"]
-        if all(row[name] == value for name, value in wanted.items()):
-            return row
-        assert time.monotonic() < give_up, f"{run} is still {row['status']} {row['outcome']}, not {wanted}"
 
 
 def test_a_person_approves_what_is_shown_and_it_happens_once(
@@ -136,61 +107,9 @@ def test_a_second_worker_of_that_name_is_refused_and_the_first_drains_when_told(
     done = command_line("worker", "desk_app:simple", "--name", "w-1", "--json")
     assert (done.code, done.error["code"]) == (ExitCode.USAGE, "worker_name_taken")
     worker.send_signal(signal.SIGTERM)
-    out, err = worker.communicate(timeout=20)
+    out, err = worker.communicate(timeout=WITHIN_SECONDS)
     assert (worker.returncode, out) == (0, "")
     assert err.splitlines()[-1] == "drained"
-
-
-def test_a_second_signal_ends_a_worker_at_once(command_line: CommandLine) -> None:
-    process = command_line.start("worker", "desk_app:hanging", "--name", "w-2")
-    wait_for_line(process, "worker w-2")
-    run = submit(command_line, "hanging")
-    row_when(command_line, run, status="running", open_intents=1)
-    process.send_signal(signal.SIGINT)
-    assert "1 run in hand" in wait_for_line(process, "draining")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=5)
-    assert process.returncode == ExitCode.INTERRUPTED
-    assert command_line.quick("runs", "ls", "--json").code == 0, "the server has others who use it"
-
-
-def test_an_interrupted_run_goes_on_elsewhere(command_line: CommandLine) -> None:
-    process = command_line.start("run", "desk_app:sleepy", "o-9")
-    run = wait_for_line(process, "run ").split()[1]
-    row_when(command_line, run, status="parked")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == ExitCode.INTERRUPTED
-    assert f"penstock runs tail {run}" in err
-    assert row_when(command_line, run, status="parked")["outcome"] is None
-    command_line("kill", run, "--reason", "the test is over")
-
-
-def test_a_run_that_diverges_is_set_aside_shown_side_by_side_and_released(command_line: CommandLine) -> None:
-    process = command_line.start("run", "desk_app:wavering", "o-1")
-    run = wait_for_line(process, "run ").split()[1]
-    row_when(command_line, run, status="parked")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    changed = command_line.start("worker", "desk_app:wavering", "--name", "w-3", DESK_ORDER="o-2")
-    row = row_when(command_line, run, status="quarantined")
-    assert row["code"] == "divergence"
-    changed.send_signal(signal.SIGTERM)
-    changed.communicate(timeout=20)
-    tree = [line.lstrip("│├└─ ") for line in command_line.quick("runs", "show", run).out.splitlines()]
-    place = next(number for number, line in enumerate(tree) if line.startswith("— handed back: "))
-    assert tree[place].endswith("at call 0 (seq 3), the same call, with other arguments")
-    assert [line for line in tree if line.startswith(("then", "now"))] == [
-        'then     {"order": "o-1"}',
-        'now      {"order": "o-2"}',
-    ]
-    tail = command_line.quick("runs", "tail", run)
-    assert (tail.code, tail.err) == (0, f"the run was set aside for a person: penstock runs show {run}\n")
-    assert command_line.quick("runs", "release", run, "--json").document["released"] is True
-    again = command_line.start("worker", "desk_app:wavering", "--name", "w-4")
-    assert row_when(command_line, run, outcome="succeeded")["status"] == "ended"
-    again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=20)
 
 
 def test_doctor_says_what_is_well(command_line: CommandLine) -> None:

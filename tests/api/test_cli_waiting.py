@@ -61,7 +61,7 @@ async def test_an_event_from_the_command_line(platform: Penstock, ask: Ask) -> N
     again = await ask("send", "-", "paid", "null", "--key", "order-7", "--dedup", "a", "--json")
     assert again.document == {"key": "order-7", "name": "paid", "sent": False}
     assert (await ask("send", str(run), "go", '"now"')).code == ExitCode.OK
-    result = await platform.result(run, tenant=TENANT, timeout_seconds=20)
+    result = await platform.result(run, tenant=TENANT, timeout_seconds=60)
     assert result.output == [{"cents": 5}, "now"]
     refused = await ask("send", str(run), "go", "not json")
     assert (refused.code, "is not JSON" in refused.err) == (ExitCode.USAGE, True)
@@ -80,7 +80,7 @@ async def test_two_workers_and_the_two_last_edges_of_a_circle(platform: Penstock
             platform.send_event(one, "other", str(other), tenant=TENANT),
             platform.send_event(other, "other", str(one), tenant=TENANT),
         )
-        results = [await platform.result(run, tenant=TENANT, timeout_seconds=20) for run in (one, other)]
+        results = [await platform.result(run, tenant=TENANT, timeout_seconds=60) for run in (one, other)]
         assert sorted(str(result.output) for result in results) == ["succeeded", "wait_cycle"]
         shown.append(one)
     drawn = await ask("show", str(shown[-1]))
@@ -110,14 +110,14 @@ async def test_the_graph_draws_circles_and_leaves(platform: Penstock, ask: Ask) 
     assert near["circles"][0]["ends_at"] > 0
     for run in (first, second, family):
         await platform.cancel(run, actor="test", tenant=TENANT)
-        await platform.result(run, tenant=TENANT, timeout_seconds=20)
+        await platform.result(run, tenant=TENANT, timeout_seconds=60)
     assert (await ask("waits", str(first), "--json")).document["edges"] == []
 
 
 async def test_the_first_cause_in_a_family_of_three_levels(platform: Penstock, ask: Ask) -> None:
     target = await platform.submit(boss, "lookup fails", tenant=TENANT)
     run = await platform.submit(waits_on, str(target), tenant=TENANT)
-    await platform.result(run, tenant=TENANT, timeout_seconds=20)
+    await platform.result(run, tenant=TENANT, timeout_seconds=60)
     said = await ask("why", str(target))
     assert said.code == ExitCode.OK, said.err
     lines = said.out.splitlines()
@@ -135,11 +135,11 @@ async def test_nothing_is_wrong_with_a_run_that_goes_on(platform: Penstock, ask:
     why = await ask("why", str(run))
     assert (why.code, "has not ended" in why.err) == (ExitCode.USAGE, True)
     await platform.cancel(run, actor="test", tenant=TENANT)
-    await platform.result(run, tenant=TENANT, timeout_seconds=20)
+    await platform.result(run, tenant=TENANT, timeout_seconds=60)
     assert "first cause: stop of run" in (await ask("why", str(run))).out
 
 
 async def test_a_timed_out_wait_is_named(platform: Penstock, ask: Ask) -> None:
     run = await platform.submit(hang_on, 0.05, tenant=TENANT)
-    await platform.result(run, tenant=TENANT, timeout_seconds=20)
+    await platform.result(run, tenant=TENANT, timeout_seconds=60)
     assert "first cause: wait word at 0 of run" in (await ask("why", str(run))).out

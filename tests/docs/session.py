@@ -45,7 +45,7 @@ class Shell:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def run(self, command: str, timeout_seconds: float = 40.0) -> tuple[int, list[str]]:
+    async def run(self, command: str, timeout_seconds: float = 120.0) -> tuple[int, list[str]]:
         """Run one command; its exit code and what it printed.
 
         Raises:

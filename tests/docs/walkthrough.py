@@ -27,7 +27,7 @@ from tests.docs.shown import ANY_LINES, Ids, mismatch
 SHOWN_ONLY = {"", "text"}
 # Commands that only look: what they show may not have happened yet, so they are asked again.
 LOOKS = re.compile(r"^(penstock (runs (ls|show|replay)|approvals (ls|show)|audit verify)|cat|wc|grep|tail)\b")
-LOOK_SECONDS = 20.0
+LOOK_SECONDS = 60.0
 _KILLED = re.compile(r"^bash: line \d+: +\d+ (Killed|Terminated) ")
 
 

@@ -19,6 +19,8 @@ from penstock.demo.run import run_demo
 from penstock.kernel.errors import UsageError
 from penstock.settings import Settings
 
+pytestmark = pytest.mark.alone  # a worker is killed in the middle of a refund
+
 MODE_KEYS = {
     "cost_usd",
     "tokens_total",

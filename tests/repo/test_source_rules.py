@@ -1,6 +1,7 @@
 """What the source promises beyond types and style: sizes, names, and who may read clock, chance and environment."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,12 +49,16 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def lengths(paths: list[Path], file_max: int) -> Iterator[tuple[str, int, int]]:
     """Name, lines and the most it may have, of each file and each function."""
     for path in paths:
-        text = path.read_text(encoding="utf-8")
-        yield name_of(path), text.count("\n"), file_max
-        for node in ast.walk(ast.parse(text)):
+        yield name_of(path), path.read_text(encoding="utf-8").count("\n"), file_max
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
                 yield f"{name_of(path)}::{node.name}", node.end_lineno - node.lineno + 1, FUNCTION_LINES_MAX
@@ -70,7 +75,7 @@ def test_files_and_functions_are_short() -> None:
 def test_modules_say_what_they_are_about() -> None:
     for path in MODULES:
         assert not {*path.relative_to(SOURCE).with_suffix("").parts} & FORBIDDEN_NAMES, name_of(path)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         assert not tree.body or ast.get_docstring(tree), f"{name_of(path)} has no docstring"
 
 
@@ -113,7 +118,7 @@ def draws(tree: ast.AST) -> Iterator[int]:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_who_may_read_clock_chance_and_environment(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     inside = path.relative_to(SOURCE).as_posix()
     found = []
     if not inside.startswith("kernel/"):
