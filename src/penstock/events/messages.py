@@ -80,13 +80,13 @@ def encode_message(message: Message) -> bytes:
     return stable_json(message)
 
 
-def storable_message(message: Message) -> Message:
-    """The message itself, or one in which what no text can hold (lone surrogates) is escaped."""
+def storable_message(message: Message) -> tuple[Message, bytes]:
+    """The message itself, or one in which what no text can hold (lone surrogates) is escaped; and its stored form."""
     try:
-        encode_message(message)
+        return message, encode_message(message)
     except UnicodeEncodeError:
-        return msgspec.convert(_escaped(msgspec.to_builtins(message)), Message)
-    return message
+        escaped = msgspec.convert(_escaped(msgspec.to_builtins(message)), Message)
+        return escaped, encode_message(escaped)
 
 
 def _escaped(value: Any) -> Any:

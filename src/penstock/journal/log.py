@@ -123,7 +123,7 @@ class RunLog:
         """Store a payload of another subject, for example the input of a child."""
         if self.lost is None:
             self.payloads.append(payload)
-            self._count(0, len(payload.data))
+            self._count_bytes(len(payload.data))
 
     def child(self, run: NewRun) -> None:
         """Create a run in the transaction that writes the next event."""
@@ -244,7 +244,8 @@ class RunLog:
         self.lost = error
         for entry in (*self._sent, *self._queue):
             fail(entry.future, error)
-        self._count(-self.queued, -self.queued_bytes)
+        self._writer.queued_events -= self.queued
+        self._count_bytes(-self.queued_bytes)
         self._sent, self.batch, self.payloads = [], None, []
         self._queue.clear()
         self._urgent = 0
@@ -253,14 +254,14 @@ class RunLog:
     def take_payloads(self) -> list[Payload]:
         """For the writer: the payloads to store before the next append."""
         payloads, self.payloads = self.payloads, []
-        self._count(0, -self.queued_bytes)
+        self._count_bytes(-self.queued_bytes)
         return payloads
 
     def give_back(self, payloads: list[Payload]) -> None:
         """For the writer: these must be stored again before the next append."""
         if self.lost is None:
             self.payloads = payloads + self.payloads
-            self._count(0, sum([len(payload.data) for payload in payloads]))
+            self._count_bytes(sum([len(payload.data) for payload in payloads]))
 
     def _enqueue(self, entry: Entry) -> None:
         if self.lost is not None:
@@ -277,7 +278,7 @@ class RunLog:
             entry.rare.children, self._children = self._children, []
             entry.rare.consumed, self._consumed = self._consumed, []
         self._queue.append(entry)
-        self._count(1, 0)
+        self._writer.queued_events += 1
         if not entry.lazy:
             self._urgent += 1
             self._writer.schedule(self)
@@ -290,14 +291,13 @@ class RunLog:
             context = {"message": f"a callback of run {self.claim.run} failed", "exception": error}
             self._loop.call_exception_handler(context)
 
-    def _count(self, events: int, size: int) -> None:
+    def _count_bytes(self, size: int) -> None:
         self.queued_bytes += size
         self._writer.queued_bytes += size
-        self._writer.queued_events += events
 
     def _drop(self, entry: Entry, error: PenstockError) -> None:
         event = entry.event
-        self._count(-1, 0)
+        self._writer.queued_events -= 1
         if event is not None:
             event.seq = 0
         # Letters stay in the inbox: what would have journalled them does not exist.
@@ -341,7 +341,7 @@ class RunLog:
             self.last_seq = batch.rows[-1].seq
             self.head = batch.rows[-1].hash
         sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
-        self._count(-len(sent), 0)
+        self._writer.queued_events -= len(sent)
         for entry in sent:
             future = entry.future
             if future is not None and not future.done():
@@ -371,7 +371,7 @@ class RunLog:
             if entry.rare is not None and (is_intent or entry.rare.move is not None):
                 self._consumed = entry.rare.consumed + self._consumed
                 self._closing = self._closing and entry.rare.move is None
-            self._count(-1, 0)
+            self._writer.queued_events -= 1
             fail(entry.future, IntentRefused(stop))
         self._requeue(rest)
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import contextvars
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from penstock.journal.log import RunLog
 from penstock.kernel.backoff import Backoff
@@ -58,8 +61,7 @@ class WriterSettings:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(msgspec.Struct, frozen=True):
     """One run's share of a group."""
 
     log: RunLog
@@ -86,6 +88,8 @@ class GroupWriter:
         self._clock = clock or SystemClock()
         self.queued_events = 0
         self.queued_bytes = 0
+        self.on_answer: Callable[[float, Sequence[Batch], Sequence[Applied]], None] | None = None
+        """Told of each append that was answered, and after how many seconds; for metrics, must not raise."""
         self._dirty: deque[RunLog] = deque()
         self._held: set[RunLog] = set()
         self._flying = 0
@@ -109,7 +113,8 @@ class GroupWriter:
         self._held.add(log)
         self._dirty.append(log)
         if self._loop_task is None:
-            self._loop_task = asyncio.create_task(self._run(), name="penstock-writer")
+            nowhere = contextvars.Context()  # not that of the first run that writes, which it would hold for ever
+            self._loop_task = asyncio.create_task(self._run(), name="penstock-writer", context=nowhere)
         self._wake.set()
 
     async def room(self, log: RunLog) -> None:
@@ -153,6 +158,7 @@ class GroupWriter:
                 self._launch(self._send(group))
             elif not self._senders:
                 self._landed.set()
+            del group  # until there is another, which may be long
 
     def _form(self) -> list[_Part]:
         group: list[_Part] = []
@@ -172,8 +178,8 @@ class GroupWriter:
                     self._held.discard(log)
                 continue
             # It stays scheduled while its batch is in flight: one batch a run at a time.
+            size -= log.queued_bytes
             part = _Part(log, batch, log.take_payloads())
-            size -= sum([len(payload.data) for payload in part.payloads])
             if log.skips > self.settings.skips_before_blocking:
                 self._launch(self._send_patiently(part))
                 continue
@@ -231,8 +237,12 @@ class GroupWriter:
         batches = [part.batch for part in group]
         backoff = Backoff(self.settings.backoff_seconds, self.settings.backoff_max_seconds)
         while True:
+            begun_ns = self._clock.boot_ns()
             try:
-                return await self._journal.append(batches, payloads, blocking=blocking)
+                answers = await self._journal.append(batches, payloads, blocking=blocking)
+                if self.on_answer is not None:
+                    self.on_answer((self._clock.boot_ns() - begun_ns) / 1e9, batches, answers)
+                return answers
             except (JournalUnavailable, JournalFull):
                 await self._clock.sleep(backoff.next_seconds())
 

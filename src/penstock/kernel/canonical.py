@@ -7,6 +7,7 @@ reproduce it, at twenty times the price. Both refuse what JSON cannot carry from
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,9 +24,8 @@ _encoder = msgspec.json.Encoder(order="sorted", decimal_format="string", uuid_fo
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
-def stable_json(value: object) -> bytes:
-    """The stored form of a plain value or msgspec struct. Does not check it: see `check_plain`."""
-    return _encoder.encode(value)
+stable_json: Callable[[object], bytes] = _encoder.encode
+"""The stored form of a plain value or msgspec struct. Does not check it: see `check_plain`."""
 
 
 def canonical_json(value: object) -> bytes:
@@ -43,7 +43,12 @@ def canonical_json(value: object) -> bytes:
 
 def digest(value: object) -> str:
     """SHA-256 of the stored form, 32 hex digits (128 bits): tells two argument lists apart."""
-    return hashlib.sha256(_encoder.encode(value)).hexdigest()[:32]
+    return stored_digest(_encoder.encode(value))
+
+
+def stored_digest(data: bytes) -> str:
+    """The same of a value whose stored form is at hand."""
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def canonical_digest(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Protocol
 
 
@@ -27,11 +28,11 @@ class SystemClock:
     # CLOCK_BOOTTIME goes on while the machine is suspended; CLOCK_MONOTONIC does not. macOS has only the latter.
     _boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
+    # No method of ours in between: a worker reads it eighty times a run.
+    boot_ns = staticmethod(partial(time.clock_gettime_ns, _boot))
+
     def now_us(self) -> int:
         return time.time_ns() // 1000
-
-    def boot_ns(self) -> int:
-        return time.clock_gettime_ns(self._boot)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

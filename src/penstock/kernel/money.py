@@ -26,8 +26,10 @@ def show_usd(nano: int) -> str:
     """Dollars for people: two decimals from one dollar up, else three significant digits; only nothing is $0.00."""
     if nano == 0:
         return "$0.00"
-    sign, value = ("-" if nano < 0 else ""), abs(Decimal(nano)) / NANO
-    if value >= 1:
-        return f"{sign}${value:,.2f}"
-    digits = max(2, 2 - value.adjusted())
-    return f"{sign}${value:.{digits}f}"
+    sign, value = ("-" if nano < 0 else ""), abs(nano)
+    if value >= NANO:
+        dollars, rest = divmod(round(value, -7), NANO)
+        return f"{sign}${dollars:,}.{rest // 10**7:02}"
+    places = len(str(value))
+    dollars, rest = divmod(round(value, 3 - places) if places > 3 else value, NANO)
+    return f"{sign}${dollars}.{f'{rest:09}':0<11}"[: len(sign) + 3 + 12 - places]

@@ -128,8 +128,7 @@ class Claim:
     deadline: int = 0
 
 
-@dataclass(slots=True, frozen=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, gc=False):
     """Columns of the run's row that lists and dashboards read; written with every append."""
 
     steps: int = 0
@@ -174,8 +173,7 @@ class Move:
     post: Post | None = None  # the child's end, for its parent's inbox; same transaction, always the batch's tenant
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(msgspec.Struct):
     """Events of one run that follow ``last_seq``. One batch a run is in flight at a time."""
 
     tenant: str
@@ -185,8 +183,8 @@ class Batch:
     rows: list[Row]
     summary: Summary
     intent: bool = False  # holds at least one intent: refused while a stop covers the run
-    consumed: list[str] = field(default_factory=list)  # dedup ids of letters that these events journal
-    children: list[NewRun] = field(default_factory=list)
+    consumed: list[str] = msgspec.field(default_factory=list)  # dedup ids of letters that these events journal
+    children: list[NewRun] = msgspec.field(default_factory=list)
     move: Move | None = None
     waiting: bytes | None = None  # new value of the row's list without a move; None = unchanged
 
@@ -270,6 +268,16 @@ class RunFilter:
     parent: UUID | None = None
     waiting_for: str | None = None  # kind of Waiting, for example "approval"
     before: UUID | None = None  # keyset: ids below this one (newest first)
+    from_id: UUID | None = None  # and not below this one
+    release: str | None = None
+    session: str | None = None
+    code: str | None = None
+    shown: str | None = None  # see ports/lists.py
+    tags: dict[str, str] = field(default_factory=dict)  # all of them, exactly
+    any_tag: str | None = None  # some tag has this value
+    min_nano: int = 0
+    since: int = 0  # by the time in the id (a child's is that of its family's first run), microseconds; 0 = no bound
+    until: int = 0
 
 
 @dataclass(slots=True, frozen=True)

@@ -54,7 +54,13 @@ def dominant_limit(run: RunFacts) -> tuple[str, float, float]:
         ("calls", run.tool_calls, budget.calls),
         ("seconds", run.seconds, budget.seconds),
     )
-    return max(shares, key=lambda share: share[1] / share[2] if share[2] else -1.0)
+    furthest: tuple[str, float, float] = shares[0]
+    most = -1.0
+    for share in shares:
+        _, used, of = share
+        if of and used / of > most:
+            furthest, most = share, used / of
+    return furthest
 
 
 RULE = Rule("budget", 1, frozenset({"model", "child"}), decide)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
 
+import msgspec
+
 from penstock.events import Amount, BudgetRecord, RuleVerdict
 from penstock.ports.model import Price
 from penstock.ports.tools import ToolDef
@@ -34,8 +36,7 @@ class Decision:
     ends_run: bool = False
 
 
-@dataclass(slots=True)
-class CallFacts:
+class CallFacts(msgspec.Struct):
     """The call that is asked about."""
 
     gate: Gate
@@ -53,8 +54,7 @@ class CallFacts:
     seconds_left: float | None = None  # until the deadline; None = there is none
 
 
-@dataclass(slots=True)
-class PastCall:
+class PastCall(msgspec.Struct, gc=False):
     """A call that was made before in this run."""
 
     name: str
@@ -109,8 +109,7 @@ class Rule:
         return f"{self.name}@{self.version}"
 
 
-@dataclass(slots=True, frozen=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True):
     """The combined answer for one call: what the journal keeps of it."""
 
     verdict: Verdict

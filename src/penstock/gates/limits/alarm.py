@@ -2,7 +2,9 @@
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from penstock.gates.order.branches import NOWHERE
 
 
 class Alarm:
@@ -13,15 +15,14 @@ class Alarm:
 
     __slots__ = ("_fired", "_handle", "_seconds", "_task")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, task: "asyncio.Task[Any]", seconds: float) -> None:
+        """``task``: the one that enters the block."""
+        self._task = task
         self._seconds = seconds
         self._fired = False
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._handle = task.get_loop().call_later(self._seconds, self._ring)
+        self._handle = self._task.get_loop().call_later(self._seconds, self._ring, context=NOWHERE)
         return self
 
     def __exit__(

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
 
 from penstock.events import Amount, Failure, ModelIntent, ModelOutcome
-from penstock.events.messages import Message, encode_message, storable_message
+from penstock.events.messages import Message, storable_message
 from penstock.gates.limits.alarm import Alarm
 from penstock.gates.model.plan import ModelCall, Plan
 from penstock.gates.run.call import ID_MAX_CHARS, Call
@@ -16,23 +17,23 @@ from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most
 from penstock.gates.run.ledger import first_ref
 from penstock.kernel.canonical import clean_text
-from penstock.ports.model import ModelError, ModelRequest, ModelResponse
+from penstock.ports.live import Piece
+from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse
 
 WORDS_MAX_CHARS = 300  # of what a provider says of a failure
 
 
-@dataclass(slots=True, frozen=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """What a wire call came to: a response, or a failure and whether it was ``billed`` (None = not known)."""
 
     response: ModelResponse | None
     failure: Failure | None
     billed: bool | None
     latency: int  # microseconds
+    data: bytes = b""  # the stored form of the response's message
 
 
-@dataclass(slots=True, frozen=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """An attempt whose intent is durable."""
 
     intent: ModelIntent
@@ -43,28 +44,35 @@ class Attempt:
         return self.intent.attempt
 
 
-async def make(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan) -> Made:
+async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) -> Made:
     """Make the wire call. In a task of its own a cancellation is a result too, not the run's concern."""
-    settings = asked.settings
+    settings, plan = asked.settings, attempt.plan
+    if plan.max_tokens != settings.max_tokens:
+        settings = replace(settings, max_tokens=plan.max_tokens)
     request = ModelRequest(
         asked.conversation.as_sent_to(asked.model, plan.messages),
         asked.tools,
-        replace(settings, max_tokens=plan.max_tokens),
+        settings,
         tool_choice(asked, plan),
         asked.output_tool,
     )
     clock = ctx.services.clock
     started = clock.boot_ns()
     seconds = at_most(ctx, settings.timeout_seconds)
-    is_own = asyncio.current_task() is call.branch.task
+    task = asyncio.current_task(ctx.schedule.loop)
+    assert task is not None
+    is_own = task is call.branch.task
     response: ModelResponse | None = None
+    data = b""
     failure: Failure | None = None
     billed: bool | None = None
+    live = ctx.services.live
     ctx.services.outside += 1
     try:
-        with Alarm(seconds):
-            body = asked.model.request(request)
-            response = _checked(ctx, await (ctx.interruptible(call.branch, body) if is_own else body))
+        with Alarm(task, seconds):
+            watched = live is not None and live.is_watched(ctx.run_id)
+            body = spoken(ctx, call, asked.model, request, attempt) if watched else asked.model.request(request)
+            response, data = _checked(ctx, await (ctx.interruptible(call.branch, body) if is_own else body))
     except ModelError as error:
         failure, billed = error.failure, error.billed
         failure = msgspec.structs.replace(failure, words=clean_text(failure.words, WORDS_MAX_CHARS))
@@ -78,7 +86,27 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan) -> Mad
         failure = Failure("model_adapter", "unknown", f"{type(error).__name__} in the model adapter")
     finally:
         ctx.services.outside -= 1
-    return Made(response, failure, billed, (clock.boot_ns() - started) // 1000)
+    return Made(response, failure, billed, (clock.boot_ns() - started) // 1000, data)
+
+
+async def spoken(ctx: RunContext, call: Call, model: Model, request: ModelRequest, attempt: Attempt) -> ModelResponse:
+    """The same call, its words said aloud as they come. The agent sees the whole answer only.
+
+    Raises:
+        ModelError: it failed, or ended without an answer.
+    """
+    live = ctx.services.live
+    assert live is not None
+    said, number = 0, attempt.number
+    if number > 1:
+        live.say(Piece(ctx.run_id, call.path, number, 0, "", reset=True))
+    async with aclosing(model.stream(request)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, ModelResponse):
+                return piece
+            live.say(Piece(ctx.run_id, call.path, number, said, piece))
+            said += len(piece)
+    raise ModelError(Failure("answer_invalid", "unknown", "the model's stream ended without an answer"))
 
 
 def tool_choice(asked: ModelCall, plan: Plan) -> Literal["auto", "none", "required"]:
@@ -130,7 +158,7 @@ def outcome_of(
         simulated=asked.model.simulated,
         again=again,
         retry_at=retry_at,
-        payloads={"response": [ctx.log.payload(encode_message(response.message))]} if response and kept else {},
+        payloads={"response": [ctx.log.payload(made.data)]} if kept else {},
     )
 
 
@@ -160,8 +188,8 @@ def record_lost(ctx: RunContext, call: Call, intents: Sequence[ModelIntent]) -> 
         ctx.schedule.settled(call.path)
 
 
-def _checked(ctx: RunContext, response: ModelResponse) -> ModelResponse:
-    """An answer as it can be recorded.
+def _checked(ctx: RunContext, response: ModelResponse) -> tuple[ModelResponse, bytes]:
+    """An answer as it can be recorded, and the stored form of its message.
 
     Raises:
         ModelError: it is none, or cannot be recorded whole; it was paid for all the same.
@@ -171,9 +199,12 @@ def _checked(ctx: RunContext, response: ModelResponse) -> ModelResponse:
         raise ModelError(Failure("answer_invalid", "unknown", "the model adapter gave no message"))
     if used is not None and min(used.tokens_in, used.tokens_out) < 0:
         used = None
-    message = storable_message(message)
-    size, limit = len(encode_message(message)), ctx.services.settings.payload_max_bytes
+    message, data = storable_message(message)
+    size, limit = len(data), ctx.services.settings.payload_max_bytes
     if size > limit:
         words = f"the answer has {size:,} bytes; PENSTOCK_PAYLOAD_MAX_BYTES allows {limit:,}"
         raise ModelError(Failure("answer_too_large", "permanent", words))
-    return replace(response, message=message, used=used, provider_id=clean_text(response.provider_id, ID_MAX_CHARS))
+    provider_id = clean_text(response.provider_id, ID_MAX_CHARS)
+    if message is not response.message or used is not response.used or provider_id != response.provider_id:
+        response = replace(response, message=message, used=used, provider_id=provider_id)
+    return response, data

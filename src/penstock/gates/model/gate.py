@@ -1,8 +1,10 @@
 """The model gate: control → limits → budget → intent → call → settle → outcome, once for every attempt."""
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from penstock.events import Failure, ModelIntent, ModelOutcome, VerdictRecorded
 from penstock.events.messages import Message, decode_message, encode_message
@@ -40,8 +42,7 @@ ANOTHER_MAY_ANSWER = ("model_auth", "model_quota", "model_not_found", "model_con
 """Permanent failures of one model that say nothing about the request as such."""
 
 
-@dataclass(slots=True, frozen=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One answer of a model. ``last``: the budget ends here, the answer must be used as it is."""
 
     message: Message
@@ -74,6 +75,8 @@ async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
 
 def _latest_first(asked: ModelCall) -> ModelCall:
     """The call with the model that gave the conversation's latest answer before the others."""
+    if not asked.fallbacks:
+        return asked
     models = [asked.model, *asked.fallbacks]
     names = [model.name for model in models]
     latest = asked.conversation.latest_model
@@ -119,9 +122,10 @@ async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
 async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
     conversation = asked.conversation
     intents = [event for event in call.recorded if isinstance(event, ModelIntent)]
-    _add_notes(conversation, intents)
-    conversation.commit(ctx.log)
-    record_lost(ctx, call, [event for event in open_intents(call.recorded) if isinstance(event, ModelIntent)])
+    if intents:
+        _add_notes(conversation, intents)
+        conversation.commit(ctx.log)
+        record_lost(ctx, call, [event for event in open_intents(call.recorded) if isinstance(event, ModelIntent)])
     if call.branch.cut:
         raise WaitCut
     because = ""
@@ -161,7 +165,7 @@ async def _attempts(ctx: RunContext, call: Call, asked: ModelCall, because: str)
     await throttle(ctx, call, "model", asked.model.name, lambda: most_tokens(ctx, asked))
     plan, ruling = await _allowed(ctx, call, asked, number)
     attempt = await _intend(ctx, call, asked, plan, ruling, number, because)
-    first = make(ctx, call, asked, plan)
+    first = make(ctx, call, asked, attempt)
     if asked.hedge_after is None:
         return [(attempt, await first)]
     attempts = [attempt]
@@ -172,7 +176,7 @@ async def _attempts(ctx: RunContext, call: Call, asked: ModelCall, because: str)
         if ruling.verdict >= Verdict.HOLD or like.note is not None or like.final != plan.final or like.shortened:
             return None
         attempts.append(await _intend(ctx, call, asked, like, ruling, number + 1, "hedge"))
-        return make(ctx, call, asked, like)
+        return make(ctx, call, asked, attempts[-1])
 
     made, counts = await hedged(
         ctx,
@@ -274,10 +278,11 @@ async def _intend(
 
 
 def _facts(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, number: int) -> CallFacts:
-    others = sum(isinstance(event, ModelIntent) and event.model != asked.model.name for event in call.recorded)
+    name = asked.model.name
+    others = sum([isinstance(event, ModelIntent) and event.model != name for event in call.recorded])
     return CallFacts(
         "model",
-        asked.model.name,
+        name,
         call.identity.digest,
         reserved=plan.reserved,
         price=asked.model.price(),

@@ -1,7 +1,8 @@
 """How much a model call may use, whether it must be the last one, and what the model is told about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from penstock.events import Amount
 from penstock.events.messages import Message, say
@@ -16,8 +17,7 @@ MIN_OUTPUT_TOKENS = 32  # an answer with less room than this is not worth its pr
 FINAL_OUTPUT_TOKENS = 512  # room for the last answer, set aside when the run starts
 
 
-@dataclass(slots=True, frozen=True)
-class ModelCall:
+class ModelCall(msgspec.Struct, frozen=True):
     """What an agent asks of the model gate."""
 
     model: Model
@@ -25,7 +25,7 @@ class ModelCall:
     tools: Sequence[ToolSpec] = ()
     tools_digest: str = ""
     output_tool: ToolSpec | None = None
-    settings: ModelSettings = field(default_factory=lambda: ModelSettings(max_tokens=1024))
+    settings: ModelSettings = msgspec.field(default_factory=lambda: ModelSettings(max_tokens=1024))
     purpose: str = "step"  # step | repair | final | a word of the agent's own
     attempts: int = 3
     can_answer_last: bool = True  # a forced last answer makes sense: room is set aside for it
@@ -40,8 +40,7 @@ class ModelCall:
         return self.tools if self.output_tool is None else [*self.tools, self.output_tool]
 
 
-@dataclass(slots=True, frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """One attempt as the budget allows it.
 
     ``level`` is the note that is added to the conversation with it (0 = none); ``messages`` is the conversation's own
@@ -128,8 +127,9 @@ def _output_room(ctx: RunContext, tokens_in: int, price: Price | None, *, final:
         room = facts.budget.tokens - facts.tokens - facts.held_tokens - aside - tokens_in
     if facts.budget.nano and price:
         free = facts.budget.nano - facts.nano - facts.held_nano - (0 if final else facts.aside_nano)
-        left = free - price.at_most(tokens_in, 0) - 1
-        rate = (price.at_most(tokens_in, 1_000_000) - price.at_most(tokens_in, 0)) / 1_000_000
+        prompt = price.at_most(tokens_in, 0)
+        left = free - prompt - 1
+        rate = (price.at_most(tokens_in, 1_000_000) - prompt) / 1_000_000
         room = min(room, int(left / rate) if rate else (room if left >= 0 else -1))
     return room
 

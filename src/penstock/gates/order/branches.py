@@ -15,6 +15,9 @@ from penstock.kernel.canonical import describe
 
 CURRENT: contextvars.ContextVar["Branch | None"] = contextvars.ContextVar("penstock_branch", default=None)
 
+NOWHERE: Final = contextvars.Context()
+"""Of timers: the loop keeps cancelled ones for a while, and with their context all of a run that has ended."""
+
 UNWOUND: Final = object()
 """What driving a branch gives when the engine closed it before it returned."""
 
@@ -79,6 +82,8 @@ class Branch:
         except BaseException as error:
             # SystemExit would end the worker, and one of the user's own would end the task without an outcome.
             raise RuntimeError(f"the agent's code raised {describe(error)}") from error
+        finally:
+            CURRENT.set(None)  # the task has this context, the context the branch, and the branch the task
 
     def __await__(self) -> Generator[Any, Any, Any]:
         coro = self.coro
@@ -104,6 +109,7 @@ class Branch:
                 self.suspended_on = None
                 self.run.resumed(self)
             if self.closed:
+                error = None  # its traceback holds this frame
                 return UNWOUND
 
     def close(self) -> BaseException | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from penstock.gates.order.branches import CURRENT, UNWOUND, Branch
+from penstock.gates.order.group import Group
 from penstock.gates.order.tape import Tape
 from penstock.kernel.errors import Divergence, GateMisused
 
@@ -42,10 +43,10 @@ class Schedule:
         self._opening = False  # the last doubt is settled, and what waits for that goes on in a moment
         self._over: set[str] = set()  # outcomes on the tape that nobody waits for any more, by path
         self._cut: tuple[str, ...] = ()  # and by the beginning of their path
-        self.on_idle: Callable[[], None] = lambda: None
-        self.on_quiet: Callable[[], None] = lambda: None
-        self.on_cancelled: Callable[[], None] = lambda: None
-        self.on_diverged: Callable[[Divergence], None] = lambda error: None
+        self.on_idle: Callable[[], None] = _nothing
+        self.on_quiet: Callable[[], None] = _nothing
+        self.on_cancelled: Callable[[], None] = _nothing
+        self.on_diverged: Callable[[Divergence], None] = _nothing
 
     def begin(self, prefix: str, context: contextvars.Context) -> Branch:
         """A new loose branch."""
@@ -69,7 +70,7 @@ class Schedule:
         branch = CURRENT.get()
         if branch is not None and branch.closed:
             raise GateMisused("a gate was called while the run was being put away", hint="`finally` blocks cannot act")
-        if branch is None or branch.run is not self or branch.task is not asyncio.current_task():
+        if branch is None or branch.run is not self or branch.task is not asyncio.current_task(self.loop):
             raise GateMisused("a gate was called from a task that is no branch of the run")
         # Loose until it waits for its turn: a gate that still reads the tape's payloads is yet to say where it stands.
         branch.bound = True
@@ -152,47 +153,19 @@ class Schedule:
 
     async def join(self, branch: Branch, coros: Sequence[Coroutine[Any, Any, Any]], path: str, limit: int) -> list[Any]:
         """Run coroutines as branches, at most ``limit`` at a time; results or exceptions in their order."""
-        results: list[Any] = [None] * len(coros)
         if not coros:
             branch.bound = False
-            return results
+            return []
         self.loose -= 1
-        done = self.loop.create_future()
-        waiting = deque(enumerate(coros))
-        left = len(coros)
-
-        async def one(child: Branch, index: int, coro: Coroutine[Any, Any, Any]) -> None:
-            nonlocal left
-            try:
-                results[index] = await child.drive(coro)
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
-                results[index] = error
-            if results[index] is UNWOUND:
-                return
-            left -= 1
-            if waiting:
-                start()
-            if left == 0:
-                self.loose += 1
-                done.set_result(None)
-            self.finish(child)
-
-        def start() -> None:
-            index, coro = waiting.popleft()
-            context = contextvars.copy_context()
-            child = self.begin(f"{path}.{index}.", context)
-            child.coro = coro
-            child.task = self.loop.create_task(one(child, index, coro), context=context)
-
+        group = Group(self, coros, path)
         for _ in range(min(limit, len(coros))):
-            start()
+            group.start()
         try:
-            await self._wait(done)
+            await self._wait(group.done)
         finally:
-            for _, coro in waiting:
-                coro.close()
+            group.close()
         branch.bound = False
-        return results
+        return group.results
 
     async def enclose(
         self, branch: Branch, coro: Coroutine[Any, Any, Any], path: str, done: "asyncio.Future[Any]"
@@ -307,6 +280,13 @@ class Schedule:
         waits = self._ready or self._foreign or self._opening
         return self.quiet() and not (waits or self.replaying or self.stopping)
 
+    def let_go(self) -> None:
+        """The run was put away: nobody is told of anything any more, and no branch is known."""
+        self.on_idle = self.on_quiet = self.on_cancelled = self.on_diverged = _nothing
+        for branch in self.branches:
+            branch.call = None
+        self.branches.clear()
+
     def close(self) -> list[BaseException]:
         """Close all branches, leaves first; the objections of those that refused."""
         objections = [branch.close() for branch in reversed(self.branches)]
@@ -382,3 +362,7 @@ class Schedule:
             recorded=name,
             attempted="",
         )
+
+
+def _nothing(*_: object) -> None:
+    """Nobody is to be told."""

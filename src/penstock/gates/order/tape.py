@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from penstock.events import (
     ApprovalDecided,
     ApprovalRequested,
@@ -74,8 +76,7 @@ _ALWAYS_LAST = (
 )
 
 
-@dataclass(slots=True, frozen=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What a call is known by, besides its path."""
 
     kind: str  # model | tool | child | timer | note | patch | decision | message | wait | stage | continue
@@ -208,13 +209,6 @@ class Tape:
         """Whether a recorded call may stand for one that is made with other arguments."""
         same = (known.kind, known.name) == (made.kind, made.name)
         return same and is_last(recorded[-1]) and recorded[-1].seq < self.accepted_seq
-
-    def clear(self) -> None:
-        """Let go of all events; nobody looks at the tape any more."""
-        self.events.clear()
-        self.calls.clear()
-        self.order.clear()
-        self._times.clear()
 
     @property
     def ended(self) -> RunEnded | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 2.0
 """How old the limits may be that a call is checked against: a change reaches all workers within this time."""
+FRESH_NS = int(REFRESH_SECONDS / 2 * 1e9)
+"""At this age they are read again; calls go on with those that are known."""
 SETTLE_SECONDS = 0.02  # what is given back in this time goes to the store together
 COOLDOWN_SECONDS = 1.0  # of a provider that says that calls come too fast, but not when to come again
 COOLDOWN_MAX_SECONDS = 600.0
@@ -85,7 +87,10 @@ class Throttle:
 
     def passes(self, tenant: str, kind: Kind, name: str) -> bool:
         """Whether it is known, without asking anybody, that nothing limits the call: so it is with nearly all."""
-        return self._age_seconds() < REFRESH_SECONDS / 2 and self._matches.get((tenant, kind, name), self) is None
+        read_ns = self._read_ns
+        if read_ns is None or self._clock.boot_ns() - read_ns >= FRESH_NS:
+            return False
+        return self._matches.get((tenant, kind, name), self) is None
 
     async def prepare(self) -> None:
         """Read the limits before the first call has to wait for them."""

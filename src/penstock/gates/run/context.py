@@ -135,7 +135,9 @@ class RunContext:
             error = NotFinalized(words)
             self.stop(error)
             raise error
-        return kind(**{**self._envelope, **fields}, path=path, at=self.services.clock.now_us())
+        said = self._envelope | fields
+        said["path"], said["at"] = path, self.services.clock.now_us()
+        return kind(**said)
 
     def enter(self, kind: str, name: str, digest: str, shown: Any = None, place: str | None = None) -> Call:
         """The calling branch makes its next call; ``shown`` are the arguments for the words of a divergence.
@@ -211,9 +213,10 @@ class RunContext:
         """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
         if isinstance(event, ModelOutcome | ToolOutcome):
-            if any(is_write(recorded) for recorded in call.recorded):
+            if isinstance(event, ToolOutcome) and any(map(is_write, call.recorded)):
                 self.acted[call.path] = call.recorded
-            settle(self, call.path, event)
+            if call.path in self.permits:
+                settle(self, call.path, event)
         if if_lost is None:
             self.log.add(event)
             return

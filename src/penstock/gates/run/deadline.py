@@ -26,6 +26,8 @@ def deadline_of(ctx: "RunContext", branch: "Branch") -> int:
 
     A time-out that has fired no longer counts: what still goes on inside it is being settled.
     """
+    if not ctx.scopes:
+        return ctx.claim.deadline
     around = [scope for scope in ctx.scopes.values() if not scope.frozen and branch.prefix.startswith(scope.prefix)]
     times = [ctx.claim.deadline, *(scope.until for scope in around)]
     return min((time for time in times if time), default=0)
@@ -45,13 +47,13 @@ def working_seconds_left(ctx: "RunContext") -> float | None:
 
 def at_most(ctx: "RunContext", seconds: float) -> float:
     """A call's time-out cut down to what the run's own seconds and deadline leave."""
-    left = [seconds]
+    left = seconds
     working = working_seconds_left(ctx)
     if working is not None:
-        left.append(working)
+        left = min(left, working)
     if ctx.claim.deadline:
-        left.append((ctx.claim.deadline - ctx.now()) / 1e6)
-    return max(min(seconds, LEAST_SECONDS), min(left))
+        left = min(left, (ctx.claim.deadline - ctx.now()) / 1e6)
+    return left if left >= LEAST_SECONDS else max(min(seconds, LEAST_SECONDS), left)
 
 
 def at_most_within(ctx: "RunContext", branch: "Branch", seconds: float) -> float:

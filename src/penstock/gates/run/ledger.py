@@ -48,9 +48,10 @@ class Seen:
         """All events of a call whose outcome reaches the agent now."""
         for event in events:
             self.at = max(self.at, event.at)
-            if is_write(event):
-                self.writes[event.path] = list(events)
-            if isinstance(event, ModelOutcome):
+            if isinstance(event, ToolIntent):
+                if event.effect == "write":
+                    self.writes[event.path] = list(events)
+            elif isinstance(event, ModelOutcome):
                 self.tokens += event.used.tokens
                 self.nano += event.used.nano
                 self.steps += not event.again

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from penstock.events import Waiting
+from penstock.gates.order.branches import NOWHERE
 from penstock.gates.order.schedule import Schedule
 from penstock.journal.log import RunLog
 from penstock.kernel.canonical import stable_json
@@ -70,6 +71,12 @@ class Mailbox:
     def holds(self, fits: Fits) -> bool:
         """Whether a letter that fits is here already."""
         return any(fits(letter) for letter in self._letters.values())
+
+    def forget(self, fits: Fits) -> None:
+        """The letters that fit are not for this run any more, neither those that are here nor the same again."""
+        for dedup in [dedup for dedup, letter in self._letters.items() if fits(letter)]:
+            del self._letters[dedup]
+            self._taken.add(dedup)
 
     def _check_cut(self, waiting: Waiting) -> None:
         if waiting.kind not in MUST_BE_KNOWN and self.is_cut(waiting.path):
@@ -141,6 +148,10 @@ class Mailbox:
             if not wait.done():
                 wait.cancel()
 
+    def let_go(self) -> None:
+        """The run was put away: forget who knew its time and its state."""
+        self._now, self._stopped, self.is_cut = int, _yes, _yes
+
     async def _letter(self, key: str, until: int) -> Letter | None:
         while True:
             letter = self._take(key)
@@ -150,7 +161,9 @@ class Mailbox:
             if left is not None and left <= 0:
                 return None
             wait = self._waits[key] = self._schedule.loop.create_future()
-            timer = self._schedule.loop.call_later(left, self._wake, wait) if left is not None else None
+            timer = (
+                self._schedule.loop.call_later(left, self._wake, wait, context=NOWHERE) if left is not None else None
+            )
             self._schedule.rest()
             try:
                 await wait
@@ -181,3 +194,7 @@ class Mailbox:
 
     def _show(self) -> None:
         self._log.set_waiting(stable_json(list(self.waiting.values())))
+
+
+def _yes(*_: object) -> bool:
+    return True

@@ -8,6 +8,7 @@ from penstock.journal.payloads import PayloadReader
 from penstock.kernel.clock import Clock
 from penstock.ports.agents import AgentDirectory, ModelDirectory
 from penstock.ports.journal import Journal
+from penstock.ports.live import Live
 from penstock.ports.tools import Isolation
 from penstock.settings import Settings
 
@@ -29,3 +30,5 @@ class Services:
     """Calls of models and tools under way: whoever waits for one leaves the engine alone."""
     throttle: Throttle | None = None
     """The shared rate limits; None = none are kept here."""
+    live: Live | None = None
+    """Where models are heard while they speak; None = nowhere."""

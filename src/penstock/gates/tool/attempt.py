@@ -37,10 +37,11 @@ class Asked:
     args: dict[str, Any]
     call_id: str
     problem: Decision | None
+    data: bytes
+    """The stored form of ``args``."""
 
 
-@dataclass(slots=True, frozen=True)
-class Ran:
+class Ran(msgspec.Struct, frozen=True):
     """One attempt that was made. ``latency``: microseconds."""
 
     intent: ToolIntent
@@ -158,7 +159,7 @@ async def _intend(
         passed=ruling.passed,
         verdicts=ruling.verdicts,
         because=because,
-        payloads={"args": [ctx.args_ref(asked.args)]},
+        payloads={"args": [ctx.log.payload(asked.data)]},
     )
     if reads and ctx.log.queued >= QUEUED_BEFORE_WAITING:
         await ctx.log.room()

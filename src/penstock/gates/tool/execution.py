@@ -1,14 +1,14 @@
 """Calling a tool's function: start allowance, time-out, and what its answer is worth."""
 
 import asyncio
-import contextvars
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.events import Failure, ToolIntent
+from penstock.gates.order.branches import NOWHERE
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
@@ -19,13 +19,10 @@ from penstock.kernel.errors import InputInvalid
 from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, StartedTooLate, ToolContext, ToolDef
 
 ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
-_NOWHERE = contextvars.Context()
-"""Of timers: the loop keeps cancelled ones for a while, and with their context all of a run that has ended."""
 SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
 
 
-@dataclass(slots=True, frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What calling the function came to. ``doubt``: whether it had its effect is not known, and why."""
 
     value: Any = None
@@ -67,7 +64,7 @@ async def run_tool(
     except StartedTooLate:
         return Result(failure=_late(), started=False)
     except asyncio.CancelledError:
-        if _is_own(call):
+        if _is_own(ctx, call):
             ctx.cancelled(call)
         return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
     except Exception as error:
@@ -76,9 +73,9 @@ async def run_tool(
     return _stored(ctx, value)
 
 
-def _is_own(call: Call) -> bool:
+def _is_own(ctx: RunContext, call: Call) -> bool:
     """Whether this is the task of the agent's branch, and not that of one of two attempts side by side."""
-    return asyncio.current_task() is call.branch.task
+    return asyncio.current_task(ctx.schedule.loop) is call.branch.task
 
 
 async def _start(clock: Clock, tool: ToolDef, kwargs: dict[str, Any], start_by: int) -> Any:
@@ -100,7 +97,7 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
     ctx.services.outside += 1
     try:
         # A write is never cut short by a stop: its outcome is worth more than a second's patience.
-        await (ctx.interruptible(call.branch, wait) if tool.effect == "read" and _is_own(call) else wait)
+        await (ctx.interruptible(call.branch, wait) if tool.effect == "read" and _is_own(ctx, call) else wait)
     except (asyncio.CancelledError, GeneratorExit):  # the latter: the run is put away over a call in flight
         task.cancel()
         raise
@@ -126,7 +123,7 @@ async def _done_or_late(task: "asyncio.Task[Any]", seconds: float) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
-    timer = loop.call_later(seconds, wake, context=_NOWHERE)
+    timer = loop.call_later(seconds, wake, context=NOWHERE)
     task.add_done_callback(wake)
     try:
         await waiter

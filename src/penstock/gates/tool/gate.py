@@ -1,6 +1,5 @@
 """The tool gate: control → permission → schema → validation → repeats → limits → approval → intent → call → outcome."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,15 +21,14 @@ from penstock.gates.run.ledger import first_ref
 from penstock.gates.tool.approval import ask
 from penstock.gates.tool.attempt import Asked, attempt
 from penstock.gates.tool.doubt import settle
-from penstock.kernel.canonical import check_plain, clean_text, digest
+from penstock.kernel.canonical import check_plain, clean_text, stable_json, stored_digest
 from penstock.kernel.errors import InputInvalid
 from penstock.ports.tools import ToolArgsInvalid, ToolDef
 from penstock.rules.default import TOOL_RULES
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
 
-@dataclass(slots=True, frozen=True)
-class ToolCallAsked:
+class ToolCallAsked(msgspec.Struct, frozen=True):
     """What an agent asks of the tool gate. ``args`` is JSON text from a model, or plain values from code."""
 
     name: str
@@ -39,8 +37,7 @@ class ToolCallAsked:
     call_id: str = ""
 
 
-@dataclass(slots=True, frozen=True)
-class ToolReturn:
+class ToolReturn(msgspec.Struct, frozen=True):
     """What came of a tool call. ``status``: ok | error | denied. ``value`` is the plain result."""
 
     status: str
@@ -52,7 +49,7 @@ class ToolReturn:
 async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
     """One tool call through the gate. Denials and failures are returned, not raised: they are for the agent to see."""
     read = _read(asked)
-    call = ctx.enter("tool", read.name, digest(read.args), shown=read.args)
+    call = ctx.enter("tool", read.name, stored_digest(read.data), shown=read.args)
     last = call.last
     ended = isinstance(last, VerdictRecorded) or (isinstance(last, ToolOutcome) and not last.again)
     if ended or (isinstance(last, ApprovalDecided) and last.decision in NOT_APPROVED):
@@ -82,7 +79,7 @@ def _read(asked: ToolCallAsked) -> Asked:
     if tool is None:
         args = {"raw": _storable(asked.args)}
     name = tool.name if tool else _storable(asked.name)[:128]
-    return Asked(tool, name, args, clean_text(asked.call_id, ID_MAX_CHARS), problem)
+    return Asked(tool, name, args, clean_text(asked.call_id, ID_MAX_CHARS), problem, stable_json(args))
 
 
 def _storable(raw: str | dict[str, Any]) -> str:
@@ -91,7 +88,7 @@ def _storable(raw: str | dict[str, Any]) -> str:
 
 async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
     """From where the tape ends: settle a doubt, get permission, then attempt."""
-    while is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
+    while call.recorded and is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
         tool = asked.tool
         assert tool is not None
         outcome, data = await settle(ctx, call, tool, asked.args, "crash")
@@ -135,7 +132,7 @@ async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | Tool
         ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
     if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
         ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
-        about = {"args": [ctx.args_ref(asked.args)]}
+        about = {"args": [ctx.log.payload(asked.data)]}
         return _as_return(await denied(ctx, call, ruling, call_id=asked.call_id, payloads=about), b"")
     return ruling
 

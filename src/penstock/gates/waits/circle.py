@@ -12,10 +12,22 @@ from penstock.events import WaitEnded
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.insist import insist
-from penstock.kernel.errors import WaitCycle
+from penstock.kernel.errors import ClaimLost, WaitCycle
 from penstock.ports.circles import CircleLetter
 from penstock.ports.records import Letter
-from penstock.ports.waits import Begun, Wait
+from penstock.ports.waits import Beginning, Begun, Wait
+
+
+async def begin_wait(ctx: RunContext, wait: Wait) -> Beginning:
+    """Begin a wait that the store has to know of; the store's answer.
+
+    Raises:
+        ClaimLost: another worker has gone on with the run.
+    """
+    beginning = await insist(ctx, lambda: ctx.services.journal.waits.begin(wait))
+    if beginning.answer is Begun.LOST:
+        raise ClaimLost(f"run {wait.run} has another holder than epoch {wait.epoch}", run=wait.run)
+    return beginning
 
 
 async def join_session(ctx: RunContext, call: Call, session: str, child: UUID) -> None:
@@ -23,9 +35,11 @@ async def join_session(ctx: RunContext, call: Call, session: str, child: UUID) -
 
     Raises:
         WaitCycle: a run before it in the session waits for this run, or is this run.
+        ClaimLost: another worker has gone on with this run.
     """
-    wait = Wait(ctx.claim.tenant, ctx.run_id, call.path, "child", key=session, target=child)
-    beginning = await insist(ctx, lambda: ctx.services.journal.waits.begin(wait))
+    claim = ctx.claim
+    wait = Wait(claim.tenant, ctx.run_id, call.path, "child", key=session, target=child, epoch=claim.epoch)
+    beginning = await begin_wait(ctx, wait)
     if beginning.answer is Begun.CYCLE:
         ended = refuse(ctx, call, beginning.circle, child, what="child")
         raise WaitCycle(ended.reason, circle=[str(run) for run in ended.circle])

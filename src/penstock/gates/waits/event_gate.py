@@ -17,7 +17,7 @@ from penstock.gates.run.context import RunContext
 from penstock.gates.run.insist import insist
 from penstock.gates.run.ledger import first_ref
 from penstock.gates.run.mailbox import Fits, WaitCut
-from penstock.gates.waits.circle import broken, refuse
+from penstock.gates.waits.circle import begin_wait, broken, refuse
 from penstock.gates.waits.message_gate import check_event
 from penstock.kernel.canonical import canonical_digest
 from penstock.kernel.errors import InputInvalid, TimedOut, WaitCycle, WaitFailed
@@ -146,7 +146,7 @@ async def _for_event(ctx: RunContext, call: Call, begun: WaitBegun) -> tuple[Wai
     wait = _as_wait(ctx, call, begun, begun.target)
     fits = _fitting(wait)
     if (begun.key or begun.target) and not ctx.mail.holds(fits):
-        beginning = await insist(ctx, lambda: ctx.services.journal.waits.begin(wait))
+        beginning = await begin_wait(ctx, wait)
         if beginning.answer in (Begun.CYCLE, Begun.ABSENT, Begun.ENDED):
             return _refused(ctx, call, beginning, begun.target), b""
         if beginning.answer is Begun.HERE:
@@ -193,6 +193,10 @@ async def _letter(ctx: RunContext, wait: Wait, waiting: Waiting, fits: Fits) -> 
             await _look(ctx)
             letter = await ctx.mail.wait_for(msgspec.structs.replace(waiting, until=0), fits)
     except WaitCut:
+        if wait.key:
+            # Whoever goes on with the run must find on its tape that the wait was cut short: it may hold the letter.
+            await ctx.log.flush()
+            ctx.mail.forget(fits)
         if wait.key or wait.target:
             await insist(ctx, lambda: waits.give_back(wait))
         raise
@@ -213,7 +217,7 @@ async def _for_run(ctx: RunContext, call: Call, begun: WaitBegun, target: UUID) 
         wait = _as_wait(ctx, call, begun, target)
         fits = _telling(call.path, target)
         known = ctx.mail.holds(fits)
-        beginning = await _begin(ctx, wait) if not known else Beginning(Begun.HERE)
+        beginning = await begin_wait(ctx, wait) if not known else Beginning(Begun.HERE)
         if beginning.answer in (Begun.CYCLE, Begun.ABSENT):
             return _refused(ctx, call, beginning, target), b""
         if beginning.answer is not Begun.ENDED:
@@ -238,10 +242,6 @@ async def _for_run(ctx: RunContext, call: Call, begun: WaitBegun, target: UUID) 
 def _telling(path: str, target: UUID) -> Fits:
     """Which letters end a wait for a run: it has ended, or waits for this run."""
     return lambda letter: letter.dedup in (_told(path, target), cycle_dedup(path, target))
-
-
-async def _begin(ctx: RunContext, wait: Wait) -> Beginning:
-    return await insist(ctx, lambda: ctx.services.journal.waits.begin(wait))
 
 
 async def _successor(ctx: RunContext, run: UUID) -> UUID | None:
@@ -293,6 +293,7 @@ def _as_wait(ctx: RunContext, call: Call, begun: WaitBegun, target: UUID | None)
         target,
         alone=all(call.branch.prefix.startswith(other.prefix) for other in branches),
         until=min([*([begun.until] if begun.until else []), *scopes], default=0),
+        epoch=ctx.claim.epoch,
     )
 
 
