@@ -115,6 +115,7 @@ def assemble(
         isolation=isolation,
         models=directory,
         throttle=throttle,
+        live=journal.live,
     )
     writer = GroupWriter(journal, WriterSettings.of(settings), clock)
     to_close = [throttle.close, isolation.close, directory.close, journal.close, *(closers or [])]
@@ -125,7 +126,8 @@ def tune_worker_process() -> None:
     """For a process whose business is to run agents: make the garbage collector look less often.
 
     Runs make many small objects that all live until the run ends; looking at them again every 700 allocations cost a
-    third of a worker's CPU (see benchmarks/RESULTS.md). Libraries and tests are left alone.
+    third of a worker's CPU (see benchmarks/RESULTS.md). What a run leaves behind is freed without the collector
+    (`penstock.gates.run.letting_go`), so that looking seldom costs no memory. Libraries and tests are left alone.
     """
     gc.collect()
     gc.freeze()

@@ -40,7 +40,7 @@ async def other(journal_dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def until_waiting(other: asyncpg.Connection, count: int = 1) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < count:
             await asyncio.sleep(0.005)
 

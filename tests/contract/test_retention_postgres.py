@@ -124,11 +124,11 @@ class TestMonths:
         await other.fetch("SELECT count(*) FROM penstock.events")
         dropping = asyncio.create_task(world.retention.drop_months())
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'penstock.events'::regclass"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await other.fetchval(waiting):
                 await asyncio.sleep(0.005)
         for _ in range(5):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 assert (await holder.append()).answer is Answer.APPLIED
         assert not dropping.done()
         await transaction.rollback()
@@ -157,7 +157,7 @@ class TestLocks:
         locked, free = await world.ended(), await world.ended()
         async with other.transaction():
             await other.fetch("SELECT FROM penstock.runs WHERE id = $1 FOR UPDATE", locked.id)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 assert await world.mark(locked, free) == [free.id]
         assert await world.mark(locked) == [locked.id]
 
@@ -173,7 +173,7 @@ class TestLocks:
         )
         assert marked == [row.id]
         holding = asyncio.create_task(world.retention.hold("acme", row.id, "ada", ""))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not holding.done() and not await other.fetchval(
                 "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND database ="
                 " (SELECT oid FROM pg_database WHERE datname = current_database())"

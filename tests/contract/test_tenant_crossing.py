@@ -55,7 +55,7 @@ async def notary(run: Run, value: str) -> list[Any]:
 async def waiting(platform: Penstock, tenant: str, **options: Any) -> tuple[UUID, Approval]:
     """A run of that tenant that waits for a person, and its question."""
     run = await platform.submit(payer, 7, tenant=tenant, **options)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (found := [item for item in await platform.approvals(tenant) if item.run == run]):
             await asyncio.sleep(0.01)
     return run, found[0]
@@ -96,6 +96,8 @@ class TenantCrossing:
         for tenant in (THEIRS, None):
             with pytest.raises(RunUnknown):
                 await tried.result(run, tenant=tenant, timeout_seconds=5)
+            with pytest.raises(RunUnknown):
+                await tried.ended(run, tenant=tenant, timeout_seconds=5)
         for tenant in (THEIRS, None):
             with pytest.raises(RunUnknown):
                 await tried.send_event(run, "go", 1, tenant=tenant)
@@ -125,7 +127,7 @@ class TenantCrossing:
         assert await tried.resume_everything(actor="ann", tenant=MINE) == 0
         assert await tried.resume_everything(actor="eve", tenant=THEIRS) == 1
         await platform.decide(their_question, "approve", actor="eve")
-        assert (await platform.result(their_run, tenant=THEIRS, timeout_seconds=10)).output == [THEIRS, 7]
+        assert (await platform.result(their_run, tenant=THEIRS, timeout_seconds=60)).output == [THEIRS, 7]
         assert tried.names == methods_with_tenant(), "a new method is tried here too"
 
     async def test_questions_are_found_and_answered_within_their_tenant(self, platform: Penstock) -> None:
@@ -161,7 +163,7 @@ class TenantCrossing:
     async def test_everything_that_a_run_makes_is_its_tenants(self, platform: Penstock) -> None:
         run, question = await waiting(platform, MINE)
         await platform.decide(question, "approve", actor="ann")
-        await platform.result(run, tenant=MINE, timeout_seconds=10)
+        await platform.result(run, tenant=MINE, timeout_seconds=60)
         rows = await platform.journal.list_runs(MINE, RunFilter(root=run), 10)
         assert {row.agent for row in rows} == {"payer", "inner"}
         for row in rows:
@@ -172,7 +174,7 @@ class TenantCrossing:
     async def test_documents_are_their_tenants_from_inside_and_from_outside(self, platform: Penstock) -> None:
         for tenant in (MINE, THEIRS):
             run = await platform.submit(notary, tenant, tenant=tenant, session="s", subject="ann")
-            told = (await platform.result(run, tenant=tenant, timeout_seconds=10)).output
+            told = (await platform.result(run, tenant=tenant, timeout_seconds=60)).output
             assert told == [None, None, 1, tenant], "names of documents and sessions belong to their tenant"
         documents = platform.documents
         places: list[tuple[Kind, str]] = [("session", "s"), ("shared", "book")]

@@ -36,7 +36,7 @@ async def test_two_edges_that_share_no_run_are_checked_one_after_the_other(
     async with other.transaction():
         await other.execute("LOCK TABLE penstock.waits IN SHARE MODE")
         last = [asyncio.create_task(waits.begin(wait)) for wait in (for_run(b, c), for_run(d, a))]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
                 await asyncio.sleep(0.01)
     await other.close()

@@ -103,7 +103,7 @@ class TriggersSuite:
     async def test_an_event_is_for_a_waiting_run_and_for_triggers(self, world: World) -> None:
         await trigger(world)
         run = await world.held()
-        wait = Wait("acme", run.run, "0", "event", "paid", key="order-7")
+        wait = Wait("acme", run.run, "0", "event", "paid", key="order-7", epoch=run.claim.epoch)
         assert (await world.journal.waits.begin(wait)).answer is Begun.WAITING
         await publish(world, event())
         letters = (await world.journal.letters([run.key]))[run.key]
@@ -117,7 +117,8 @@ class TriggersSuite:
         assert [item.dedup for item in await take(world)] == ["2"]
         for path in ("0", "1"):
             run = await world.held()
-            await world.journal.waits.begin(Wait("acme", run.run, path, "event", "paid", key="order-7"))
+            wait = Wait("acme", run.run, path, "event", "paid", key="order-7", epoch=run.claim.epoch)
+            await world.journal.waits.begin(wait)
             letters = (await world.journal.letters([run.key]))[run.key]
             assert len(letters) == (1 if path == "0" else 0)
 

@@ -34,12 +34,13 @@ def published(dedup: str, key: str = "k", name: str = "go", tenant: str = "acme"
 
 
 def for_event(holder: Holder, path: str = "0", **fields: Any) -> Wait:
-    return Wait(holder.tenant, holder.run, path, "event", fields.pop("name", "go"), **fields)
+    epoch = fields.pop("epoch", holder.claim.epoch)
+    return Wait(holder.tenant, holder.run, path, "event", fields.pop("name", "go"), epoch=epoch, **fields)
 
 
 def for_run(holder: Holder, target: Holder | UUID, path: str = "0", **fields: Any) -> Wait:
     run = target.run if isinstance(target, Holder) else target
-    return Wait(holder.tenant, holder.run, path, "run", target=run, **fields)
+    return Wait(holder.tenant, holder.run, path, "run", target=run, epoch=holder.claim.epoch, **fields)
 
 
 async def park(holder: Holder, *waiting: Waiting) -> None:
@@ -282,7 +283,7 @@ class WaitsSuite:
         one, other = await child_of(world, top), await child_of(world, top)
         held = await world.reclaim(one.id)
         assert (await world.journal.waits.begin(for_run(held, other.id))).answer is Begun.WAITING
-        begun = await world.journal.waits.begin(Wait("acme", other.id, "0", "run", target=one.id))
+        begun = await world.journal.waits.begin(Wait("acme", other.id, "0", "run", target=one.id, epoch=1))
         assert begun.answer is Begun.CYCLE
 
     async def test_a_run_with_a_free_branch_may_still_send(self, world: World) -> None:
@@ -326,10 +327,10 @@ class WaitsSuite:
     async def test_a_child_in_the_session_of_its_parent(self, world: World) -> None:
         parent = await world.held(session="s")
         child = new_id(CLOCK)
-        wait = Wait("acme", parent.run, "0", "child", key="s", target=child)
+        wait = Wait("acme", parent.run, "0", "child", key="s", target=child, epoch=1)
         begun = await world.journal.waits.begin(wait)
         assert (begun.answer, begun.circle) == (Begun.CYCLE, [parent.run, child])
-        free = Wait("acme", parent.run, "1", "child", key="t", target=child)
+        free = Wait("acme", parent.run, "1", "child", key="t", target=child, epoch=1)
         assert (await world.journal.waits.begin(free)).answer is Begun.WAITING
 
     async def test_a_child_that_is_not_made_yet_counts(self, world: World) -> None:
@@ -339,7 +340,7 @@ class WaitsSuite:
         child = new_id(CLOCK)
         waits = world.journal.waits
         assert (
-            await waits.begin(Wait("acme", parent.run, "0", "child", key="s", target=child))
+            await waits.begin(Wait("acme", parent.run, "0", "child", key="s", target=child, epoch=1))
         ).answer is Begun.WAITING
         begun = await waits.begin(for_run(holder, parent))
         assert begun.answer is Begun.CYCLE

@@ -36,7 +36,7 @@ async def new_runs(platform: Penstock) -> list[UUID]:
         *[await platform.submit(clerk, "shared", subject="c-1") for _ in "ab"],
     ]
     for run in runs:
-        await platform.result(run, timeout_seconds=20)
+        await platform.result(run, timeout_seconds=150)
     return runs
 
 

@@ -134,7 +134,7 @@ async def model(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         await made.aclose()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(24))
 @pytest.mark.parametrize("kind", [looper, many_askers, delegating_asker], ids=lambda kind: kind.name)
 async def test_what_is_billed_fits_the_budget(

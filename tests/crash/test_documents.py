@@ -14,7 +14,7 @@ from penstock.journal.documents import read
 from penstock.settings import Settings
 from penstock.wiring import open_penstock
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 
 async def test_each_update_of_two_workers_counts_once_though_they_are_killed(journal_dsn: str) -> None:
@@ -34,7 +34,7 @@ async def test_each_update_of_two_workers_counts_once_though_they_are_killed(jou
                 victim = next(process for process in workers._processes if process.returncode is None)
                 victim.send_signal(signal.SIGKILL)
                 await victim.wait()
-            results = [await platform.result(run, timeout_seconds=60) for run in runs]
+            results = [await platform.result(run, timeout_seconds=150) for run in runs]
             deaths = list(workers.deaths)
 
         assert [result.outcome for result in results] == ["succeeded", "succeeded"], results

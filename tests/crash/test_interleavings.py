@@ -20,7 +20,7 @@ from tests.crash.record import TENANT, check_record, events_of, story
 from penstock import IdempotencyKey, Run, agent, tool
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import PostgresJournal, open_journal
-from penstock.events import ApprovalRequested, ChildIntent, ChildOutcome, RunEnded
+from penstock.events import ApprovalRequested, ChildIntent, ChildOutcome, RunEnded, ToolOutcome
 from penstock.gates.tool.approval import Decision
 from penstock.kernel.errors import ApprovalDecided, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import derived_id
@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
 
 SETTINGS = Settings(
     poll_seconds=0.05,
+    wakeup_look_seconds=5.0,
     lease_seconds=0.6,
     loop_block_max_seconds=0.6,
     start_allowance_seconds=0.5,
@@ -222,6 +223,8 @@ async def all_ended(penstock: Penstock, seed: int, seconds: float = 40.0) -> lis
             while True:
                 rows = await penstock.journal.list_runs(TENANT, RunFilter(), 1000)
                 if all(row.status is Status.ENDED for row in rows):
+                    rescued = await penstock.journal.wakeups.rescued(10)
+                    assert not rescued, f"seed {seed}: slept although their wait was over: {rescued}"
                     return [row.id for row in rows]
                 await asyncio.sleep(0.05)
     except TimeoutError:
@@ -425,3 +428,70 @@ async def test_a_child_that_ends_is_on_its_parents_tape_once(dsn: str) -> None:
         outcomes = Counter(event.child for event in events if isinstance(event, ChildOutcome))
         assert set(outcomes.values()) == {1}
         assert len(outcomes) == 4
+
+
+SIGNED: dict[str, asyncio.Event] = {}
+
+
+@tool(permission="auto", in_doubt="keyed", timeout_seconds=20)
+async def sign(tag: str, key: IdempotencyKey) -> str:
+    """A write that happens when the test says so."""
+    await SIGNED[tag].wait()
+    return _do("sign", tag, key)
+
+
+@agent("reporting-child")
+async def reporting_child(run: Run, tag: str) -> str:
+    return f"a report on {tag}"
+
+
+@agent("signs-beside")
+async def signs_beside(run: Run, tag: str) -> list[str]:
+    signed, told = await run.gather(run.call(sign, tag), run.call(reporting_child, tag))
+    return [signed, told]
+
+
+AGENTS += [reporting_child, signs_beside]
+
+
+class HeldAtTheOutput(Wobbly):
+    """Does not answer who reads what a run that has ended left behind."""
+
+    def __init__(self, inner: PostgresJournal) -> None:
+        super().__init__(inner, random.Random(0))
+        self.reached = asyncio.Event()
+
+    async def fetch_payloads(self, wanted: Any) -> Any:
+        rows = [await self.inner.get_run(tenant, UUID(subject)) for tenant, subject, _ in wanted]
+        if any(row is not None and row.parent is not None and row.status is Status.ENDED for row in rows):
+            self.reached.set()
+            await asyncio.Event().wait()
+        return await self.inner.fetch_payloads(wanted)
+
+
+async def test_a_childs_end_is_not_lost_when_its_parents_worker_dies_while_reading_it(dsn: str) -> None:
+    """Its letter is consumed with the outcome that says the same, not with what another branch records meanwhile."""
+    tag = "beside"
+    SIGNED[tag] = asyncio.Event()
+    victim = Place(dsn, "victim", random.Random(1))
+    victim.wobbly = held = HeldAtTheOutput(await victim._journal(4))
+    victim.penstock = assemble(cast("Journal", held), SETTINGS, agents=AGENTS, open_lease=victim._open_lease)
+    victim.worker = victim.penstock.start_worker(victim.name)
+    run = await victim.penstock.submit(signs_beside, tag)
+    async with asyncio.timeout(30):
+        await held.reached.wait()
+        SIGNED[tag].set()
+        while not any(isinstance(event, ToolOutcome) for event in await events_of(held.inner, run)):
+            await asyncio.sleep(0.02)
+    tape = await events_of(held.inner, run)
+    [child] = [event.child for event in tape if isinstance(event, ChildIntent)]
+    assert not any(isinstance(event, ChildOutcome) for event in tape)
+    letters = (await held.inner.letters([(TENANT, run)]))[TENANT, run]
+    assert [letter.dedup for letter in letters] == [f"child:{child}"], "consumed, and its outcome is nowhere"
+    await victim.vanish()
+    async with places(dsn, 51, 1) as opened:
+        assert set(await all_ended(opened[0].penstock, 51)) == {run, child}
+        events = await check_record(opened[0].penstock, run)
+        assert isinstance(events[-1], RunEnded)
+        assert events[-1].outcome == "succeeded"
+        assert HAPPENED[f"sign:{tag}"] == 1

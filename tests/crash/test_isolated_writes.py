@@ -30,7 +30,7 @@ from penstock.runs.submit import Request, submit
 from penstock.runs.work.lease import LeaseKeeper
 from penstock.settings import Settings
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 AT_A_TIME = 4
 SETTINGS: dict[str, Any] = {
@@ -149,7 +149,7 @@ class Bench:
                 alone = case.where.startswith(("kill-self", "hang"))  # the worker lives, and settles the doubt itself
                 assert code == (0 if alone else -signal.SIGKILL), f"{case}: exit code {code}"
         self.penstock.registry.add(writer)
-        result = await self.penstock.result(run, timeout_seconds=40)
+        result = await self.penstock.result(run, timeout_seconds=150)
         told = f"{case}: {result}\n{story(await self.penstock.journal.tape(TENANT, run))}"
         if case.where.startswith("stop-worker"):
             os.kill(process.pid or 0, signal.SIGCONT)

@@ -16,7 +16,7 @@ from penstock.runs.client import Penstock
 from penstock.runs.submit import Request
 from penstock.wiring import open_penstock
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 TARGET = "tests.crash.fatal_agents"
 INNOCENTS = 20
@@ -51,10 +51,10 @@ async def test_poison_costs_three_workers_and_the_innocent_all_finish(database_u
         async with Workers(database_url, TARGET, 1) as workers:
             for run, (how, words) in zip(runs, DEATHS.items(), strict=False):
                 assert (await reason_of(platform, run)).endswith(words), how
-            result = await platform.result(runs[len(DEATHS)], timeout_seconds=60)
+            result = await platform.result(runs[len(DEATHS)], timeout_seconds=150)
             assert (result.outcome, result.output) == ("succeeded", "dies in company")
             for number, run in enumerate(runs[len(hows) :]):
-                assert (await platform.result(run, timeout_seconds=30)).output == f"innocent {number}"
+                assert (await platform.result(run, timeout_seconds=150)).output == f"innocent {number}"
             assert len(workers.deaths) == 3, "as many workers as claims are counted, and not one more"
         tape = await platform.journal.tape("default", runs[len(DEATHS)])
         claims = [event for event in (decode(row.body) for row in tape) if isinstance(event, RunClaimed)]
@@ -70,7 +70,7 @@ async def test_a_worker_that_is_told_to_leave_lets_its_lone_process_finish(datab
                 while not any(name.startswith("alone-") for name in await live_workers(database_url)):
                     await asyncio.sleep(0.1)
             workers.tell(signal.SIGTERM)
-            assert (await platform.result(run, timeout_seconds=60)).output == "waits alone"
+            assert (await platform.result(run, timeout_seconds=150)).output == "waits alone"
             async with asyncio.timeout(30):
                 while len(workers.deaths) < 4:
                     await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from penstock.runs.submit import Request
 from penstock.views.audit import verify_run
 from penstock.wiring import open_penstock
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 PLACES = ("look-2", "model-1", "book-effect")
 SOON = {"PENSTOCK_START_ALLOWANCE_SECONDS": "1", "PENSTOCK_DOUBT_MARGIN_SECONDS": "0.1"}
@@ -33,7 +33,7 @@ async def test_a_killed_workers_runs_ask_no_model_and_no_tool_again(database_url
             for case in cases:  # one after the other: each death is its own run's
                 (run,) = await platform.submit_many([Request(booker, case)])
                 runs.append(run)
-                result = await platform.result(run, timeout_seconds=60)
+                result = await platform.result(run, timeout_seconds=150)
                 assert (result.outcome, result.output) == ("succeeded", "booked"), case
             assert workers.deaths == [-signal.SIGKILL] * len(PLACES)
         for run in runs:

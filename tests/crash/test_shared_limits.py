@@ -14,7 +14,7 @@ from penstock.events import RunClaimed, decode
 from penstock.ports.rates import STALE_US, Limit
 from penstock.wiring import open_penstock
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 TARGET = "tests.crash.fatal_agents"
 
@@ -62,7 +62,7 @@ async def ring(dsn: str, counted: Counter, limit: Limit, *, runs: int) -> float:
                     await asyncio.sleep(0.05)
             ids = [await platform.submit(ringer, number * 4) for number in range(runs)]
             for run in ids:
-                result = await platform.result(run, timeout_seconds=60)
+                result = await platform.result(run, timeout_seconds=150)
                 assert result.output == 4, result
             assert workers.deaths == []
         tapes = [await platform.journal.tape("default", run) for run in ids]

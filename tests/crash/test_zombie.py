@@ -20,7 +20,7 @@ from penstock.runs.client import Penstock
 from penstock.runs.result import Result
 from penstock.settings import Settings
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 WAYS = {"pay": "repeat", "notify": "confirm", "print_card": "person"}
 
@@ -64,7 +64,7 @@ def go_on(zombie: BaseProcess) -> None:
 
 async def end_of(run: UUID, penstock: Penstock) -> Result:
     try:
-        return await penstock.result(run, timeout_seconds=25)
+        return await penstock.result(run, timeout_seconds=150)
     except TimeoutError:
         row = await penstock.journal.get_run("default", run)
         pytest.fail(f"{row}\n{story(await penstock.journal.tape('default', run))}")

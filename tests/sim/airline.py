@@ -7,7 +7,7 @@ bookings and certificates are high risk and cancellations need confirmation, so 
 import functools
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -239,7 +239,7 @@ class RecordedModel:
         used = Amount(self.prompt_bound(request.messages, request.tools), _tokens(message))
         return ModelResponse(message, used, "tool_calls" if calls else "stop")
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         yield await self.request(request)
 
 

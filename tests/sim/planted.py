@@ -13,6 +13,7 @@ from penstock.adapters.memory import appending
 from penstock.adapters.memory import rates as memory_rates
 from penstock.adapters.memory import records as memory_records
 from penstock.adapters.memory.documents import MemoryDocuments
+from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.agents import stages
 from penstock.events import Amount, ModelIntent, ModelOutcome, ToolOutcome
@@ -30,6 +31,7 @@ from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import new_id
 from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, Status
 from penstock.runs.schedules import firing
+from penstock.runs.triggers import triggering
 
 Patch = pytest.MonkeyPatch
 
@@ -382,6 +384,22 @@ def fired_without_a_key(patch: Patch) -> None:
         return await submit_one(self, schedule, f"{time}:{new_id(self._services.clock)}")
 
     patch.setattr(firing.Firing, "_submit_one", anew)
+
+
+def event_fires_by_whoever_takes_it(patch: Patch) -> None:
+    """A run of a trigger is known by who made it, and not by the event that it is made of."""
+    firing_key = triggering.firing_key
+    patch.setattr(triggering, "firing_key", lambda firing: f"{firing_key(firing)}:{firing.token}")
+
+
+def taken_events_are_nobody_elses(patch: Patch) -> None:
+    """An event that a worker took in order to make a run of it is not offered again when that worker dies."""
+    take = MemoryTriggers.take
+
+    async def for_ever(self: MemoryTriggers, agents: Sequence[str], lease_seconds: float, limit: int) -> Any:
+        return await take(self, agents, 1e6, limit)
+
+    patch.setattr(MemoryTriggers, "take", for_ever)
 
 
 def content_read_too_early(patch: Patch) -> None:

@@ -37,6 +37,8 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     (planted.last_writer_wins, range(20), {"document_not_lost"}),
     (planted.window_not_looked_at, range(175, 200), {"rate_limit"}),
     (planted.fired_without_a_key, range(60), {"one_time_one_run"}),
+    (planted.event_fires_by_whoever_takes_it, range(284, 300), {"one_event_one_run"}),
+    (planted.taken_events_are_nobody_elses, range(40), {"one_event_one_run"}),
     (planted.content_read_too_early, range(20), {"right_outcome"}),
     (planted.consumed_before_its_event, range(80, 220), {"no_lost_wake_up", "letters_consumed"}),
 ]

@@ -64,6 +64,7 @@ AT_LEAST = {
     "document writes": 600,
     "limited calls": 100,
     "scheduled runs": 200,
+    "triggered runs": 500,
     "adopted": 250,
     "store: MemorySnapshots.put": 400,
     "store: MemorySnapshots.rows": 100,

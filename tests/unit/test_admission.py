@@ -55,7 +55,7 @@ async def test_a_run_whose_deadline_passed_in_the_queue_ends_without_a_model_cal
     late = Agent("late", model=model, instructions="Answer.")
     async with in_memory() as platform:
         passed = await platform.journal.now() - 1
-        result = await platform.result(await platform.submit(late, "hello", deadline=passed), timeout_seconds=20)
+        result = await platform.result(await platform.submit(late, "hello", deadline=passed), timeout_seconds=60)
     assert (result.outcome, result.code) == ("exhausted", "over_deadline")
     assert "queued" in result.reason
     assert result.totals.model_calls == 0
@@ -76,6 +76,6 @@ async def test_runs_of_a_session_see_each_other_done() -> None:
     async with in_memory() as platform:
         runs = [await platform.submit(steps, name, session="s") for name in "abc"]
         for run in runs:
-            await platform.result(run, timeout_seconds=30)
+            await platform.result(run, timeout_seconds=60)
     begun = list(dict.fromkeys(seen))
     assert begun == ["a begins", "a ends", "b begins", "b ends", "c begins", "c ends"]

@@ -102,7 +102,7 @@ async def parked(journal: MemoryJournal, code: FunctionAgent = clerk) -> UUID:
     """A run that its worker has left in its sleep."""
     async with deploy(journal, "old", code) as platform:
         run = await platform.submit(code, "acme")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await row_of(platform, run)).status is not Status.PARKED:
                 await asyncio.sleep(0.01)
     return run
@@ -125,7 +125,7 @@ async def test_a_run_waits_for_its_release_is_listed_and_goes_on_once_adopted() 
         assert [(item.run, item.release) for item in found.runs] == [(run, clerk.release)]
         done = await adopted(platform, run, longer)
         assert (done.from_release, done.to_release, done.arguments) == (clerk.release, longer.release, False)
-        assert (await platform.result(run, timeout_seconds=5)).output == "two, more"
+        assert (await platform.result(run, timeout_seconds=60)).output == "two, more"
         assert looked == ["more"], "what was recorded was not called again"
         assert (await stranded(journal, "default", 10)).runs == []
         row = await row_of(platform, run)
@@ -154,7 +154,7 @@ async def test_other_arguments_need_a_persons_word() -> None:
         done = await adopted(platform, run, elsewhere, accept=True)
         assert done.arguments
         assert done.difference is not None
-        assert (await platform.result(run, timeout_seconds=5)).output == "three"
+        assert (await platform.result(run, timeout_seconds=60)).output == "three"
         assert looked == []
         assert (await replay(platform.services, await row_of(platform, run), [elsewhere])).same
 
@@ -170,7 +170,7 @@ async def test_another_call_or_an_open_one_with_other_arguments_is_refused(code:
         row = await row_of(platform, run)
         assert (row.release, row.status in (Status.PARKED, Status.QUEUED)) == (clerk.release, True)
     async with deploy(journal, "old", clerk) as platform:
-        assert (await platform.result(run, timeout_seconds=5)).output == "one", "nothing was changed"
+        assert (await platform.result(run, timeout_seconds=60)).output == "one", "nothing was changed"
 
 
 async def test_a_held_question_must_be_asked_as_it_was() -> None:
@@ -185,7 +185,7 @@ async def test_a_held_question_must_be_asked_as_it_was() -> None:
     journal = MemoryJournal()
     async with deploy(journal, "old", first) as platform:
         run = await platform.submit(first, 5)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await platform.approvals():
                 await asyncio.sleep(0.01)
     async with deploy(journal, "new", more) as platform:
@@ -264,9 +264,9 @@ async def test_patched_takes_the_old_branch_on_old_runs_and_the_new_one_on_new_r
     run = await parked(journal, before)
     async with deploy(journal, "new", after) as platform:
         await adopted(platform, run, after)
-        assert (await platform.result(run, timeout_seconds=5)).output == "new", "the second patch was yet to come"
+        assert (await platform.result(run, timeout_seconds=60)).output == "new", "the second patch was yet to come"
         fresh = await platform.submit(after, "acme")
-        assert (await platform.result(fresh, timeout_seconds=5)).output == "new"
+        assert (await platform.result(fresh, timeout_seconds=60)).output == "new"
         taken = {}
         for item in (run, fresh):
             events = [decode(row.body) for row in await journal.tape("default", item)]
@@ -291,6 +291,6 @@ async def test_what_format_1_cannot_hold_ends_the_run_with_the_reason(monkeypatc
 
     async with deploy(journal, "w", endless) as platform:
         run = await platform.submit(endless, 1)
-        result = await platform.result(run, timeout_seconds=5)
+        result = await platform.result(run, timeout_seconds=60)
         assert (result.outcome, result.code) == ("failed", "not_finalized")
         assert "finalize" in result.needed[0]

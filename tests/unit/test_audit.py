@@ -1,6 +1,7 @@
 """Verifying what is stored: each way of tampering is found, and what is merely unfinished or erased is not."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -9,11 +10,14 @@ import pytest
 from penstock import Agent, tool
 from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.memory.records import Run as StoredRun
+from penstock.journal import tapes
 from penstock.kernel.errors import RunUnknown
-from penstock.ports.records import Row, RunRow
+from penstock.ports.journal import Journal
+from penstock.ports.records import Row, RunKey, RunRow
 from penstock.runs.client import Penstock
 from penstock.settings import Settings
 from penstock.testing import ScriptedModel, tool_call
+from penstock.views import audit as views_audit
 from penstock.views.audit import verify_everything, verify_run, verify_tenant
 from penstock.wiring import open_in_memory
 
@@ -126,3 +130,47 @@ async def test_a_run_that_is_written_meanwhile_is_not_called_broken(platform: Pe
     assert (await verify_run(late, "default", run)).ok
     with pytest.raises(RunUnknown):
         await verify_run(journal, "another", run)
+
+
+class Watched:
+    """Notes how many bytes of events each request of tapes asks for."""
+
+    def __init__(self, inner: Journal) -> None:
+        self._inner = inner
+        self.asked: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def tapes(self, runs: Sequence[RunKey]) -> dict[RunKey, list[Row]]:
+        found = await self._inner.tapes(runs)
+        self.asked.append(sum(len(row.body) for rows in found.values() for row in rows))
+        return found
+
+
+async def test_no_more_than_so_many_bytes_are_held_at_a_time(
+    platform: Penstock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        await platform.run(desk(), "hello")
+    watched = Watched(platform.journal)
+    whole = await verify_tenant(cast("Journal", watched), "default")
+    [everything] = watched.asked
+    one = everything // 5
+    for most, requests in [(one * 5 // 2, 3), (1, 5)]:  # two at a time; and each by itself, however large
+        monkeypatch.setattr(views_audit, "BYTES_AT_A_TIME", most)
+        watched = Watched(platform.journal)
+        assert await verify_tenant(cast("Journal", watched), "default") == whole
+        assert len(watched.asked) == requests
+        assert max(watched.asked) <= max(most, one * 5 // 4)
+
+
+async def test_a_long_tape_is_read_in_pieces(platform: Penstock, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = (await platform.run(desk(), "hello")).run
+    [tape] = (await platform.journal.tapes([("default", run)])).values()
+    for size in (1, 3, len(tape), len(tape) + 1):
+        monkeypatch.setattr(tapes, "PAGE_EVENTS", size)
+        pieces = [page async for page in tapes.pages(platform.journal, "default", run)]
+        assert [row for page in pieces for row in page] == tape
+        assert {len(page) for page in pieces[:-1]} <= {size}
+        assert await tapes.whole(platform.journal, "default", run) == tape

@@ -56,7 +56,7 @@ async def stepper(run: Run, left: int) -> str:
 async def test_the_result_is_that_of_the_last_run() -> None:
     async with open_in_memory(QUICK) as platform:
         run = await platform.submit(stepper, 3, session="s-1", tags={"customer": "acme"}, priority=7)
-        result = await platform.result(run, timeout_seconds=5)
+        result = await platform.result(run, timeout_seconds=60)
         assert result.output == "done"
         assert result.totals.tool_calls == 4
         rows = await chain_of(platform)
@@ -75,7 +75,7 @@ async def test_the_result_is_that_of_the_last_run() -> None:
 
 async def test_each_run_of_a_chain_replays() -> None:
     async with open_in_memory(QUICK) as platform:
-        await platform.result(await platform.submit(stepper, 2), timeout_seconds=5)
+        await platform.result(await platform.submit(stepper, 2), timeout_seconds=60)
         for row in await chain_of(platform):
             assert (done := await replay(platform.services, row, [stepper])).same, done.divergence
 
@@ -90,7 +90,7 @@ async def test_another_value_in_a_replay_is_a_divergence() -> None:
         return "done"
 
     async with open_in_memory(QUICK) as platform:
-        await platform.result(await platform.submit(careless, 1), timeout_seconds=5)
+        await platform.result(await platform.submit(careless, 1), timeout_seconds=60)
         row = (await chain_of(platform))[0]
         step = 2
         done = await replay(platform.services, row, [careless])
@@ -108,7 +108,7 @@ async def test_what_is_left_of_the_budget_goes_along() -> None:
         await run.continue_as(left + 1)
 
     async with open_in_memory(QUICK) as platform:
-        result = await platform.result(await platform.submit(spender, 0), timeout_seconds=5)
+        result = await platform.result(await platform.submit(spender, 0), timeout_seconds=60)
         assert (result.outcome, result.code) == ("exhausted", "over_steps")
         assert len(model.calls) == 5
         rows = await chain_of(platform)
@@ -134,7 +134,7 @@ async def test_a_parent_gets_the_end_of_the_chain_and_is_charged_for_all_of_it()
         return str(await run.call(walker, left))
 
     async with open_in_memory(QUICK) as platform:
-        result = await platform.result(await platform.submit(sender, 2), timeout_seconds=5)
+        result = await platform.result(await platform.submit(sender, 2), timeout_seconds=60)
         assert result.output == "arrived"
         rows = await chain_of(platform)
         assert len(rows) == 4
@@ -156,7 +156,7 @@ async def test_stops_reach_the_run_that_goes_on() -> None:
         run = await platform.submit(waiter, 2)
         await waits.wait()
         await platform.cancel(run, actor="ben")
-        assert (await platform.result(run, timeout_seconds=5)).outcome == "cancelled"
+        assert (await platform.result(run, timeout_seconds=60)).outcome == "cancelled"
 
 
 async def test_inside_a_branch_it_is_misuse_and_a_wrong_value_is_refused() -> None:
@@ -172,7 +172,7 @@ async def test_inside_a_branch_it_is_misuse_and_a_wrong_value_is_refused() -> No
         return "went on"
 
     async with open_in_memory(QUICK) as platform:
-        assert (await platform.result(await platform.submit(wrong, 1), timeout_seconds=5)).output == "went on"
+        assert (await platform.result(await platform.submit(wrong, 1), timeout_seconds=60)).output == "went on"
     assert said == ["gate_misused", "input_invalid"]
 
 
@@ -204,7 +204,7 @@ async def test_a_worker_that_dies_in_between_leaves_one_successor(stop: Stop | N
     async with assemble(journal, QUICK) as platform:
         platform.start_worker("w")
         run = await platform.submit(stepper, 1)
-        result = await platform.result(run, timeout_seconds=5)
+        result = await platform.result(run, timeout_seconds=60)
         assert journal.cut == 1
         rows = await chain_of(platform)
         assert len(rows) == 2

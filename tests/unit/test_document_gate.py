@@ -101,7 +101,7 @@ async def recorded(platform: Penstock, run: UUID) -> list[Any]:
 async def result_of(platform: Penstock, to: Any, value: Any, **options: Any) -> Any:
     """How the run ended; its record replays to the same events."""
     run = await platform.submit(to, value, **options)
-    result = await platform.result(run, timeout_seconds=20)
+    result = await platform.result(run, timeout_seconds=60)
     row = await platform.journal.get_run(T, run)
     assert row is not None
     if result.outcome not in ("killed", "cancelled"):
@@ -128,7 +128,7 @@ async def test_side_by_side_each_update_counts_once(platform: Penstock) -> None:
 
 async def test_runs_of_a_session_find_what_those_before_them_wrote(platform: Penstock) -> None:
     runs = [await platform.submit(diary, text, session="s") for text in "abc"]
-    results = [await platform.result(run, timeout_seconds=10) for run in runs]
+    results = [await platform.result(run, timeout_seconds=60) for run in runs]
     assert [result.output for result in results] == [[], ["a"], ["a", "b"]]
     events = [event for run in runs for event in await recorded(platform, run)]
     assert all(event.status == "written" for event in events if isinstance(event, DocumentWritten))
@@ -213,7 +213,7 @@ async def test_a_conflict_that_nobody_catches_names_the_document(platform: Penst
         return await run.document("d").put(1, expected_version=7)
 
     run = await platform.submit(careless, 0)
-    result = await platform.result(run, timeout_seconds=10)
+    result = await platform.result(run, timeout_seconds=60)
     assert (result.outcome, result.code) == ("failed", DocumentConflict.code)
     [cause] = contributors([Stored(event, event.at) for event in await recorded(platform, run)])
     assert (cause.kind, cause.name, cause.code) == ("document", "shared d", "document_conflict")
@@ -287,7 +287,7 @@ DAMAGE = {
 async def test_damage_is_quarantined_and_the_run_escalated(platform: Penstock, damage: str) -> None:
     await put(platform, "shared", "d", DAMAGE[damage])
     run = await platform.submit(reader, "d")
-    result = await platform.result(run, timeout_seconds=10)
+    result = await platform.result(run, timeout_seconds=60)
     assert (result.outcome, result.code) == ("escalated", DocumentUnreadable.code)
     assert "the shared document d cannot be used" in result.reason
     found = await platform.journal.documents.get(T, "shared", "d")
@@ -343,7 +343,7 @@ async def test_a_stop_between_intent_and_write_keeps_the_write_from_happening(
 
     documents.before = stopped
     run = await platform.submit(counter, 2)
-    result = await platform.result(run, timeout_seconds=10)
+    result = await platform.result(run, timeout_seconds=60)
     assert result.outcome == ("killed" if stop == "kill" else "cancelled")
     assert await platform.journal.documents.get(T, "shared", "count") is None
     events = await recorded(platform, run)
@@ -362,7 +362,7 @@ async def test_a_worker_that_lost_its_claim_writes_nothing_and_its_successor_wri
 
     documents.before = overtaken
     run = await platform.submit(counter, 1)
-    assert (await platform.result(run, timeout_seconds=10)).output == 1
+    assert (await platform.result(run, timeout_seconds=60)).output == 1
     found = await platform.journal.documents.get(T, "shared", "count")
     assert found is not None
     assert found.latest.version == 1
@@ -387,7 +387,7 @@ async def test_reads_and_writes_are_shown_in_the_trace(platform: Penstock) -> No
         await run.document("d").put(2, expected_version=7)
 
     run = await platform.submit(shown, 0)
-    await platform.result(run, timeout_seconds=10)
+    await platform.result(run, timeout_seconds=60)
     trace = await read_trace(platform.journal, T, run)
     spans = [span for span in walk(trace.spans) if span.kind == "document"]
     assert [(span.name, span.status, span.input) for span in spans] == [

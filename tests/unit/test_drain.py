@@ -45,7 +45,7 @@ async def drain(platform: Penstock) -> float:
 async def finish(platform: Penstock, run: UUID) -> Event:
     """Let another worker go on; the run's last event."""
     platform.start_worker("second")
-    assert (await platform.result(run, timeout_seconds=10)).ok
+    assert (await platform.result(run, timeout_seconds=60)).ok
     row = await platform.journal.get_run("default", run)
     assert row is not None
     tape = await platform.journal.tape("default", run)

@@ -2,17 +2,31 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from penstock import Run, Settings, agent
+from penstock.adapters.memory.waits import MemoryWaits
 from penstock.events import MessageDelivered, MessageReceived, MessageSent, RunClaimed, WaitBegun, WaitEnded, decode
+from penstock.gates.run.context import RunContext
+from penstock.gates.waits.circle import begin_wait
 from penstock.kernel.clock import SystemClock
-from penstock.kernel.errors import InboxFull, InputInvalid, InputTooLarge, RunUnknown, TimedOut, WaitCycle, WaitFailed
+from penstock.kernel.errors import (
+    ClaimLost,
+    InboxFull,
+    InputInvalid,
+    InputTooLarge,
+    RunUnknown,
+    TimedOut,
+    WaitCycle,
+    WaitFailed,
+)
 from penstock.kernel.ids import new_id
 from penstock.ports.records import Status
+from penstock.ports.waits import Beginning, Begun, Wait
 from penstock.runs.client import Penstock
 from penstock.runs.replaying.replay import replay
 from penstock.wiring import open_in_memory
@@ -155,7 +169,7 @@ async def platform() -> AsyncIterator[Penstock]:
 
 async def parked(platform: Penstock, run: UUID, claims: int = 1) -> None:
     """The run has been put away, after so many claims."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             row = await platform.journal.get_run("default", run)
             events = await recorded(platform, run)
@@ -170,7 +184,7 @@ async def recorded(platform: Penstock, run: UUID) -> list[Any]:
 
 async def output(platform: Penstock, run: UUID) -> Any:
     """What the run came to; its record replays to the same events."""
-    result = await platform.result(run, timeout_seconds=10)
+    result = await platform.result(run, timeout_seconds=60)
     row = await platform.journal.get_run("default", run)
     assert row is not None
     replayed = await replay(platform.services, row, AGENTS)
@@ -237,7 +251,7 @@ async def test_a_wait_that_times_out_leaves_the_event_to_the_next(platform: Pens
     run = await platform.submit(impatient, "k")
     assert await output(platform, run) == "timed_out"
     going_on = await platform.submit(moves_on, "k")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not any(isinstance(event, WaitEnded) for event in await recorded(platform, going_on)):
             await asyncio.sleep(0.005)
     await parked(platform, going_on)
@@ -256,7 +270,7 @@ async def test_a_cancelled_run_gives_back_what_it_did_not_take(platform: Penstoc
     await platform.publish_event("paid", "k", 1)
     await platform.cancel(first, actor="test")
     await platform.resume_everything(actor="test")
-    assert (await platform.result(first, timeout_seconds=10)).outcome == "cancelled"
+    assert (await platform.result(first, timeout_seconds=60)).outcome == "cancelled"
     assert await output(platform, second) == 1
 
 
@@ -296,9 +310,42 @@ async def test_a_wait_that_a_time_out_cuts_short_leaves_the_event_to_the_next(pl
     assert await output(platform, await platform.submit(keyed, "k")) == 1
 
 
+async def test_a_wait_is_given_back_once_it_is_on_the_tape_that_it_was_cut_short(
+    platform: Penstock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next holder, if this one dies now, would wait there again with the event's letter in hand."""
+    give_back = MemoryWaits.give_back
+    seen: list[list[str]] = []
+
+    async def looked_at(self: MemoryWaits, wait: Wait) -> None:
+        row = self.store.runs[wait.tenant, wait.run]
+        seen.append([type(decode(stored.body)).__name__ for stored in row.tape])
+        assert (wait.epoch, row.status) == (row.epoch, Status.RUNNING)
+        await give_back(self, wait)
+
+    monkeypatch.setattr(MemoryWaits, "give_back", looked_at)
+    target = await platform.submit(taker, ["never"])
+    run = await platform.submit(cut_short, {"target": str(target)})
+    assert await output(platform, run) == ["timed_out", "timed_out"]
+    assert [kinds[-1] for kinds in seen] == ["TimerFired"]
+
+
+async def test_a_worker_that_was_passed_learns_it_when_it_comes_to_wait() -> None:
+    """Else it would sleep on what was never begun until something of its is to be written."""
+
+    class Passed:
+        async def begin(self, wait: Wait) -> Beginning:
+            return Beginning(Begun.LOST)
+
+    ctx = SimpleNamespace(services=SimpleNamespace(journal=SimpleNamespace(waits=Passed())))
+    wait = Wait("default", new_id(SystemClock()), "0", "event", "paid", key="k", epoch=1)
+    with pytest.raises(ClaimLost, match="epoch 1"):
+        await begin_wait(cast("RunContext", ctx), wait)
+
+
 async def test_an_unknown_run_cannot_be_waited_for(platform: Penstock) -> None:
     run = await platform.submit(follower, str(new_id(SystemClock())))
-    result = await platform.result(run, timeout_seconds=10)
+    result = await platform.result(run, timeout_seconds=60)
     assert (result.outcome, result.code) == ("failed", "wait_failed")
     await output(platform, run)
 
@@ -372,7 +419,7 @@ async def test_values_that_cannot_be_stored(platform: Penstock, value: Any) -> N
 
 async def test_nobody_sends_across_tenants_or_to_the_dead(platform: Penstock) -> None:
     run = await platform.submit(taker, [])
-    await platform.result(run, timeout_seconds=10)
+    await platform.result(run, timeout_seconds=60)
     with pytest.raises(RunUnknown):
         await platform.send_event(run, "a", 1)
     alive = await platform.submit(taker, ["a"])

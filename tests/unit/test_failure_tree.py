@@ -37,7 +37,7 @@ async def platform() -> AsyncIterator[Penstock]:
 
 async def family(platform: Penstock, root: UUID) -> dict[str, list[RunRow]]:
     """The family's runs by agent, when all of it has ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             rows = await platform.journal.list_runs("default", RunFilter(root=root), 100)
             if rows and all(row.outcome for row in rows):
@@ -52,7 +52,7 @@ async def family(platform: Penstock, root: UUID) -> dict[str, list[RunRow]]:
 async def ended(platform: Penstock, agent: Any, value: Any, **options: Any) -> tuple[FailureTree, dict[str, Any]]:
     """The tree of a run of that agent, and its family."""
     run = await platform.submit(agent, value, **options)
-    await platform.result(run, timeout_seconds=10)
+    await platform.result(run, timeout_seconds=60)
     rows = await family(platform, run)
     return await read_failure_tree(platform.journal, "default", run), rows
 
@@ -134,7 +134,7 @@ async def test_a_child_that_its_parents_end_took_along(platform: Penstock) -> No
 
 async def test_a_cancelled_family(platform: Penstock) -> None:
     run = await platform.submit(patient, 0.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(await platform.journal.list_runs("default", RunFilter(root=run), 10)) < 2:
             await asyncio.sleep(0.01)
     await platform.cancel(run, actor="ada")
@@ -146,11 +146,11 @@ async def test_a_cancelled_family(platform: Penstock) -> None:
 
 async def test_a_child_that_was_killed_by_itself_is_the_cause(platform: Penstock) -> None:
     run = await platform.submit(patient, 0.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(rows := await platform.journal.list_runs("default", RunFilter(parent=run), 10)) < 1:
             await asyncio.sleep(0.01)
     await platform.kill(rows[0].id, actor="ada")
-    await platform.result(run, timeout_seconds=10)
+    await platform.result(run, timeout_seconds=60)
     tree = await read_failure_tree(platform.journal, "default", run)
     assert (tree.cause.kind, tree.cause.code, tree.cause.run) == ("stop", "killed", rows[0].id)
     assert [link.agent for link in tree.way] == ["sleeper", "patient"]
@@ -177,6 +177,6 @@ async def test_a_wait_that_timed_out(platform: Penstock) -> None:
 
 async def test_a_run_that_did_well_has_no_failure(platform: Penstock) -> None:
     run = await platform.submit(boss, "fine")
-    await platform.result(run, timeout_seconds=10)
+    await platform.result(run, timeout_seconds=60)
     with pytest.raises(UsageError, match="succeeded"):
         await read_failure_tree(platform.journal, "default", run)

@@ -254,7 +254,7 @@ async def end(desk: Desk, run: RunRow) -> None:
     """Let a run end as cancelled."""
     await desk.platform.cancel(run.id, actor="ada")
     worker = desk.platform.start_worker("w")
-    await desk.platform.result(run.id, timeout_seconds=10)
+    await desk.platform.result(run.id, timeout_seconds=60)
     worker.drain()
 
 
@@ -399,7 +399,7 @@ async def test_what_cannot_be_kept_to_is_refused_before_anything_is_stored(
 async def test_a_worker_fires_by_itself() -> None:
     async with in_memory(Settings(schedule_poll_seconds=0.05, poll_seconds=0.05)) as platform:
         await platform.schedules.add("quick", clerk, 7, every=1, max_runs=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (found := await platform.journal.list_runs("default", RunFilter(status=Status.ENDED), 10)):
                 await asyncio.sleep(0.02)
     assert [run.outcome for run in found] == ["succeeded"]

@@ -65,7 +65,7 @@ async def test_the_first_answer_is_on_the_record_before_the_agent_has_worked_and
         ):
             await asyncio.sleep(0.01)
         may.set()
-        result = await platform.result(run, timeout_seconds=10)
+        result = await platform.result(run, timeout_seconds=60)
         events = await read_events(platform.journal, "default", run)
         assert result.output == "Your money is back."
         assert await notes(platform, events) == {
@@ -83,7 +83,7 @@ async def test_the_same_answer_confirms_the_first() -> None:
     agent = desk(ScriptedModel(["Yes."]), fast("Yes."))
     async with in_memory(agents=[agent]) as platform:
         run = await platform.submit(agent, "Is it open?")
-        await platform.result(run, timeout_seconds=10)
+        await platform.result(run, timeout_seconds=60)
         events = await read_events(platform.journal, "default", run)
         assert (await notes(platform, events))[SETTLED] == {"kind": "confirmed"}
 
@@ -93,7 +93,7 @@ async def test_a_responder_that_fails_is_missed_by_nobody() -> None:
     agent = desk(ScriptedModel(["Done."]), broken)
     async with in_memory(agents=[agent]) as platform:
         run = await platform.submit(agent, "x")
-        assert (await platform.result(run, timeout_seconds=10)).output == "Done."
+        assert (await platform.result(run, timeout_seconds=60)).output == "Done."
         events = await read_events(platform.journal, "default", run)
         assert await notes(platform, events) == {}
 

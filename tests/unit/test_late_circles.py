@@ -79,7 +79,7 @@ async def two_branched(platform: Penstock) -> list[UUID]:
 
 async def check_two_branched(platform: Penstock) -> None:
     runs = await two_branched(platform)
-    results = [(await platform.result(run, timeout_seconds=20)).output for run in runs]
+    results = [(await platform.result(run, timeout_seconds=60)).output for run in runs]
     assert sorted(result[0] for result in results) == ["said at last", "wait_cycle of 2"]
     broken = results[0] if results[0][0].startswith("wait_cycle") else results[1]
     victim = runs[results.index(broken)]
@@ -112,7 +112,7 @@ async def test_nothing_is_broken_before_it_is_looked_for() -> None:
     async with in_memory(NEVER) as platform:
         await platform.journal.circles.look(3600, 1)
         runs = await two_branched(platform)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not all([await _sleeps(platform, run) for run in runs]):
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
@@ -128,7 +128,7 @@ async def _sleeps(platform: Penstock, run: UUID) -> bool:
 async def test_a_child_that_waits_for_its_parents_event_gets_an_answer() -> None:
     async with in_memory(SOON) as platform:
         run = await platform.submit(caller, 1)
-        result = await platform.result(run, timeout_seconds=20)
+        result = await platform.result(run, timeout_seconds=60)
         assert result.output[1] == str(run)
         assert len(result.output) == 2
         await check_replay(platform, run)

@@ -107,7 +107,7 @@ async def platform(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Penstock]:
 async def two_of_which_one_waits(platform: Penstock) -> list[UUID]:
     worker = platform.start_worker("w")
     runs = [await platform.submit(slow, number) for number in range(2)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not (opened.reached and worker.loader.reading):
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
@@ -118,7 +118,7 @@ async def two_of_which_one_waits(platform: Penstock) -> list[UUID]:
 async def test_one_waits_until_the_other_is_put_away(platform: Penstock) -> None:
     runs = await two_of_which_one_waits(platform)
     opened.event.set()
-    assert sorted([(await platform.result(run, timeout_seconds=5)).output for run in runs]) == [0, 1]
+    assert sorted([(await platform.result(run, timeout_seconds=60)).output for run in runs]) == [0, 1]
     assert platform.worker is not None
     assert platform.worker.loader.room.used == 0
 
@@ -137,7 +137,7 @@ async def test_one_that_waits_is_let_go_of_when_the_worker_leaves(platform: Pens
     assert row.claims < claims, "nobody worked on it: the claim does not count"
     opened.event.set()
     platform.start_worker("other")
-    assert sorted([(await platform.result(run, timeout_seconds=5)).output for run in runs]) == [0, 1]
+    assert sorted([(await platform.result(run, timeout_seconds=60)).output for run in runs]) == [0, 1]
 
 
 async def test_a_store_that_is_away_is_waited_for(platform: Penstock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +153,5 @@ async def test_a_store_that_is_away_is_waited_for(platform: Penstock, monkeypatc
     opened.event.set()
     platform.start_worker("w")
     run = await platform.submit(slow, 7)
-    assert (await platform.result(run, timeout_seconds=10)).output == 7
+    assert (await platform.result(run, timeout_seconds=60)).output == 7
     assert not failures

@@ -78,3 +78,14 @@ async def test_letters_of_the_tape_come_before_those_of_the_inbox() -> None:
     mail.post_journalled(event("go:2"))
     found = [await mail.wait_for(Waiting("event", str(n), "go"), named("go")) for n in range(3)]
     assert [letter.dedup for letter in found if letter] == ["go:1", "go:2", "go:3"]
+
+
+async def test_a_letter_that_is_forgotten_is_neither_taken_nor_journalled() -> None:
+    """Its event is another run's; the inbox may show it once more before it is gone there."""
+    mail = mailbox(Idle())
+    mail.post(event("go:1"))
+    mail.post(event("other:1"))
+    mail.forget(named("go"))
+    mail.post(event("go:1"))
+    assert not mail.holds(named("go"))
+    assert [letter.dedup for letter in mail.unclaimed()] == ["other:1"]

@@ -34,7 +34,7 @@ async def test_a_worker_of_another_agent_is_none() -> None:
     journal = MemoryJournal()
     async with assemble(journal, QUICK, agents=[other]) as working, assemble(journal, QUICK):
         worker = working.start_worker("w")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await journal.releases.workers() or not await journal.releases.offered(other.release):
                 await asyncio.sleep(0.01)
             await worker.enlisted.wait()
@@ -49,7 +49,7 @@ async def test_a_worker_of_another_process_does_it() -> None:
     async with assemble(journal, QUICK, agents=[greeter]) as working:
         working.start_worker("w")
         async with assemble(journal, QUICK) as asking:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not await journal.releases.offered(greeter.release):
                     await asyncio.sleep(0.01)
             assert (await asking.run(greeter, "ada")).output == "hello ada"

@@ -102,7 +102,7 @@ def what_the_model_saw() -> list[tuple[str, Any, str]]:
 
 
 async def parked(platform: Penstock, run: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (row := await platform.journal.get_run(TENANT, run)) is None or row.status is not Status.PARKED:
             await asyncio.sleep(0.01)
 
@@ -166,7 +166,7 @@ async def test_a_run_that_waits_for_a_person_is_a_row_and_goes_on_when_they_deci
         assert (waiting.tool, waiting.args) == ("refund", {"order": "1", "cents": 500})
         assert done == []
         await platform.decide(waiting, "approve", actor="ada")
-        assert (await platform.result(run, timeout_seconds=10)).output == "done"
+        assert (await platform.result(run, timeout_seconds=60)).output == "done"
     assert done == ["refund 1 500 0.2.0"]
     assert len(asked) == 2, "the model was asked again for what is on the tape"
 
@@ -179,7 +179,7 @@ async def test_the_model_hears_of_a_denial_and_of_a_failure() -> None:
         await parked(platform, run)
         (waiting,) = await platform.approvals()  # what is not declared is a write that a person approves
         await platform.decide(waiting, "deny", actor="ada")
-        assert (await platform.result(run, timeout_seconds=10)).output == "sorry"
+        assert (await platform.result(run, timeout_seconds=60)).output == "sorry"
     assert done == ["look gone"]
     assert what_the_model_saw() == [
         ("refund", "denied: a person denied it", "failed"),
@@ -202,7 +202,7 @@ async def test_an_approval_that_the_framework_asks_for_is_asked_at_the_gate() ->
         (waiting,) = await platform.approvals()
         assert done == []
         await platform.decide(waiting, "approve", actor="ada")
-        assert (await platform.result(run, timeout_seconds=10)).output == "done"
+        assert (await platform.result(run, timeout_seconds=60)).output == "done"
     assert done == ["pay 1"]
 
 
@@ -270,8 +270,8 @@ async def test_a_kill_ends_a_run_in_the_middle_of_its_framework() -> None:
         while "look slow" not in done:
             await asyncio.sleep(0.01)
         await platform.kill(run, actor="ada")
-        result = await platform.result(run, timeout_seconds=10)
-        async with asyncio.timeout(5):
+        result = await platform.result(run, timeout_seconds=60)
+        async with asyncio.timeout(30):
             while _tasks_of_the_framework():
                 await asyncio.sleep(0.01)
     assert result.outcome == "killed"
@@ -309,7 +309,7 @@ async def test_a_run_parks_also_when_a_call_of_the_answer_never_comes(monkeypatc
         await parked(platform, run)
         (waiting,) = await platform.approvals()
         await platform.decide(waiting, "approve", actor="ada")
-        assert (await platform.result(run, timeout_seconds=10)).output == "done"
+        assert (await platform.result(run, timeout_seconds=60)).output == "done"
     assert [one.split()[0] for one in done] == ["refund"]
 
 
@@ -329,7 +329,7 @@ async def _quarantined(live: Any, governed: Any) -> str:
 
     journal = cut(live, len(live.rows) - 1)
     async with open_on(journal, [governed]) as platform:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (row := await platform.journal.get_run(TENANT, live.run)) is None or (
                 row.status is not Status.QUARANTINED
             ):

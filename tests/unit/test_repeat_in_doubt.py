@@ -59,7 +59,7 @@ async def test_a_repeat_that_did_nothing_says_nothing_of_the_first_call(script: 
     async with assemble(Sluggish(slow), SOON, agents=[payer]) as penstock:
         penstock.start_worker("w")
         run = await penstock.submit(payer, 1)
-        result = await penstock.result(run, timeout_seconds=20)
+        result = await penstock.result(run, timeout_seconds=60)
         events = [decode(row.body) for row in await penstock.journal.tape("default", run)]
         told = [event for event in events if isinstance(event, ToolIntent | ToolDoubted | ToolOutcome)]
         assert (result.outcome, result.output) == ("succeeded", "paid"), told
@@ -79,5 +79,5 @@ async def test_a_call_that_stays_in_doubt_is_a_person_s_to_settle() -> None:
             await asyncio.sleep(0.02)
         assert [question.question for question in questions] == ["did_it_happen"]
         await penstock.decide(questions[0], "happened", actor="clerk")
-        result = await penstock.result(run, timeout_seconds=10)
+        result = await penstock.result(run, timeout_seconds=60)
         assert (result.outcome, result.output) == ("succeeded", "paid, it is said")

@@ -132,7 +132,7 @@ async def again(platform: Penstock, run: UUID, *agents: AgentDef) -> Replayed:
 
 async def parked(platform: Penstock, run: UUID) -> None:
     """Wait until a run is parked."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             row = await platform.journal.get_run(TENANT, run)
             if row is not None and row.status is Status.PARKED:

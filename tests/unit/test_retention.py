@@ -57,7 +57,7 @@ async def platform() -> AsyncIterator[Penstock]:
 
 async def ended(platform: Penstock, runner: Any = outer, value: str = "hello", **options: Any) -> UUID:
     run = await platform.submit(runner, value, **options)
-    await platform.result(run, tenant=options.get("tenant"), timeout_seconds=20)
+    await platform.result(run, tenant=options.get("tenant"), timeout_seconds=60)
     return run
 
 

@@ -179,7 +179,7 @@ async def test_a_long_delay_parks_the_run_and_the_retry_waits_for_its_time() -> 
     settings = Settings(poll_seconds=0.01, park_after_seconds=0.1)
     async with open_on(journal, [asking], settings=settings) as platform:
         run = await platform.submit(asking, "hello")
-        result = await platform.result(run, timeout_seconds=10)
+        result = await platform.result(run, timeout_seconds=60)
     assert result.output == "at last"
     tape = Tape(run, journal)
     parked = outcomes(tape, RunParked)
@@ -237,7 +237,7 @@ async def test_three_tries_at_each_of_four_levels_are_not_81_calls() -> None:
     journal = MemoryJournal()
     async with open_on(journal, levels) as platform:
         run = await platform.submit(levels[-1], 1)
-        await platform.result(run, timeout_seconds=20)
+        await platform.result(run, timeout_seconds=60)
     wire = len(broken.calls)
     assert 3 <= wire <= 1 + 10, f"{wire} wire calls; without a budget there would be 81"
     retries = 0

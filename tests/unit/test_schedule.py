@@ -123,6 +123,44 @@ async def test_doubts_are_settled_before_anything_else_is_made() -> None:
     assert stage.seen == ["settling", "made a", "a"]
 
 
+async def test_what_a_settled_doubt_lets_go_on_has_its_turn_after_the_outcome_that_settled_it() -> None:
+    """That outcome is recorded by then, and what goes on records its own after it: in this order they are replayed."""
+    stage = Stage(event(ToolIntent, "0.1.0", tool="x", digest="d"))
+    settled = asyncio.Event()
+
+    async def in_doubt() -> None:
+        branch = stage.schedule.bind()
+        path = branch.next_path()
+        await stage.schedule.live(path)
+        await settled.wait()
+        stage.seen.append("records the settled call")
+        stage.schedule.settled(path)
+        stage.schedule.rest()
+        assert not stage.schedule.idle(), "what was held up goes on in a moment: the run must not park"
+        stage.schedule.wake()
+        await stage.schedule.turn(branch)
+        stage.seen.append("settled")
+
+    async def timed() -> None:
+        def fire() -> None:
+            stage.seen.append("records the time-out")
+            stage.schedule.post(branch, lambda: stage.seen.append("timed out"))
+
+        branch = stage.schedule.bind()
+        stage.schedule.when_live(branch, fire)
+        await stage.live("b")
+
+    task = stage.begin(lambda: stage.gather(timed(), in_doubt()))
+    await turns()
+    assert stage.seen == []
+    settled.set()
+    await task
+    recorded = [words for words in stage.seen if words.startswith("records")]
+    released = [words for words in stage.seen if words in ("settled", "timed out")]
+    assert recorded == ["records the settled call", "records the time-out"]
+    assert released == ["settled", "timed out"]
+
+
 async def test_an_outcome_waits_while_other_code_runs_and_not_while_other_calls_do() -> None:
     stage, slow = Stage(), asyncio.Event()
 

@@ -47,7 +47,7 @@ def message(role: Any, text: str) -> Message:
 
 async def say(platform: Penstock, to: Agent, text: Any, session: str = "s", **options: Any) -> Result:
     run = await platform.submit(to, text, session=session, **options)
-    result = await platform.result(run, timeout_seconds=20)
+    result = await platform.result(run, timeout_seconds=60)
     row = await platform.journal.get_run("default", run)
     assert row is not None
     replayed = await replay(platform.services, row, [to])
@@ -86,7 +86,7 @@ async def test_a_session_of_300_turns_has_a_bounded_memory_and_prompt(platform: 
     sizes = []
     for number in range(300):
         run = await platform.submit(clerk, f"turn {number}: {'x' * (number % 150)}", session="s")
-        assert (await platform.result(run, timeout_seconds=20)).outcome == "succeeded"
+        assert (await platform.result(run, timeout_seconds=60)).outcome == "succeeded"
         sizes.append(sum(len(text.encode()) for _, text in shown(model)))
     memory = await stored(platform)
     assert len(memory.turns) <= 8
@@ -154,7 +154,7 @@ async def test_a_small_budget_is_shown_less(platform: Penstock) -> None:
     for number in range(6):
         await say(platform, clerk, f"{number} {'x' * 400}")
     run = await platform.submit(clerk, "short", session="s", budget=Budget(tokens=5000))
-    assert (await platform.result(run, timeout_seconds=10)).outcome == "succeeded"
+    assert (await platform.result(run, timeout_seconds=60)).outcome == "succeeded"
     assert sum(len(text) for _, text in shown(model)) < 5000 // 4 + len("short")
     assert len(shown(model)) > 1
     assert len((await stored(platform)).turns) == 7

@@ -117,7 +117,7 @@ async def finish(platform: Penstock, model: Counter, run: UUID, name: str = "sec
     for stop in model.stops.values():
         stop.set()
     platform.start_worker(name)
-    result = await platform.result(run, timeout_seconds=10)
+    result = await platform.result(run, timeout_seconds=60)
     assert result.ok, result
     row = await platform.journal.get_run(TENANT, run)
     assert row is not None
@@ -317,7 +317,7 @@ async def test_function_agents_have_none() -> None:
     async with assemble(MemoryJournal(), SETTINGS, agents=[by_hand]) as platform:
         platform.start_worker("w")
         run = await platform.submit(by_hand, 80)
-        assert (await platform.result(run, timeout_seconds=10)).output == 80
+        assert (await platform.result(run, timeout_seconds=60)).output == 80
         assert isinstance(platform.journal, MemoryJournal)
         assert platform.journal._store.snapshots == {}
 

@@ -400,7 +400,7 @@ class TestWhenTheEngineEndsTheRun:
             while not sent:
                 await asyncio.sleep(0.01)
             await platform.cancel(run, actor="ada")
-            result = await platform.result(run, timeout_seconds=10)
+            result = await platform.result(run, timeout_seconds=60)
         assert (result.outcome, sent) == ("cancelled", ["x"])
         assert "compensation of send at 0" in result.missing
 

@@ -117,7 +117,7 @@ async def test_a_far_turn_parks_the_run_and_it_goes_on_by_itself_and_replays() -
         await until(parked)
         assert platform.worker is not None
         assert not platform.worker.running, "it holds no place meanwhile"
-        result = await platform.result(run, timeout_seconds=5)
+        result = await platform.result(run, timeout_seconds=60)
         assert result.output == "hello"
         events = await events_of(platform, run)
         assert any(isinstance(event, RunParked) for event in events)
@@ -146,9 +146,9 @@ async def test_a_provider_that_is_too_busy_pauses_every_worker() -> None:
         second.start_worker("second")
         try:
             waiting = await second.submit(other, "hi")
-            assert (await second.result(waiting, timeout_seconds=5)).output == "calm"
+            assert (await second.result(waiting, timeout_seconds=60)).output == "calm"
             assert loop.time() - began >= 0.7, "the pause holds for the other worker's calls too"
-            assert (await platform.result(first, timeout_seconds=5)).output == "hello"
+            assert (await platform.result(first, timeout_seconds=60)).output == "hello"
         finally:
             assert second.worker is not None
             second.worker.drain()
@@ -170,7 +170,7 @@ async def test_a_cancelled_run_stops_waiting_and_spends_nothing() -> None:
 
         await until(waits)
         await platform.cancel(run, actor="ann")
-        assert (await platform.result(run, timeout_seconds=5)).outcome == "cancelled"
+        assert (await platform.result(run, timeout_seconds=60)).outcome == "cancelled"
         assert not model.calls
         assert not throttle.waiting
 
@@ -214,7 +214,7 @@ async def test_a_worker_with_too_many_waiting_calls_takes_on_no_more_of_that_age
         assert (await looker.run(1)).output == [0], "others go on"
         assert len(worker.running) == 3
         for run in [*first, *late]:
-            assert (await platform.result(run, timeout_seconds=10)).output == "hello"
+            assert (await platform.result(run, timeout_seconds=60)).output == "hello"
 
 
 def _request(agent: Agent) -> Any:

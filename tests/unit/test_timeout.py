@@ -55,7 +55,7 @@ async def replays(tape: Tape, *agents: Any) -> None:
     """From the whole tape but its last event the run comes to the same end, and writes nothing else."""
     journal = cut(tape, len(tape.rows) - 1)
     async with open_on(journal, agents, settings=QUICK) as platform:
-        await platform.result(tape.run, timeout_seconds=10)
+        await platform.result(tape.run, timeout_seconds=60)
     again = Tape(tape.run, journal)
     assert again.output() == tape.output()
     assert len(again.rows) == len(tape.rows) + 1, "only a claim is added"
@@ -106,8 +106,8 @@ async def live(agents: list[Any], *, settings: Settings = QUICK, person: Any = N
     journal = MemoryJournal()
     async with open_on(journal, agents, settings=settings, person=person) as platform:
         run = await platform.submit(agents[0], 1)
-        await platform.result(run, timeout_seconds=20)
-        async with asyncio.timeout(10):  # its children end too
+        await platform.result(run, timeout_seconds=60)
+        async with asyncio.timeout(30):  # its children end too
             while any(decode(stored.tape[-1].body).__class__ is not RunEnded for stored in _runs(journal)):
                 await asyncio.sleep(0.005)
     tape = Tape(run, journal)
@@ -322,7 +322,7 @@ async def test_a_killed_run_does_not_wait_for_what_its_time_out_cut_short() -> N
     code = bounded(lambda run: run.call(pay, 500))
     async with open_on(journal, [code], settings=SETTINGS) as platform:  # settling would take seconds
         run = await platform.submit(code, 1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not of(Tape(run, journal), ToolDoubted):
                 await asyncio.sleep(0.005)
         await journal.stop_run(TENANT, run, Stop.KILL, "ann", "enough")

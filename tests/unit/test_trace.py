@@ -35,7 +35,7 @@ async def platform() -> AsyncIterator[Penstock]:
 
 async def parked_on(platform: Penstock, run: UUID, kind: str) -> None:
     """Wait until a run is parked on such a thing."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             row = await platform.journal.get_run(TENANT, run)
             if row is not None and row.status is Status.PARKED and kind.encode() in row.waiting:

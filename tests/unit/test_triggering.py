@@ -132,13 +132,13 @@ async def test_an_event_becomes_a_run(platform: Penstock) -> None:
     await platform.publish_event("sent", "order-7", {"cents": 1})
     assert await platform.publish_event("paid", "order-7", {"cents": 5, "customer": "c-1"}, dedup="w-1")
     assert not await platform.publish_event("paid", "order-7", {"cents": 5, "customer": "c-1"}, dedup="w-1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await platform.triggers.get("bill")).fired:
             await asyncio.sleep(0.01)
     event = await submitted(platform)
     assert (event.tags, event.session) == ({"customer": "c-1", "feature": "billing"}, "order-7")
     assert (event.priority, event.actor, event.agent) == (3, "trigger:bill", "bill")
-    result = await platform.result(event.run, timeout_seconds=10)
+    result = await platform.result(event.run, timeout_seconds=60)
     assert result.output == {"order": "order-7", "cents": 5}
     known = await platform.triggers.get("bill")
     assert (known.last_run, known.fired, known.failed) == (event.run, 1, 0)
@@ -148,8 +148,8 @@ async def test_a_waiting_run_gets_the_event_and_the_trigger_makes_one(platform: 
     await platform.triggers.add("bill", "paid", bill)
     run = await platform.submit(waiter, "order-7")
     await platform.publish_event("paid", "order-7", {"n": 1})
-    assert (await platform.result(run, timeout_seconds=10)).output == {"n": 1}
-    async with asyncio.timeout(10):
+    assert (await platform.result(run, timeout_seconds=60)).output == {"n": 1}
+    async with asyncio.timeout(30):
         while not (await platform.triggers.get("bill")).fired:
             await asyncio.sleep(0.01)
     assert sorted(row.agent for row in await runs_of(platform)) == ["bill", "waiter"]

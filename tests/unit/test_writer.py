@@ -526,6 +526,6 @@ async def test_a_waiter_that_gives_up_takes_nothing_back(journal: Script, writer
 
 
 async def _settled(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)

@@ -82,6 +82,14 @@ class Definition:
         check_plain(plain, "input")
         return plain
 
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the input."""
+        return self._input.json_schema()
+
+    def output_schema(self) -> dict[str, Any]:
+        """JSON Schema of the output."""
+        return self._output.json_schema()
+
     def read_input(self, data: bytes) -> Any:
         """The input as the agent's code takes it.
 

@@ -11,7 +11,7 @@ from penstock.agents.run import Run, escalate
 from penstock.agents.tool import Tool
 from penstock.events.messages import Message, Part, Text, ToolCall, ToolResult, say
 from penstock.gates.model.conversation import Conversation
-from penstock.gates.model.gate import Turn, call_model
+from penstock.gates.model.gate import call_model
 from penstock.gates.model.plan import ModelCall
 from penstock.gates.run.words import budget_line
 from penstock.gates.snapshots.snapshot import keep_state, resume_loop
@@ -56,11 +56,11 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
             ),
         )
         conversation.add_known(turn.message, turn.ref)
-        calls = turn.message.tool_calls
-        if turn.message.text:
-            run.keep_partial(turn.message.text)
+        calls, words = turn.message.tool_calls, turn.message.text
+        if words:
+            run.keep_partial(words)
         _escalate_if_asked(agent, calls)
-        answer = _answer(agent, turn)
+        answer = _answer(agent, calls, words, last=turn.last)
         if answer is None:
             results = await use_tools(run, agent.tools, calls)
             conversation.add(Message("tool", [*results, *_budget_left(run, agent)]))
@@ -84,16 +84,13 @@ async def _begin(run: Run, agent: "Agent", text: str) -> Conversation:
     return Conversation(opening, len(opening) if recalled else None)
 
 
-def _answer(agent: "Agent", turn: Turn) -> str | None:
+def _answer(agent: "Agent", calls: Sequence[ToolCall], words: str, *, last: bool) -> str | None:
     """The text of the final answer; None when the model wants tools first."""
-    calls = turn.message.tool_calls
     if agent.output_tool is not None:
         for call in calls:
             if call.name == agent.output_tool.name:
                 return call.args
-    if calls and not turn.last:
-        return None
-    return turn.message.text
+    return None if calls and not last else words
 
 
 def _escalate_if_asked(agent: "Agent", calls: list[ToolCall]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -85,7 +85,7 @@ class MeteredModel:
         self._note(reading, response.message)
         return response
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         """The whole answer at once: the demo watches nothing word by word."""
         yield await self.request(request)
 

@@ -1,6 +1,6 @@
 """The model of a pydantic-ai agent under the model gate."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -271,7 +271,7 @@ class _Passed:
         )
         return replace(answer, message=with_particulars(answer.message, response))
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         raise GateMisused("a run under the gates does not stream")
 
 

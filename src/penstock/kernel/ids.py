@@ -27,6 +27,12 @@ def derived_id(parent: UUID, path: str) -> UUID:
     return _build(parent.int >> 80, int.from_bytes(digest[:10], "big"))
 
 
+def first_id_at(moment_us: int) -> UUID:
+    """The least identifier of those made at that moment (microseconds since the epoch, rounded up to the millisecond)
+    or later: identifiers made in a stretch of time are those between two of these."""
+    return UUID(int=min(max(0, -(-moment_us // 1000)), (1 << 48) - 1) << 80)
+
+
 def id_time_us(identifier: UUID) -> int:
     """When the identifier was made, in microseconds since the epoch (to the millisecond)."""
     return (identifier.int >> 80) * 1000

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from penstock.ports.access import Access
+from penstock.ports.actions import Actions
 from penstock.ports.circles import Circles
+from penstock.ports.controls import Controls
 from penstock.ports.documents import Documents
+from penstock.ports.lists import Lists
+from penstock.ports.live import Live
+from penstock.ports.overview import Overview
+from penstock.ports.questions import Questions
 from penstock.ports.queue import Queue
 from penstock.ports.rates import Rates
 from penstock.ports.records import (
@@ -35,7 +42,9 @@ from penstock.ports.retention import Retention
 from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
 from penstock.ports.triggers import Triggers
+from penstock.ports.usage import Usage
 from penstock.ports.waits import Waits
+from penstock.ports.wakeups import Wakeups
 
 
 class Journal(Protocol):
@@ -44,6 +53,21 @@ class Journal(Protocol):
     @property
     def queue(self) -> Queue:
         """Who may come in, who comes first, and how long it takes."""
+        ...
+
+    @property
+    def lists(self) -> Lists:
+        """Pages of runs, what they share, and results."""
+        ...
+
+    @property
+    def questions(self) -> Questions:
+        """What waits for people, and what they decided."""
+        ...
+
+    @property
+    def controls(self) -> Controls:
+        """Stops, and how far they have come."""
         ...
 
     @property
@@ -72,6 +96,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def wakeups(self) -> Wakeups:
+        """Runs that sleep although what they wait for has come."""
+        ...
+
+    @property
     def documents(self) -> Documents:
         """What outlives runs: sessions' state, and what agents share."""
         ...
@@ -82,6 +111,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def live(self) -> Live:
+        """What models say while they speak."""
+        ...
+
+    @property
     def rates(self) -> Rates:
         """Limits that all workers share."""
         ...
@@ -89,6 +123,26 @@ class Journal(Protocol):
     @property
     def snapshots(self) -> Snapshots:
         """Of long runs, and their tapes piece by piece."""
+        ...
+
+    @property
+    def access(self) -> Access:
+        """Keys, and who is signed in."""
+        ...
+
+    @property
+    def actions(self) -> Actions:
+        """What people and programs did through the server."""
+        ...
+
+    @property
+    def overview(self) -> Overview:
+        """How all runs of a tenant stand."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What runs have spent and how they ended, summed up."""
         ...
 
     async def now(self) -> int:
@@ -203,8 +257,12 @@ class Journal(Protocol):
         """Of the held runs those with letters, a stop, or another holder."""
         ...
 
-    async def stop_run(self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str) -> Sealed:
+    async def stop_run(
+        self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
         """Kill, cancel or pause one run. Returns when it is sealed. Cancel and kill reach its children.
+
+        ``control``: its id, when the caller has one, so that the same stop sent again is not another.
 
         Raises:
             RunUnknown: no such run for this tenant.
@@ -215,7 +273,7 @@ class Journal(Protocol):
         """Take a pause off; False when there was none (a kill or cancel stays)."""
         ...
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str) -> Sealed:
+    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
         """Kill everything of a tenant, or everything: a control row that every later append sees."""
         ...
 

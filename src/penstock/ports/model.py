@@ -1,6 +1,6 @@
 """What the model gate asks of a model."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -121,6 +121,6 @@ class Model(Protocol):
         """
         ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         """The same, yielding pieces of text as they come and the whole answer last."""
         ...

@@ -42,6 +42,7 @@ class Begun(StrEnum):
     ENDED = "ended"  # the run waited for has ended already
     ABSENT = "absent"  # there is no such run
     CYCLE = "cycle"  # nothing was begun: runs would wait for each other for ever
+    LOST = "lost"  # nothing was begun: somebody else holds the run by now
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,6 +67,7 @@ class Wait:
     * ``child``: ``target`` is about to be made, in the session ``key``, and its end waited for.
 
     ``alone``: the run has no other branch that could do something meanwhile. ``until``: microseconds, 0 = no end.
+    ``epoch``: of the claim under which the run waits; who was passed by another holder changes nothing of its waits.
     """
 
     tenant: str
@@ -77,6 +79,7 @@ class Wait:
     target: UUID | None = None
     alone: bool = True
     until: int = 0
+    epoch: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -144,11 +147,19 @@ class Waits(Protocol):
         ...
 
     async def withdraw(self, wait: Wait) -> bool:
-        """End a wait whose time is over; False when an event was given to it before: its letter is to be taken."""
+        """End a wait whose time is over; False when an event was given to it before: its letter is to be taken.
+
+        For a holder that was passed nothing is done: the wait is the next one's.
+        """
         ...
 
     async def give_back(self, wait: Wait) -> None:
-        """End a wait that was cut short; an event that was given to it is free again."""
+        """End a wait that was cut short; an event that was given to it is free again, and its letter gone.
+
+        Call it when what cut it short is durable: who goes on with the run must not come to wait there again. For a
+        holder that was passed, or has put the run away, nothing is done: the wait, and the event with it, are the next
+        one's.
+        """
         ...
 
     async def leave_duties(self, tenant: str, run: UUID, children: Sequence[UUID]) -> None:

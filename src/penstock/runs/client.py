@@ -20,7 +20,7 @@ from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
-from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop
+from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop, Submitted
 from penstock.runs import approvals as questions
 from penstock.runs import events
 from penstock.runs.documents import DocumentClient
@@ -30,9 +30,10 @@ from penstock.runs.result import Result
 from penstock.runs.retention.retention import Keeper
 from penstock.runs.schedules.firing import Firing
 from penstock.runs.schedules.schedules import ScheduleClient
-from penstock.runs.submit import Request, check_agent, submit
+from penstock.runs.submit import Request, check_agent, check_conflict, submit_together
 from penstock.runs.triggers.triggering import Triggering
 from penstock.runs.triggers.triggers import TriggerClient
+from penstock.runs.usage import Counting
 from penstock.runs.work.alone import Assignment, LoneWorker
 from penstock.runs.work.poison import Launch
 from penstock.runs.work.worker import Worker
@@ -61,7 +62,7 @@ class Penstock:
         self._open_lease = open_lease
         self._closers = closers or []
         self._working: asyncio.Task[None] | None = None
-        self._ended: dict[UUID, asyncio.Event] = {}
+        self._ended: dict[UUID, tuple[asyncio.Event, int]] = {}  # and how many wait for it
 
     @property
     def journal(self) -> Journal:
@@ -118,6 +119,7 @@ class Penstock:
         worker.duties.add(Firing(self.services, lambda: self.registry.names).run)
         worker.duties.add(Triggering(self.services, lambda: self.registry.names).run)
         worker.duties.add(Keeper(self.services).run)
+        worker.duties.add(Counting(self.services).run)
         self.worker = worker
         self._working = asyncio.create_task(worker.run())
         return worker
@@ -150,12 +152,23 @@ class Penstock:
         return (await self.submit_many([Request(agent, value, **options)]))[0]
 
     async def submit_many(self, requests: list[Request]) -> list[UUID]:
-        """Submit several runs in one transaction."""
+        """Submit several runs in one transaction; their ids."""
+        return [done.id for done in await self.submit_each(requests)]
+
+    async def submit_each(self, requests: list[Request]) -> list[Submitted]:
+        """The same, and whether each was made now or had been made by its key before."""
+        submitted = await self.submit_together(requests)
+        for request, done in zip(requests, submitted, strict=True):
+            check_conflict(request, done)
+        return submitted
+
+    async def submit_together(self, requests: list[Request]) -> list[Submitted]:
+        """The same for requests that do not know of each other: of a conflict only the value of its own one tells."""
         for request in requests:
             check_agent(request.agent)
             self.registry.add(request.agent)
         settings = self.services.settings
-        return await submit(self.journal, self.services.clock, settings, requests)
+        return await submit_together(self.journal, self.services.clock, settings, requests)
 
     async def run(
         self,
@@ -199,14 +212,19 @@ class Penstock:
             RunQuarantined: it was set aside for a person.
             TimeoutError: it has not ended in time; it goes on.
         """
-        async with asyncio.timeout(timeout_seconds):
-            row = await self._wait_ended(tenant or self.tenant, run)
-            while row.code == CONTINUED and row.pruned_at is None:
-                row = await self._wait_ended(row.tenant, await successor(self.journal, row))
+        row = await self.ended(run, tenant=tenant, timeout_seconds=timeout_seconds)
         result = await self.read_result(row)
         if row.id == run:
             return result
         return replace(result, totals=added(await carried(self.journal, row), result.totals))
+
+    async def ended(self, run: UUID, *, tenant: str | None = None, timeout_seconds: float | None = None) -> RunRow:
+        """Wait as `result` does; the row of the run that ended, or of the last in which it went on."""
+        async with asyncio.timeout(timeout_seconds):
+            row = await self._wait_ended(tenant or self.tenant, run)
+            while row.code == CONTINUED and row.pruned_at is None:
+                row = await self._wait_ended(row.tenant, await successor(self.journal, row))
+        return row
 
     async def read_result(self, row: RunRow) -> Result:
         """The result of a run that has ended.
@@ -320,12 +338,12 @@ class Penstock:
         await questions.decide(self.journal, approval, answer, actor=actor, reason=reason, digest=approval.digest)
 
     def _has_ended(self, run: UUID) -> None:
-        event = self._ended.get(run)
-        if event is not None:
-            event.set()
+        if run in self._ended:
+            self._ended[run][0].set()
 
     async def _wait_ended(self, tenant: str, run: UUID) -> RunRow:
-        ended = self._ended.setdefault(run, asyncio.Event())
+        ended, waiting = self._ended.get(run, (asyncio.Event(), 0))
+        self._ended[run] = ended, waiting + 1
         try:
             while True:
                 row = await self.journal.get_run(tenant, run)
@@ -341,4 +359,8 @@ class Penstock:
                     await asyncio.wait_for(ended.wait(), self.services.settings.poll_seconds)
                 ended.clear()
         finally:
-            self._ended.pop(run, None)
+            waiting = self._ended[run][1] - 1
+            if waiting:
+                self._ended[run] = ended, waiting
+            else:
+                del self._ended[run]

@@ -49,5 +49,10 @@ class Registry:
         return sorted({release for _, release in self._by_release})
 
     @property
+    def agents(self) -> list[AgentDef]:
+        """The agents by name, each in the release that runs of it are made in."""
+        return [self._latest[name] for name in self.names]
+
+    @property
     def names(self) -> list[str]:
         return sorted(self._latest)

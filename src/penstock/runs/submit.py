@@ -25,7 +25,7 @@ from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.queue import Bounds, Order
-from penstock.ports.records import NewRun, Payload, Row
+from penstock.ports.records import NewRun, Payload, Row, Submitted
 from penstock.settings import Settings
 
 TENANT_MAX_CHARS = 64
@@ -93,22 +93,41 @@ def check_declared_name(name: object, what: str, error: type[UsageError]) -> Non
 
 
 async def submit(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[UUID]:
-    """Submit runs, all or (for bad input) none; their ids, in order. Durable when this returns.
+    """Submit runs, as `submit_each`; their ids, in order."""
+    return [done.id for done in await submit_each(journal, clock, settings, requests)]
+
+
+async def submit_each(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[Submitted]:
+    """Submit runs, all or (for bad input) none; what each came to, in order. Durable when this returns.
 
     Raises:
         InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid: nothing was submitted.
         QueueFull: a queue is at its bound, or the wait would be too long; nothing was submitted.
-        IdempotencyConflict: a key was used before for another request; those before it in the list are submitted.
+        IdempotencyConflict: a key was used before for another request; all others are submitted.
     """
+    submitted = await submit_together(journal, clock, settings, requests)
+    for request, done in zip(requests, submitted, strict=True):
+        check_conflict(request, done)
+    return submitted
+
+
+async def submit_together(
+    journal: Journal, clock: Clock, settings: Settings, requests: list[Request]
+) -> list[Submitted]:
+    """`submit_each` for requests that do not know of each other: a conflict is told in the value of its own request."""
     prepared = [await _prepare(journal, clock, settings, request) for request in requests]
     await _admit(journal, settings, requests, [run for run, _ in prepared])
-    submitted = await journal.submit([run for run, _ in prepared], [payload for _, payload in prepared])
-    for request, done in zip(requests, submitted, strict=True):
-        if done.conflict:
-            raise IdempotencyConflict(
-                f"the key {request.key!r} made the run {done.id} from another request", run=done.id
-            )
-    return [done.id for done in submitted]
+    return await journal.submit([run for run, _ in prepared], [payload for _, payload in prepared])
+
+
+def check_conflict(request: Request, done: Submitted) -> None:
+    """Tell whoever used a key a second time.
+
+    Raises:
+        IdempotencyConflict: the key had made another run.
+    """
+    if done.conflict:
+        raise IdempotencyConflict(f"the key {request.key!r} made the run {done.id} from another request", run=done.id)
 
 
 async def _admit(journal: Journal, settings: Settings, requests: list[Request], runs: list[NewRun]) -> None:

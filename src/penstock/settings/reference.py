@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from penstock.settings.checks import kind_of, show, variable_of
+from penstock.settings.serving import ServingSettings
 from penstock.settings.table import Settings
 
 
@@ -20,7 +21,8 @@ class SettingDoc:
 
 def describe() -> Iterator[SettingDoc]:
     """Every setting in the order of the table, in words for people."""
-    for entry in dataclasses.fields(Settings):
+    of_the_server = {entry.name for entry in dataclasses.fields(ServingSettings)}
+    for entry in sorted(dataclasses.fields(Settings), key=lambda entry: entry.name in of_the_server):
         about = entry.metadata
         low, high = about["low"], about["high"]
         bounds = "" if low is None else f"{show(low)} to {show(high)}"

@@ -9,11 +9,12 @@ import os
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from penstock.settings.checks import PREFIX, check_relations, checked, kind_of, parse, unknown
-
-T = TypeVar("T")
+from penstock.settings.line import DAY, KIB, MIB
+from penstock.settings.line import setting as _setting
+from penstock.settings.serving import ServingSettings
 
 
 def _twice_the_cores() -> int:
@@ -26,30 +27,8 @@ def _user_data_dir() -> Path:
     return platformdirs.user_data_path("penstock", appauthor=False)
 
 
-def _setting(
-    default: T,
-    text: str,
-    *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    secret: bool = False,
-    shown_default: str | None = None,
-) -> T:
-    """One line of the table. ``low`` and ``high`` are inclusive; a ``secret`` is left out of ``repr``."""
-    about = {"text": text, "unit": unit, "low": low, "high": high, "secret": secret, "shown": shown_default}
-    if callable(default):
-        return typing.cast("T", dataclasses.field(default_factory=default, metadata=about))
-    return dataclasses.field(default=default, metadata=about, repr=not secret)
-
-
-KIB = 1024
-MIB = 1024 * KIB
-DAY = 86_400.0
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(ServingSettings):
     """The settings of one process, checked when made.
 
     Raises:
@@ -180,8 +159,21 @@ class Settings:
     triggers_max_per_event: int = _setting(
         100, "Triggers for events of one name, at most: the runs that one event starts.", low=1, high=1_000
     )
+    usage_every_seconds: float = _setting(
+        2.0, "How often one of the workers counts what ended runs have spent.", unit="s", low=0.05, high=3600
+    )
+    usage_keep_seconds: float = _setting(
+        400 * DAY, "How long sums of what was spent in an hour are kept.", unit="s", low=DAY, high=36_600 * DAY
+    )
     circle_look_seconds: float = _setting(
         5.0, "How often one worker looks for parked runs that wait for each other.", unit="s", low=0.05, high=3600
+    )
+    wakeup_look_seconds: float = _setting(
+        10.0,
+        "How often one worker goes through 1,000 unended runs for those that sleep although their wait is over.",
+        unit="s",
+        low=0.05,
+        high=3600,
     )
     follow_up_batch: int = _setting(
         100,

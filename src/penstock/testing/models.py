@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -86,7 +86,7 @@ class ScriptedModel:
             raise answer
         return self._response(request, answer)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         """The same in pieces of text.
 
         Raises:

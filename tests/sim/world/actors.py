@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -14,13 +14,21 @@ from tests.sim.world.outside import LoopModel, RefusingModel, SimulatedIsolation
 from tests.sim.world.programs import Program
 
 from penstock import Budget
-from penstock.kernel.errors import ApprovalDecided, JournalError, RunUnknown, ScheduleExists, WorkerNameTaken
+from penstock.kernel.errors import (
+    ApprovalDecided,
+    JournalError,
+    RunUnknown,
+    ScheduleExists,
+    TriggerExists,
+    WorkerNameTaken,
+)
 from penstock.kernel.randomness import GENERATOR, seeded
 from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Applied, Batch, Sealed, Stop
 from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
 from penstock.runs.schedules.firing import Firing
+from penstock.runs.triggers.triggering import Triggering
 from penstock.runs.work.worker import Worker
 from penstock.settings import Settings
 from penstock.wiring import assemble
@@ -136,6 +144,8 @@ class WorkerNode(Node):
         )
         if self.world.scheduled:
             worker.duties.add(Firing(platform.services, lambda: platform.registry.names).run)
+        if self.world.triggered:
+            worker.duties.add(Triggering(platform.services, lambda: platform.registry.names).run)
         return worker
 
     async def _main(self) -> None:
@@ -229,6 +239,23 @@ class Submitter(Node):
         with contextlib.suppress(ScheduleExists):
             await insist(lambda: schedules.add(name, agent, program, **plan), self.rng)
         self.world.note(self.name, f"scheduled {name}: {plan}")
+
+    async def trigger(self, triggers: Mapping[str, str], orders: Mapping[str, Program], delay: float) -> None:
+        """Declare triggers, by name and prefix of keys, after ``delay`` seconds; then publish what they are for."""
+        await asyncio.sleep(delay)
+        client, agent = self.platform.triggers, self.agents[0]
+        for name, prefix in triggers.items():
+            with contextlib.suppress(TriggerExists):
+                await insist(lambda: client.add(name, "order", agent, key_prefix=prefix), self.rng)  # noqa: B023
+        for key, program in orders.items():
+            for _ in range(self.rng.choice((1, 1, 2))):
+                self.process.spawn(self._order(key, program, self.rng.random() * 3), "order")
+
+    async def _order(self, key: str, program: Program, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await insist(lambda: self.platform.publish_event("order", key, program, dedup=key), self.rng)
+        self.world.orders.add(key)
+        self.world.note(self.name, f"published order {key}")
 
 
 class Person(Node):

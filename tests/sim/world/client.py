@@ -226,7 +226,9 @@ class SimulatedJournal:
             self.tell()
         return released
 
-    async def stop_run(self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str) -> Sealed:
+    async def stop_run(
+        self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
         scope: list[UUID] = []
         blockers: list[str] = []
         generation = [run]
@@ -251,26 +253,26 @@ class SimulatedJournal:
         for item in dict.fromkeys([*scope, run]):
             known = await self.open_intents(tenant, item)
             intents += [intent for intent in known if intent not in intents]
-        return Sealed(new_id(self._clock), sealed=not blockers, at=at, open_intents=intents, blockers=blockers)
+        return Sealed(control or new_id(self._clock), sealed=not blockers, at=at, open_intents=intents, blockers=blockers)
 
     def _children(self, parents: Sequence[UUID]) -> list[UUID]:
         return [item.new.id for item in self.database.stored.runs.values() if item.new.parent in parents]
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str) -> Sealed:
+    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
         del actor, reason
-        control = Control(new_id(self._clock), tenant)
+        kill = Control(control or new_id(self._clock), tenant)
 
         async def put_in_force() -> None:
-            if control not in self.database.stored.controls:
-                self.database.stored.controls.append(control)
+            if kill not in self.database.stored.controls:
+                self.database.stored.controls.append(kill)
 
         await self.ask(lambda: self.database.write(put_in_force))
         at, blockers = await self._insist(self.database.seal, rows_too=False)
         intents = await self.open_intents(tenant)
         if at is None:
             now = await self.now()
-            return Sealed(control.id, sealed=False, at=now, open_intents=intents, blockers=blockers)
-        return Sealed(control.id, sealed=True, at=at, open_intents=intents)
+            return Sealed(kill.id, sealed=False, at=now, open_intents=intents, blockers=blockers)
+        return Sealed(kill.id, sealed=True, at=at, open_intents=intents)
 
     async def _insist(
         self, body: Callable[[Session], Coroutine[Any, Any, T]], *, rows_too: bool

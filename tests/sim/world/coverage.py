@@ -40,6 +40,7 @@ GROUPS = {
         "document writes",
         "limited calls",
         "scheduled runs",
+        "triggered runs",
         "deployed",
         "adopted",
         "store: ",

@@ -49,6 +49,7 @@ async def check(world: "World") -> None:
     for told in tapes.values():
         _record_is_whole(world, told)
         _came_to_an_end(world, told, tapes)
+    _rescues(world)
     _epochs(world)
     _submitted(world, tapes)
     _effects(world, tapes, committed)
@@ -125,6 +126,13 @@ def _epochs(world: "World") -> None:
         holder = given.setdefault(((claim.tenant, claim.run), claim.epoch), worker)
         if holder != worker:
             world.fail("one_holder", f"epoch {claim.epoch} of {claim.run.hex[-6:]} was given to two workers")
+
+
+def _rescues(world: "World") -> None:
+    """The safety net under waiting caught nothing: what it would catch is a lost wake-up."""
+    for rescue in world.database.at_once(world.database.memory.wakeups.rescued(10)):
+        words = f"{rescue.run.hex[-6:]} slept although its wait was over ({rescue.why}); it was woken"
+        world.fail("no_lost_wake_up", words)
 
 
 def _came_to_an_end(world: "World", told: Told, tapes: dict[RunKey, Told]) -> None:

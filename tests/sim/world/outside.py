@@ -7,7 +7,7 @@ its time-out is not promised to be found by any sender: see docs/explanation/dur
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -194,7 +194,7 @@ class SimulatedModel:
     async def request(self, request: ModelRequest) -> ModelResponse:
         return await self._outside.answer(request)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         yield await self.request(request)
 
 

@@ -11,6 +11,7 @@ from penstock.events import DocumentIntent, DocumentWritten, StageEntered, Timer
 from penstock.journal import documents
 from penstock.ports.records import RunKey
 from penstock.ports.schedules import Schedule
+from penstock.ports.triggers import Trigger
 
 if TYPE_CHECKING:
     from tests.sim.world.seeds import World
@@ -19,6 +20,8 @@ DOCUMENTS = ("list 0", "list 1")
 REQUESTS = 5
 """Calls of the model in a minute, where that is limited."""
 SCHEDULED_RUNS = 3
+TRIGGERS = {"all-orders": "", "orders-of-a": "a"}
+"""By name, the prefix of the keys that they are for."""
 
 
 def check(world: "World", tapes: dict[RunKey, Told]) -> None:
@@ -28,6 +31,7 @@ def check(world: "World", tapes: dict[RunKey, Told]) -> None:
     _documents(world, tapes)
     _rates(world)
     _schedules(world, tapes)
+    _triggers(world, tapes)
     for told in tapes.values():
         for event in told.events:
             if isinstance(event, WaitEnded):
@@ -124,6 +128,30 @@ def _schedules(world: "World", tapes: dict[RunKey, Told]) -> None:
         world.fail("one_time_one_run", f"{schedule.fired} times were fired for, and there are the runs {sorted(runs)}")
     if schedule.fired != SCHEDULED_RUNS:
         world.fail("schedule_goes_on", f"it was fired {schedule.fired} times: {schedule}")
+
+
+def _triggers(world: "World", tapes: dict[RunKey, Told]) -> None:
+    """Each event that was accepted is one run by each of the triggers that it matches."""
+    made = [told.run.new.key or "" for told in tapes.values()]
+    for trigger in triggers(world):
+        runs = [key for key in made if key.startswith(f"trigger:{trigger.id}:")]
+        orders = [key for key in world.orders if key.startswith(trigger.prefix)]
+        world.counts["triggered runs"] += len(runs)
+        if len(runs) != len(orders) or trigger.fired != len(orders):
+            words = f"{len(orders)} orders fired {trigger.name} {trigger.fired} times, and became {len(runs)} runs"
+            world.fail("one_event_one_run", words)
+
+
+def triggers(world: "World") -> list[Trigger]:
+    """Those of this world."""
+    return world.database.at_once(world.database.memory.triggers.list_triggers("default"))
+
+
+def all_fired(world: "World") -> bool:
+    """Whether all events that were to come have come, and are runs."""
+    known, store = triggers(world), world.database.memory.triggers
+    left = (world.database.at_once(store.backlog("default", trigger.id, 1)).pending for trigger in known)
+    return len(known) == len(TRIGGERS) and len(world.orders) == world.ordered and not any(left)
 
 
 def scheduled(world: "World") -> Schedule | None:

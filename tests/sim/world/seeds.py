@@ -81,9 +81,13 @@ class World:
         self.stops = Stops()
         shared = seeded(seed, "shared").random
         self.limited, self.scheduled, self.deploys = shared() < 0.06, shared() < 0.08, shared() < 0.12
+        self.triggered = shared() < 0.1
         self.agents = AGENTS
         self.mail: set[tuple[str, str, object]] = set()
         """Events that are published: tenant, key, value."""
+        self.orders: set[str] = set()
+        """Keys of events for triggers that were acknowledged; ``ordered``: how many there are to be."""
+        self.ordered = 0
         self.workers: dict[str, WorkerNode] = {}
         self._started = 0
         self.faults = Faults(self, seeded(seed, "faults"))
@@ -167,6 +171,8 @@ class World:
             self.database.at_once(self.database.memory.rates.set_limit(MODEL_LIMIT, "operator"))
         if self.scheduled:
             self._schedule(author, rng)
+        if self.triggered:
+            self._trigger(author, rng)
         if self.deploys:
             self.loop.create_task(self._deploy(rng.uniform(0.2, 0.9) * self.chaos.seconds, rng))
         self.note("world", f"{len(self.workers)} workers, {len(self.wanted)} runs; {sorted(self.chaos.kinds)}")
@@ -212,6 +218,16 @@ class World:
         self._publish(author, rng, "default", promises.SCHEDULED_RUNS)
         self.submitter.process.spawn(self.submitter.schedule("often", program, delay, **plan), "schedule")
 
+    def _trigger(self, author: Author, rng: random.Random) -> None:
+        """Triggers that somebody declares, and the events that become runs by them."""
+        orders = {}
+        for number in range(rng.choice((2, 3, 5))):
+            orders[f"{rng.choice('ab')}{number}"] = author.small()
+            self._publish(author, rng, "default", len(promises.TRIGGERS))
+        self.ordered = len(orders)
+        delay = rng.random() * self.chaos.seconds * 0.5
+        self.submitter.process.spawn(self.submitter.trigger(promises.TRIGGERS, orders, delay), "trigger")
+
     async def _deploy(self, after: float, rng: random.Random) -> None:
         """A new release: each worker is drained, and started anew with it."""
         await asyncio.sleep(after)
@@ -253,6 +269,8 @@ class World:
                     self._release(run)
             await self._adopt()
             if self.scheduled and not promises.over(promises.scheduled(self)):
+                continue
+            if self.triggered and not promises.all_fired(self):
                 continue
             at_rest = all(item.id is not None for item in self.wanted) and all(
                 run.status in (Status.ENDED, Status.QUARANTINED) for run in runs

@@ -50,6 +50,8 @@ def _write(store: Store, run: Run, batch: Batch, now: int) -> None:
     run.claims = 0
     if move is not None:
         _move(run, move, now)
+        if run.status is Status.ENDED:
+            store.ends.append(run)
     elif batch.waiting is not None:
         run.waiting = batch.waiting
     for child in batch.children:

@@ -1,30 +1,37 @@
 """`MemoryJournal`: every method is one step of the event loop, so it needs no locks."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from penstock.adapters.memory.access import MemoryAccess
+from penstock.adapters.memory.actions import MemoryActions
 from penstock.adapters.memory.appending import append
 from penstock.adapters.memory.circles import MemoryCircles
+from penstock.adapters.memory.controls import MemoryControls
 from penstock.adapters.memory.documents import MemoryDocuments
-from penstock.adapters.memory.intents import intents_of
+from penstock.adapters.memory.lists import MemoryLists
+from penstock.adapters.memory.live import MemoryLive
+from penstock.adapters.memory.overview import MemoryOverview
+from penstock.adapters.memory.questions import MemoryQuestions
 from penstock.adapters.memory.queue import MemoryQueue
 from penstock.adapters.memory.rates import MemoryRates
-from penstock.adapters.memory.records import Control, Run, Store, Worker
+from penstock.adapters.memory.records import Run, Store, Worker
 from penstock.adapters.memory.releases import MemoryReleases
 from penstock.adapters.memory.retention import MemoryRetention
 from penstock.adapters.memory.schedules import MemorySchedules
 from penstock.adapters.memory.snapshots import MemorySnapshots
+from penstock.adapters.memory.stops import MemoryStops, open_intents
 from penstock.adapters.memory.triggers import MemoryTriggers
+from penstock.adapters.memory.usage import MemoryUsage
 from penstock.adapters.memory.waits import MemoryWaits
+from penstock.adapters.memory.wakeups import MemoryWakeups
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
-from penstock.ports.circles import Circles
-from penstock.ports.documents import Documents
-from penstock.ports.queue import Queue
-from penstock.ports.rates import Rates
+from penstock.ports.controls import Control
+from penstock.ports.lists import listed
 from penstock.ports.records import (
     Applied,
     Batch,
@@ -45,15 +52,10 @@ from penstock.ports.records import (
     Stop,
     Submitted,
 )
-from penstock.ports.releases import Releases
-from penstock.ports.retention import Retention
-from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
-from penstock.ports.triggers import Triggers
-from penstock.ports.waits import Waits
+from penstock.ports.wakeups import Wakeups
 
 MAX_LIST = 1000
-_STRENGTH = {None: 0, Stop.PAUSE: 1, Stop.CANCEL: 2, Stop.KILL: 3}
 
 
 class MemoryJournal:
@@ -69,20 +71,30 @@ class MemoryJournal:
         self._ids = ids
         self._store = Store()
         self._news = asyncio.Event()
-        self.queue: Queue = MemoryQueue(self._store, self._clock)
-        self.rates: Rates = MemoryRates(self._clock.now_us)
+        self.queue = MemoryQueue(self._store, self._clock)
+        self.lists = MemoryLists(self._store)
+        self.questions = MemoryQuestions(self._store, self._clock, self._news.set)
+        self.controls = MemoryControls(self._store)
+        self._stops = MemoryStops(self._store, self.controls)
+        self.rates = MemoryRates(self._clock.now_us)
         erasable = MemoryDocuments(self._store, self._clock)
-        self.documents: Documents = erasable
+        self.documents = erasable
         self._erase_from_documents = erasable.erase_subject
+        self.live = MemoryLive(self._store)
         self.snapshots: Snapshots = MemorySnapshots(self._store)
-        self.releases: Releases = MemoryReleases(self._store, self._clock, self._news.set)
-        self.schedules: Schedules = MemorySchedules(self._store, self._clock, self._news.set)
+        self.releases = MemoryReleases(self._store, self._clock, self._news.set)
+        self.schedules = MemorySchedules(self._store, self._clock, self._news.set)
         triggers = MemoryTriggers(self._store, self._clock)
         waits = MemoryWaits(self._store, self._clock, self._news, triggers)
-        self.triggers: Triggers = triggers
-        self.waits: Waits = waits
-        self.circles: Circles = MemoryCircles(waits)
-        self.retention: Retention = MemoryRetention(self._store, self._clock, waits.marked)
+        self.triggers = triggers
+        self.waits = waits
+        self.circles = MemoryCircles(waits)
+        self.wakeups: Wakeups = MemoryWakeups(self._store, self._clock, self._news, waits.marked)
+        retention = self.retention = MemoryRetention(self._store, self._clock, waits.marked)
+        self.overview = MemoryOverview(self._store, self._clock)
+        self.usage = MemoryUsage(self._store, self._clock, retention.sums)
+        self.access = MemoryAccess(self._clock)
+        self.actions = MemoryActions(self._clock)
 
     async def now(self) -> int:
         return self._clock.now_us()
@@ -248,46 +260,30 @@ class MemoryJournal:
                 flags.append(Flags(*key, run.epoch, letters, stop))
         return flags
 
-    async def stop_run(self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str) -> Sealed:
-        del actor, reason  # the engine journals them; only the database keeps a list of stops besides
-        known = self._run(tenant, run)
-        scope = [known]
-        if stop is not Stop.PAUSE:
-            scope += self._store.descendants(tenant, run)
+    async def stop_run(
+        self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
         now = self._clock.now_us()
-        for item in scope:
-            if item.status is Status.ENDED:
-                continue
-            if _STRENGTH[stop] > _STRENGTH[item.stop]:
-                item.stop = stop
-            if stop is not Stop.PAUSE:
-                item.wake(now, only=Status.PARKED)
-                item.wake(now, only=Status.QUARANTINED)
+        noted = Control(control or self._ids(self._clock), tenant, run, stop.value, actor, reason, now)
+        sealed = self._stops.stop_run(stop, noted)
         self._news.set()
-        return Sealed(self._ids(self._clock), sealed=True, at=now, open_intents=_open_intents(scope))
+        return sealed
 
     async def resume_run(self, tenant: str, run: UUID, actor: str) -> bool:
-        del actor
-        known = self._store.runs.get((tenant, run))
-        if known is None or known.stop is not Stop.PAUSE:
-            return False
-        known.stop = None
+        resumed = self._stops.resume_run(tenant, run, actor, self._clock.now_us())
         self._news.set()
-        return True
+        return resumed
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str) -> Sealed:
-        del actor, reason
-        control = Control(self._ids(self._clock), tenant)
-        self._store.controls.append(control)
-        still_open = await self.open_intents(tenant)
-        return Sealed(control.id, sealed=True, at=self._clock.now_us(), open_intents=still_open)
+    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
+        now = self._clock.now_us()
+        noted = Control(control or self._ids(self._clock), tenant, None, Stop.KILL.value, actor, reason, now)
+        self._stops.stop_all(noted)
+        return Sealed(noted.id, sealed=True, at=now, open_intents=await self.open_intents(tenant))
 
     async def resume_all(self, tenant: str | None, actor: str) -> int:
-        del actor
-        before = len(self._store.controls)
-        self._store.controls = [control for control in self._store.controls if control.tenant != tenant]
+        lifted = self._stops.resume_all(tenant, actor, self._clock.now_us())
         self._news.set()
-        return before - len(self._store.controls)
+        return lifted
 
     async def stopped(self, tenant: str | None) -> list[UUID]:
         return [control.id for control in self._store.controls if control.tenant is None or control.tenant == tenant]
@@ -297,8 +293,8 @@ class MemoryJournal:
             if tenant is None:
                 raise ValueError("a run is looked up with its tenant")
             known = self._store.runs.get((tenant, run))
-            return _open_intents([*([known] if known else []), *self._store.descendants(tenant, run)])
-        return _open_intents(item for item in self._store.runs.values() if tenant in (None, item.new.tenant))
+            return open_intents([*([known] if known else []), *self._store.descendants(tenant, run)])
+        return open_intents(item for item in self._store.runs.values() if tenant in (None, item.new.tenant))
 
     async def get_run(self, tenant: str, run: UUID) -> RunRow | None:
         known = self._store.runs.get((tenant, run))
@@ -311,9 +307,7 @@ class MemoryJournal:
         return sorted(run for owner, run in self._store.runs if owner == tenant and run.hex.startswith(digits))[:10]
 
     async def list_runs(self, tenant: str, where: RunFilter, limit: int) -> list[RunRow]:
-        found = [run for run in self._store.runs.values() if run.new.tenant == tenant and run.matches(where)]
-        found.sort(key=lambda run: run.new.id, reverse=True)
-        return [run.row() for run in found[: min(limit, MAX_LIST)]]
+        return await listed(self.lists, tenant, where, min(limit, MAX_LIST))
 
     async def tenants(self) -> list[str]:
         return sorted({tenant for tenant, _ in self._store.runs})
@@ -385,12 +379,3 @@ class MemoryJournal:
         except ValueError:
             return None
         return run if run is not None and run.new.subject == subject else None
-
-
-def _open_intents(runs: Iterable[Run]) -> list[OpenIntent]:
-    return [
-        intent
-        for run in runs
-        if run.status is not Status.ENDED and run.summary.open_intents > 0
-        for intent in intents_of(*run.key, run.tape)
-    ]

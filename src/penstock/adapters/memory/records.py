@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.adapters.memory.line import Line
-from penstock.ports.records import Letter, NewRun, Payload, Row, RunFilter, RunKey, RunRow, Status, Stop, Summary
+from penstock.ports.records import Letter, NewRun, Payload, Row, RunKey, RunRow, Status, Stop, Summary
 from penstock.ports.snapshots import Snapshot
 
 
@@ -106,19 +106,8 @@ class Run:
             pruned_at=self.pruned_at,
         )
 
-    def matches(self, where: RunFilter) -> bool:
-        """Whether the filter lets it through."""
-        return (
-            (where.status is None or self.status is where.status)
-            and (where.outcome is None or self.outcome == where.outcome)
-            and (where.agent is None or self.new.agent == where.agent)
-            and (where.root is None or self.root == where.root)
-            and (where.parent is None or self.new.parent == where.parent)
-            and (where.before is None or self.new.id < where.before)
-            and (where.waiting_for is None or self._waits_for(where.waiting_for))
-        )
-
-    def _waits_for(self, kind: str) -> bool:
+    def waits_for(self, kind: str) -> bool:
+        """Whether it waits for something of that kind."""
         if self.status is Status.ENDED:
             return False
         return any(item.get("kind") == kind for item in msgspec.json.decode(self.waiting))
@@ -150,6 +139,7 @@ class Store:
     subjects: dict[tuple[str, str], bytes | None] = field(default_factory=dict)  # None: erased
     workers: dict[UUID, Worker] = field(default_factory=dict)
     controls: list[Control] = field(default_factory=list)
+    ends: list[Run] = field(default_factory=list)  # in the order in which they ended
     line: Line = field(default_factory=Line)
     snapshots: dict[RunKey, Snapshot] = field(default_factory=dict)
 

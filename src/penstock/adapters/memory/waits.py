@@ -104,6 +104,9 @@ class MemoryWaits:
         return Sent.DELIVERED
 
     async def begin(self, wait: Wait) -> Beginning:
+        asking = self.store.runs.get((wait.tenant, wait.run))
+        if asking is not None and asking.epoch != wait.epoch:
+            return Beginning(Begun.LOST)
         if wait.kind in ("run", "event") and not wait.key:
             target = self.store.runs.get((wait.tenant, wait.target)) if wait.target else None
             if target is None:
@@ -129,7 +132,7 @@ class MemoryWaits:
     async def withdraw(self, wait: Wait) -> bool:
         place = wait.tenant, wait.run, wait.path
         held = self.held.get(place)
-        if held is None:
+        if held is None or not self._is_holder(wait):
             return True
         if held.matched is not None:
             return False
@@ -137,7 +140,8 @@ class MemoryWaits:
         return True
 
     async def give_back(self, wait: Wait) -> None:
-        self._give_back(wait)
+        if self._is_holder(wait):
+            self._give_back(wait)
 
     async def leave_duties(self, tenant: str, run: UUID, children: Sequence[UUID]) -> None:
         known = self.duties.setdefault((tenant, run), [])
@@ -206,6 +210,11 @@ class MemoryWaits:
     def _waits(self) -> Iterator[_Held]:
         yield from list(self.held.values())
 
+    def _is_holder(self, wait: Wait) -> bool:
+        """Whether who asks has the run in hand: it was neither passed nor has it put the run away."""
+        run = self.store.runs.get((wait.tenant, wait.run))
+        return run is not None and run.epoch == wait.epoch and run.status is Status.RUNNING
+
     def _is_here(self, wait: Wait) -> bool:
         run = self.store.runs[wait.tenant, wait.run]
         return any(letter.dedup.startswith(f"event:{wait.name}:{wait.target}:") for letter in run.letters())
@@ -252,11 +261,15 @@ class MemoryWaits:
                 self._give_back(held.wait)
 
     def _give_back(self, wait: Wait) -> None:
-        """End a wait. What its run took is on its tape; another event that it was given is free again."""
+        """End a wait. What its run took is on its tape; another event that it was given is free again, and its letter
+        gone."""
         held = self.held.pop((wait.tenant, wait.run, wait.path), None)
         run = self.store.runs.get((wait.tenant, wait.run))
         if held is None or not held.matched or run is None:
             return
+        dedup = f"topic:{wait.path}"
+        if dedup not in run.consumed:
+            run.inbox.pop(dedup, None)
         events = [decode(row.body) for row in run.tape]
         if any(isinstance(e, WaitEnded) and e.path == wait.path and e.status == "received" for e in events):
             return

@@ -8,10 +8,17 @@ from uuid import UUID
 import asyncpg
 
 from penstock.adapters.postgres import queries, rows, stops
+from penstock.adapters.postgres.access import PostgresAccess
+from penstock.adapters.postgres.actions import PostgresActions
 from penstock.adapters.postgres.circles import PostgresCircles
+from penstock.adapters.postgres.controls import PostgresControls
 from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
 from penstock.adapters.postgres.documents import PostgresDocuments
+from penstock.adapters.postgres.lists import PostgresLists
+from penstock.adapters.postgres.live import PostgresLive
 from penstock.adapters.postgres.migrate import add_partitions, check_schema, check_server, migrate
+from penstock.adapters.postgres.overview import PostgresOverview
+from penstock.adapters.postgres.questions import PostgresQuestions
 from penstock.adapters.postgres.queue import PostgresQueue
 from penstock.adapters.postgres.rates import PostgresRates
 from penstock.adapters.postgres.releases import PostgresReleases
@@ -20,13 +27,16 @@ from penstock.adapters.postgres.schedules import PostgresSchedules
 from penstock.adapters.postgres.signals import Signals
 from penstock.adapters.postgres.snapshots import PostgresSnapshots
 from penstock.adapters.postgres.triggers import PostgresTriggers
+from penstock.adapters.postgres.usage import PostgresUsage
 from penstock.adapters.postgres.waits import PostgresWaits
+from penstock.adapters.postgres.wakeups import PostgresWakeups
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
 from penstock.ports.circles import Circles
 from penstock.ports.documents import Documents
+from penstock.ports.lists import Lists, listed
 from penstock.ports.queue import Queue
 from penstock.ports.rates import Rates
 from penstock.ports.records import (
@@ -56,6 +66,7 @@ from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
 from penstock.ports.triggers import Triggers
 from penstock.ports.waits import Waits
+from penstock.ports.wakeups import Wakeups
 
 MAX_LIST = 1000
 SUBMIT_CHUNK = 1000
@@ -69,6 +80,7 @@ class PostgresJournal:
         self._database = database
         self._clock = clock
         self.queue: Queue = PostgresQueue(database)
+        self.lists: Lists = PostgresLists(database)
         self.releases: Releases = PostgresReleases(database)
         self.schedules: Schedules = PostgresSchedules(database)
         self.retention: Retention = PostgresRetention(database)
@@ -77,9 +89,17 @@ class PostgresJournal:
         self.snapshots: Snapshots = PostgresSnapshots(database)
         settings = database.settings
         self._signals = Signals(settings.listen_dsn or settings.dsn, database.fetch)
+        self.live = PostgresLive(self._signals, database.fetch)
         self.waits: Waits = PostgresWaits(database, self._signals.tell)
         self.circles: Circles = PostgresCircles(database, self._signals.tell)
+        self.questions = PostgresQuestions(database, self._signals.tell)
+        self.controls = PostgresControls(database)
+        self.wakeups: Wakeups = PostgresWakeups(database, self._signals.tell)
         self.triggers: Triggers = PostgresTriggers(database)
+        self.access = PostgresAccess(database)
+        self.actions = PostgresActions(database)
+        self.usage = PostgresUsage(database)
+        self.overview = PostgresOverview(database)
 
     async def now(self) -> int:
         at: int = await self._database.value(queries.NOW)
@@ -243,8 +263,11 @@ class PostgresJournal:
         found = await self._database.fetch(queries.FLAGS, worker, [key[0] for key in held], [key[1] for key in held])
         return [rows.flags(record) for record in found]
 
-    async def stop_run(self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str) -> Sealed:
-        sealed = await stops.stop_run(self._database, self._clock, tenant, run, stop, actor=actor, reason=reason)
+    async def stop_run(
+        self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
+        database, clock = self._database, self._clock
+        sealed = await stops.stop_run(database, clock, tenant, run, stop, actor=actor, reason=reason, control=control)
         self._signals.tell()
         return sealed
 
@@ -253,8 +276,8 @@ class PostgresJournal:
         self._signals.tell()
         return resumed
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str) -> Sealed:
-        return await stops.stop_all(self._database, self._clock, tenant, actor, reason)
+    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
+        return await stops.stop_all(self._database, self._clock, tenant, actor, reason, control)
 
     async def resume_all(self, tenant: str | None, actor: str) -> int:
         lifted = await self._database.fetch(queries.RESUME_ALL, tenant, actor)
@@ -279,8 +302,7 @@ class PostgresJournal:
         return [record[0] for record in await self._database.fetch(queries.FIND_RUNS, tenant, low, high)]
 
     async def list_runs(self, tenant: str, where: RunFilter, limit: int) -> list[RunRow]:
-        query, args = _list_query(tenant, where, min(limit, MAX_LIST))
-        return [rows.run_row(record) for record in await self._database.fetch(query, *args)]
+        return await listed(self.lists, tenant, where, min(limit, MAX_LIST))
 
     async def tenants(self) -> list[str]:
         return [record[0] for record in await self._database.fetch(queries.TENANTS)]
@@ -302,6 +324,7 @@ class PostgresJournal:
         return self._database.connection()
 
     async def close(self) -> None:
+        await self.live.close()
         await self._signals.close()
         await self._database.close()
 
@@ -352,30 +375,3 @@ def _as_run(subject: str) -> UUID | None:
         return UUID(subject)
     except ValueError:
         return None
-
-
-def _list_query(tenant: str, where: RunFilter, limit: int) -> tuple[str, list[object]]:
-    args: list[object] = [tenant]
-    query = queries.LIST_RUNS
-
-    def only(condition: str, value: object) -> None:
-        nonlocal query
-        if value is not None:
-            args.append(value)
-            query += f" AND {condition.format(f'${len(args)}')}"
-
-    only("status = {0}", where.status and where.status.value)
-    only("outcome = {0}", where.outcome)
-    only("agent = {0}", where.agent)
-    only("(root = {0} AND (parent IS NOT NULL OR id = {0}))", where.root)
-    only(
-        "parent = {0} AND root = (SELECT p.root FROM penstock.runs p WHERE p.tenant = $1 AND p.id = {0})", where.parent
-    )
-    only(
-        "status <> 'ended' AND waiting <> '[]'"
-        " AND convert_from(waiting, 'UTF8')::jsonb @> jsonb_build_array(jsonb_build_object('kind', {0}::text))",
-        where.waiting_for,
-    )
-    only("id < {0}", where.before)
-    args.append(limit)
-    return f"{query} ORDER BY id DESC LIMIT ${len(args)}", args

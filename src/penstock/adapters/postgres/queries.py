@@ -192,6 +192,8 @@ ON CONFLICT DO NOTHING"""
 
 SEAL = "SELECT penstock.seal($1)"
 
+NOTE_SEAL = "UPDATE penstock.controls SET sealed_at = penstock.from_us($2), blockers = $3::text[] WHERE id = $1"
+
 # Sessions that hold what a stop waits for: an append under way, or a lock on rows of runs, since before the stop.
 BLOCKERS = """
 SELECT DISTINCT a.pid, a.application_name, a.state, (extract(epoch FROM clock_timestamp() - a.xact_start))::float8
@@ -241,8 +243,6 @@ GET_RUN = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1 AND id = $
 
 FIND_RUNS = "SELECT id FROM penstock.runs WHERE tenant = $1 AND id BETWEEN $2 AND $3 ORDER BY id LIMIT 10"
 
-LIST_RUNS = f"SELECT {RUN_COLUMNS} FROM penstock.runs WHERE tenant = $1"  # noqa: S608 - constants
-
 # Jumps from tenant to tenant in the index; a DISTINCT would read all of it.
 TENANTS = """
 WITH RECURSIVE t AS (
@@ -260,3 +260,10 @@ WHERE tenant = $1 AND id = $2 AND status = 'quarantined'
 RETURNING true"""
 
 NOTIFY = "SELECT pg_notify('penstock_work', '')"
+
+NOTIFY_LIVE = "SELECT pg_notify($1, $2)"
+
+HEADS = """
+SELECT r.tenant, r.id, r.last_seq
+FROM unnest($1::text[], $2::uuid[]) AS wanted(tenant, id)
+JOIN penstock.runs r ON r.tenant = wanted.tenant AND r.id = wanted.id"""

@@ -167,7 +167,7 @@ def _starts(sizes: list[int]) -> list[int]:
 
 def _joined(hashes: list[bytes]) -> bytes:
     whole = b"".join(hashes)
-    if len(whole) != 32 * len(hashes) or any(len(item) != 32 for item in hashes):
+    if len(whole) != 32 * len(hashes) or set(map(len, hashes)) - {32}:
         raise ValueError("a hash or address has not 32 bytes")
     return whole
 

@@ -1,4 +1,4 @@
-"""Wake-ups between processes: LISTEN on a connection of its own, NOTIFY coalesced and outside every other transaction.
+"""News between processes: LISTEN on a connection of its own, NOTIFY coalesced and outside every other transaction.
 
 A lost connection costs nothing but time: `wait` then returns after its time-out, and the listener tries again.
 """
@@ -25,6 +25,7 @@ class Signals:
         self._dsn = dsn
         self._send = send
         self._heard = asyncio.Event()
+        self._channels: dict[str, Callable[[str], None]] = {CHANNEL: lambda _: self._heard.set()}
         self._pending = False
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -37,10 +38,18 @@ class Signals:
         if self._sender is None and not self._closed:
             self._sender = asyncio.create_task(self._send_soon())
 
-    async def wait(self, timeout_seconds: float) -> None:
-        """Return when somebody told, or after the time-out."""
+    def hear(self, channel: str, listener: Callable[[str], None]) -> None:
+        """Call the listener with what is sent on a channel; said before anybody listens."""
+        self._channels[channel] = listener
+
+    def listen(self) -> None:
+        """Listen from now on."""
         if self._listener is None and not self._closed:
             self._listener = asyncio.create_task(self._listen())
+
+    async def wait(self, timeout_seconds: float) -> None:
+        """Return when somebody told, or after the time-out."""
+        self.listen()
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._heard.wait()
@@ -78,7 +87,8 @@ class Signals:
             lost = asyncio.Event()
             connection.add_termination_listener(lambda _, lost=lost: lost.set())
             try:
-                await connection.add_listener(CHANNEL, self._on_notify)
+                for channel in self._channels:
+                    await connection.add_listener(channel, self._on_notify)
                 self._heard.set()  # what was told before now was not heard
                 await lost.wait()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -86,5 +96,5 @@ class Signals:
             finally:
                 connection.terminate()
 
-    def _on_notify(self, *_: object) -> None:
-        self._heard.set()
+    def _on_notify(self, _connection: object, _pid: int, channel: str, text: object) -> None:
+        self._channels[channel](str(text))

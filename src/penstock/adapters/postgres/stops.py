@@ -23,14 +23,22 @@ TERMINATE_WAIT_SECONDS = 0.2
 
 
 async def stop_run(
-    database: Database, clock: Clock, tenant: str, run: UUID, stop: Stop, *, actor: str, reason: str
+    database: Database,
+    clock: Clock,
+    tenant: str,
+    run: UUID,
+    stop: Stop,
+    *,
+    actor: str,
+    reason: str,
+    control: UUID | None = None,
 ) -> Sealed:
     """Put a stop upon a run, and unless it is a pause upon its descendants, generation by generation.
 
     Raises:
         RunUnknown: no such run for this tenant.
     """
-    control = new_id(clock)
+    control = control or new_id(clock)
     scope: set[UUID] = set()
     blockers: list[str] = []
     generation = [run]
@@ -53,16 +61,19 @@ async def stop_run(
         rows = await database.fetch(queries.CHILDREN, tenant, found, run)
         generation = [row[0] for row in rows if row[0] not in scope]
     at = await database.value(queries.NOW)
+    await database.fetch(queries.NOTE_SEAL, control, None if blockers else at, blockers)
     still_open = await _open_intents(database, tenant, list(scope or {run}))
     return Sealed(control, sealed=not blockers, at=at, open_intents=still_open, blockers=blockers)
 
 
-async def stop_all(database: Database, clock: Clock, tenant: str | None, actor: str, reason: str) -> Sealed:
+async def stop_all(
+    database: Database, clock: Clock, tenant: str | None, actor: str, reason: str, control: UUID | None = None
+) -> Sealed:
     """Put a control in force, and wait until no append that missed it is under way.
 
     The control commits first: it holds for every append that begins from then on, also when sealing does not succeed.
     """
-    control = new_id(clock)
+    control = control or new_id(clock)
     await database.fetch(queries.ADD_CONTROL, control, tenant, None, Stop.KILL.value, actor, reason, None)
 
     async def seal() -> int:
@@ -70,6 +81,7 @@ async def stop_all(database: Database, clock: Clock, tenant: str | None, actor: 
         return at
 
     at, blockers = await _insist(database, seal, rows_too=False)
+    await database.fetch(queries.NOTE_SEAL, control, at, blockers)
     still_open = await _open_intents(database, tenant, None)
     if at is None:
         now = await database.value(queries.NOW)

@@ -14,9 +14,11 @@ SEND = "SELECT penstock.send_event($1, $2, $3, $4, $5, $6, $7)"
 
 PUBLISH = "SELECT penstock.publish_event($1, $2, $3, $4, $5, $6 * interval '1 second', $7)"
 
-BEGIN = "SELECT answer, circle FROM penstock.begin_wait($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+BEGIN = "SELECT answer, circle FROM penstock.begin_held_wait($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
-WITHDRAW = "SELECT penstock.withdraw_wait($1, $2, $3, $4, $5)"
+WITHDRAW = "SELECT penstock.withdraw_held_wait($1, $2, $3, $4, $5, $6)"
+
+GIVE_BACK = "SELECT penstock.give_back_event($1, $2, $3, $4, $5, $6)"
 
 LEAVE_DUTIES = "SELECT penstock.leave_duties($1, $2, $3::uuid[])"
 
@@ -94,6 +96,7 @@ class PostgresWaits:
     async def begin(self, wait: Wait) -> Beginning:
         row = await self._database.row(
             BEGIN,
+            wait.epoch,
             wait.tenant,
             wait.run,
             wait.path,
@@ -109,10 +112,10 @@ class PostgresWaits:
         return Beginning(Begun(row[0]), list(row[1] or []))
 
     async def withdraw(self, wait: Wait) -> bool:
-        return bool(await self._database.value(WITHDRAW, wait.tenant, wait.run, wait.path, wait.name, wait.key))
+        return bool(await self._database.value(WITHDRAW, *_held(wait)))
 
     async def give_back(self, wait: Wait) -> None:
-        await self._database.fetch(RETURN_EVENT, wait.tenant, wait.run, wait.path, wait.name, wait.key)
+        await self._database.fetch(GIVE_BACK, *_held(wait))
         self._tell()
 
     async def leave_duties(self, tenant: str, run: UUID, children: Sequence[UUID]) -> None:
@@ -147,3 +150,7 @@ class PostgresWaits:
         for query in (WAIT_EDGES, CHILD_EDGES, SESSION_EDGES):
             found += [Edge(*row) for row in await self._database.fetch(query, tenant, limit)]
         return found
+
+
+def _held(wait: Wait) -> tuple[int, str, UUID, str, str, str]:
+    return wait.epoch, wait.tenant, wait.run, wait.path, wait.name, wait.key

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from typing import Literal, cast
 
@@ -206,7 +206,7 @@ class ProviderModel:
                 # Whatever a provider's SDK raises becomes a ModelError.
                 raise model_error(error, call) from error
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         """The same, yielding pieces of text as they come and the whole answer last.
 
         Raises:

@@ -5,7 +5,7 @@ Everything it says is made up by rule, and labelled so.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal
 
 from penstock.adapters.embeddings import WordLlamaEmbedder
@@ -93,7 +93,7 @@ class SimulatedModel:
             await self._clock.sleep(self._latency)
         return self._respond(request)
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[str | ModelResponse]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[str | ModelResponse, None]:
         """The same, word by word, the whole answer last."""
         response = await self.request(request)
         for word in response.message.text.split(" "):

@@ -151,6 +151,13 @@ class ArchiveInvalid(JournalError):
     hint = "use another copy of the file"
 
 
+class UsageBusy(JournalError):
+    """Another process is counting what runs have spent."""
+
+    code = "usage_busy"
+    hint = "try again when it is done; a process that died is waited for as long as its lease lasts"
+
+
 class RetentionBusy(JournalError):
     """Another process is archiving or pruning."""
 

@@ -79,6 +79,13 @@ class InputTooLarge(UsageError):
     code = "input_too_large"
 
 
+class SpanUnknown(UsageError):
+    """The run has no call at that path."""
+
+    code = "span_unknown"
+    hint = "paths are those of the run's trace, such as 3 or 4.0.1"
+
+
 class RunUnknown(UsageError):
     """No such run for this tenant."""
 
@@ -116,6 +123,74 @@ class ApprovalMismatch(UsageError):
 
     code = "approval_mismatch"
     hint = "look at the approval again and decide on what it says now"
+
+
+class ApprovalChanged(UsageError):
+    """The question was changed since the decider saw it; ``fields["version"]`` is what it is now."""
+
+    code = "approval_changed"
+    hint = "look at the approval again and decide on what it says now"
+
+
+class ApprovalExpired(UsageError):
+    """The time to decide is over; the run is told that nobody did."""
+
+    code = "approval_expired"
+    hint = "submit the request again when it is still wanted"
+
+
+class ApprovalOwn(UsageError):
+    """Nobody decides on what they asked for themselves."""
+
+    code = "approval_own"
+    hint = "ask somebody else to decide; where one person does both, PENSTOCK_APPROVALS_OWN=1 allows it"
+
+
+class ControlUnknown(UsageError):
+    """No such control for this tenant."""
+
+    code = "control_unknown"
+
+
+class ScopeUnsupported(UsageError):
+    """The scope cannot be stopped in this way, or at all."""
+
+    code = "scope_unsupported"
+    hint = "kill, pause, cancel and resume work on a run; kill and resume on a tenant and on everything"
+
+
+class NotArmed(UsageError):
+    """A stop wider than one run was not confirmed by typing the name of its scope."""
+
+    code = "not_armed"
+    hint = "send the scope's name as `armed`: the tenant's name, or for everything the environment's"
+
+
+class RunNotEnded(UsageError):
+    """The run has not ended, so it has no result, and cannot be run again."""
+
+    code = "run_not_ended"
+    hint = "wait for it: ?wait=SECONDS, or its events"
+
+
+class SessionUnknown(UsageError):
+    """No such session for this tenant."""
+
+    code = "session_unknown"
+
+
+class RunNotSetAside(UsageError):
+    """The run is not quarantined, so there is nothing to let it out of."""
+
+    code = "run_not_set_aside"
+    hint = "see how it stands: `penstock runs show`"
+
+
+class CursorInvalid(UsageError):
+    """A cursor that no page gave."""
+
+    code = "cursor_invalid"
+    hint = "use the `next` of the page before as it is; leave it out for the first page"
 
 
 class DocumentUnknown(UsageError):

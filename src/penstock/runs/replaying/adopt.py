@@ -12,6 +12,7 @@ from penstock.events import FORMAT, Event, RunAdopted, encode
 from penstock.gates.order.tape import Tape
 from penstock.gates.run.services import Services
 from penstock.journal.chain import link
+from penstock.journal.tapes import whole
 from penstock.kernel.errors import AdoptionRefused, AgentUnknown, NotFinalized, RunUnknown, UsageError
 from penstock.ports.agents import AgentDef
 from penstock.ports.records import Row, RunRow, Status
@@ -106,7 +107,7 @@ async def _rehearsed(
     accept_arguments: bool,
 ) -> tuple[AdoptionDone, RunAdopted]:
     """What would be done, and the event that does it."""
-    rows = (await services.journal.tapes([(row.tenant, row.id)]))[row.tenant, row.id]
+    rows = await whole(services.journal, row.tenant, row.id)
     first = Tape(rows).submitted
     event = _event(services, row, first, agent, actor, reason)
     plainly = await _replayed(services, row, rows, event, agents)

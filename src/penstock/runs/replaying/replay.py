@@ -26,6 +26,7 @@ from penstock.gates.snapshots.state import Loop
 from penstock.journal.log import RunLog
 from penstock.journal.payloads import PayloadReader, ref_address, unpack
 from penstock.journal.pruned import pruned
+from penstock.journal.tapes import whole
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.errors import AgentUnknown, Divergence, PayloadMissing, PenstockError, RunUnknown
 from penstock.ports.agents import AgentDef
@@ -144,7 +145,7 @@ def _agent_of(row: RunRow, registry: Registry) -> AgentDef:
 async def _recorded(journal: Journal, row: RunRow) -> list[Row]:
     if row.pruned_at is not None:
         raise await pruned(journal, row)
-    rows = (await journal.tapes([(row.tenant, row.id)]))[row.tenant, row.id]
+    rows = await whole(journal, row.tenant, row.id)
     if not rows:
         raise RunUnknown(f"run {row.id} has no events")
     return rows

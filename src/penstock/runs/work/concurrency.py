@@ -72,7 +72,7 @@ class ConcurrencyLimit:
         self._samples.append(max(0.0, overhead_seconds))
         self._busiest = max(self._busiest, running)
         age = (now_ns - self._opened_ns) / 1e9
-        if age >= QUIET_SECONDS or (age >= WINDOW_SECONDS and len(self._samples) >= SAMPLES_MIN):
+        if age >= WINDOW_SECONDS and (age >= QUIET_SECONDS or len(self._samples) >= SAMPLES_MIN):
             self._close_window()
 
     def _close_window(self) -> None:

@@ -10,8 +10,8 @@ from penstock.agents.run import Run
 from penstock.events import Event, RunClaimed, RunEnded, RunHandedBack, RunParked
 from penstock.gates.order.branches import UNWOUND
 from penstock.gates.order.tape import Tape
-from penstock.gates.rates.throttle import settle_all
 from penstock.gates.run.context import RunContext
+from penstock.gates.run.letting_go import let_go
 from penstock.gates.run.services import Services
 from penstock.gates.run.unclaimed import take_up_unclaimed, unclaimed_event
 from penstock.gates.snapshots.snapshot import forget
@@ -88,8 +88,9 @@ class Execution:
             words = f"the engine failed: {type(error).__name__}: {error}"[:500]
             return await self._quarantine(log, PenstockError(words), code="engine_failed")
         finally:
-            if self.ctx is not None:
-                settle_all(self.ctx)
+            ctx, self.ctx = self.ctx, None
+            if ctx is not None:
+                let_go(ctx)
 
     async def _run(self, log: RunLog, worker: Any, context: contextvars.Context) -> str:
         log.on_flags = self.notice
@@ -156,11 +157,11 @@ class Execution:
         except PayloadMissing as error:
             return await self._quarantine(ctx.log, error)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the agent's code raises is its outcome
-            failure = error
+            failure = error.with_traceback(None)  # whose frames hold the error
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
-            failure = error  # the agent's own doing: it awaited something that was cancelled
+            failure = error.with_traceback(None)  # the agent's own doing: it awaited something that was cancelled
         finally:
             if timer is not None:
                 timer.cancel()

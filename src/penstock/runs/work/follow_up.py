@@ -1,8 +1,8 @@
 """What is left to do when a run has ended, whoever ended it and whatever became of that worker.
 
 Runs that waited for its end are told, events that it was given and did not take are free again, and its children that
-nobody waits for any more are cancelled. Runs that wait for each other for ever are looked for besides. Each step may
-be done twice; so any worker does it, for all.
+nobody waits for any more are cancelled. Runs that wait for each other for ever, and runs that sleep although their wait
+is over, are looked for besides. Each step may be done twice; so any worker does it, for all.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from penstock.gates.run.services import Services
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable, RunUnknown
 from penstock.ports.records import Claim, Stop
 from penstock.runs.work.late_circles import break_late_circles
+from penstock.runs.work.overslept import wake_overslept
 
 ORPHANED = "the parent has ended"
 """Why such children are cancelled, for the record."""
@@ -78,8 +79,9 @@ class Follower:
 
     async def run(self) -> None:
         """Until cancelled."""
-        settings = self._services.settings
+        settings, clock = self._services.settings, self._services.clock
         rounds = 0
+        looked_ns = clock.boot_ns()
         while True:
             self._ended.clear()
             done = 0
@@ -87,6 +89,9 @@ class Follower:
                 done, self._expecting = await follow_up(self._services)
                 if self._expecting:
                     await break_late_circles(self._services)
+                if clock.boot_ns() - looked_ns >= settings.wakeup_look_seconds * 1e9:
+                    looked_ns = clock.boot_ns()
+                    await wake_overslept(self._services)
                 if rounds % EXPIRE_EVERY == 0:
                     await self._services.journal.waits.expire(settings.follow_up_batch)
                     await self._services.journal.triggers.expire(settings.follow_up_batch)

@@ -9,13 +9,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from penstock.events import RunAdopted, decode
 from penstock.gates.order.tape import Before
-from penstock.gates.run.context import RunContext
 from penstock.gates.run.services import Services
 from penstock.gates.snapshots.state import FORMAT, State, decode_state
 from penstock.journal.payloads import ref_text, unpack
@@ -94,6 +93,20 @@ class Room:
         return not self.used or self.used + size <= self.capacity
 
 
+def _groups(claims: Sequence[Claim], most: int) -> Iterator[list[Claim]]:
+    """The claims in their order, in groups whose tapes have at most so many events together, or one tape."""
+    group: list[Claim] = []
+    events = 0
+    for claim in claims:
+        if group and events + claim.last_seq > most:
+            yield group
+            group, events = [], 0
+        group.append(claim)
+        events += claim.last_seq
+    if group:
+        yield group
+
+
 class Loader:
     """Reads for one worker.
 
@@ -119,19 +132,13 @@ class Loader:
             if claim.last_seq > min(every, LONG_EVENTS):
                 self._begin(claim, begun_ns)
         loaded: list[Loaded] = []
-        while short:
-            group = [short.pop(0)]
-            while short and sum(claim.last_seq for claim in group) + short[0].last_seq <= GROUP_EVENTS:
-                group.append(short.pop(0))
+        for group in _groups(short, GROUP_EVENTS):
             loaded += await self._together(group)
         return [self._in_time(item, begun_ns) for item in loaded]
 
-    def put_away(self, loaded: Loaded, ctx: RunContext | None) -> None:
-        """The run is done with here: its events are let go of now, and not when the garbage collector comes to see what
-        refers to each other, which in a worker's process may be never."""
+    def put_away(self, loaded: Loaded) -> None:
+        """The run is done with here."""
         loaded.state = None
-        if ctx is not None:
-            ctx.tape.clear()
         self.release(loaded.weight)
 
     def release(self, weight: int) -> None:

@@ -317,7 +317,7 @@ class Worker:
             if self.running.get(key) is execution:
                 del self.running[key]
             if execution.loaded is not None:
-                self.loader.put_away(execution.loaded, execution.ctx)
+                self.loader.put_away(execution.loaded)
         if execution.tainted:
             self.tainted += len(execution.tainted)
             _logger.warning("the code of run %s refused to be closed: %r", key[1], execution.tainted[0])

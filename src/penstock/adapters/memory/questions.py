@@ -1,0 +1,84 @@
+"""Questions to people in memory."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import UUID
+
+import msgspec
+
+from penstock.adapters.memory.records import Run, Store
+from penstock.events import Waiting
+from penstock.kernel.clock import Clock
+from penstock.kernel.errors import RunUnknown
+from penstock.ports.questions import DECISIONS_KEPT, NEVER, PAGE_MAX, Asking, Decided, Verdict
+from penstock.ports.records import Letter, Post, RunRow, Status
+
+
+class MemoryQuestions:
+    """Implements `penstock.ports.questions.Questions`; see there."""
+
+    def __init__(self, store: Store, clock: Clock, tell: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._tell = tell
+        self._decisions: dict[tuple[str, str], Decided] = {}
+
+    async def asking(self, tenant: str, after: tuple[int, UUID] | None, limit: int) -> list[Asking]:
+        found = []
+        for run in self._unended(tenant):
+            ends = [item.until or NEVER for item in _questions(run)]
+            if ends and (after is None or (min(ends), run.new.id) > after):
+                found.append(Asking(min(ends), run.row()))
+        found.sort(key=lambda item: (item.ends, item.row.id))
+        return found[: min(limit, PAGE_MAX)]
+
+    async def asked_by(self, tenant: str, approval: str) -> RunRow | None:
+        for run in self._unended(tenant):
+            if any(item.id == approval for item in _questions(run)):
+                return run.row()
+        return None
+
+    async def decide(self, post: Post, decided: Decided) -> Verdict:
+        run = self._store.runs.get((post.tenant, post.run))
+        now = self._clock.now_us()
+        is_gone = run is None or run.status is Status.ENDED
+        if run is not None and not is_gone and run.receive(Letter(post.dedup, post.kind, post.body, now)):
+            self._decisions[post.tenant, decided.approval] = replace(decided, at=now)
+            self._forget_old(decided)
+            self._tell()
+            return Verdict(True, decided.decision, decided.actor, now)
+        before = self._decisions.get((post.tenant, decided.approval))
+        if before is not None and before.run == post.run:
+            return Verdict(False, before.decision, before.actor, before.at)
+        if run is None or is_gone:
+            raise RunUnknown(f"there is no run {post.run} for tenant {post.tenant!r}, or it has ended")
+        letter = run.inbox[post.dedup]
+        said = msgspec.json.decode(letter.body)
+        return Verdict(False, said.get("decision", ""), said.get("actor", ""), letter.at)
+
+    async def decided(self, tenant: str, approval: str) -> Decided | None:
+        return self._decisions.get((tenant, approval))
+
+    async def like(self, tenant: str, agent: str, tool: str, question: str, limit: int) -> list[Decided]:
+        return self._like((tenant, agent, tool, question))[: min(limit, DECISIONS_KEPT)]
+
+    def _like(self, key: tuple[str, str, str, str]) -> list[Decided]:
+        found = [item for item in self._decisions.values() if _key(item) == key]
+        return sorted(found, key=lambda item: item.at, reverse=True)
+
+    def _forget_old(self, decided: Decided) -> None:
+        for item in self._like(_key(decided))[DECISIONS_KEPT:]:
+            del self._decisions[item.tenant, item.approval]
+
+    def _unended(self, tenant: str) -> list[Run]:
+        runs = self._store.runs.values()
+        return [run for run in runs if run.new.tenant == tenant and run.status is not Status.ENDED]
+
+
+def _key(decided: Decided) -> tuple[str, str, str, str]:
+    return decided.tenant, decided.agent, decided.tool, decided.question
+
+
+def _questions(run: Run) -> list[Waiting]:
+    waiting = msgspec.json.decode(run.waiting, type=list[Waiting])
+    return [item for item in waiting if item.kind in ("approval", "doubt") and item.id]

@@ -1,0 +1,77 @@
+"""Kill, cancel and pause in memory: nothing is under way in between, so each is sealed at once."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from penstock.adapters.memory.controls import MemoryControls
+from penstock.adapters.memory.intents import intents_of
+from penstock.adapters.memory.records import Control, Run, Store
+from penstock.kernel.errors import RunUnknown
+from penstock.ports import controls
+from penstock.ports.records import OpenIntent, Sealed, Status, Stop
+
+_STRENGTH = {None: 0, Stop.PAUSE: 1, Stop.CANCEL: 2, Stop.KILL: 3}
+
+
+class MemoryStops:
+    """What `MemoryJournal` does when it is told to stop, and to resume."""
+
+    def __init__(self, store: Store, known: MemoryControls) -> None:
+        self._store = store
+        self._known = known
+
+    def stop_run(self, stop: Stop, control: controls.Control) -> Sealed:
+        """Put a stop upon a run, and unless it is a pause upon its descendants.
+
+        Raises:
+            RunUnknown: no such run for the tenant.
+        """
+        assert control.tenant is not None
+        assert control.run is not None
+        known = self._store.runs.get((control.tenant, control.run))
+        if known is None:
+            raise RunUnknown(f"there is no run {control.run} for tenant {control.tenant!r}")
+        scope = [known]
+        if stop is not Stop.PAUSE:
+            scope += self._store.descendants(control.tenant, control.run)
+        for item in scope:
+            if item.status is Status.ENDED:
+                continue
+            if _STRENGTH[stop] > _STRENGTH[item.stop]:
+                item.stop = stop
+            if stop is not Stop.PAUSE:
+                item.wake(control.at, only=Status.PARKED)
+                item.wake(control.at, only=Status.QUARANTINED)
+        self._known.note(control)
+        return Sealed(control.id, sealed=True, at=control.at, open_intents=open_intents(scope))
+
+    def resume_run(self, tenant: str, run: UUID, actor: str, now: int) -> bool:
+        """Take a pause off; False when there was none."""
+        known = self._store.runs.get((tenant, run))
+        if known is None or known.stop is not Stop.PAUSE:
+            return False
+        known.stop = None
+        self._known.lift(tenant, run, actor, now)
+        return True
+
+    def stop_all(self, control: controls.Control) -> None:
+        """Put a kill of a tenant, or of everything, in force, unless it is known."""
+        if self._known.note(control):
+            self._store.controls.append(Control(control.id, control.tenant))
+
+    def resume_all(self, tenant: str | None, actor: str, now: int) -> int:
+        """Lift what is in force for that scope; how many there were."""
+        before = len(self._store.controls)
+        self._store.controls = [control for control in self._store.controls if control.tenant != tenant]
+        self._known.lift(tenant, None, actor, now)
+        return before - len(self._store.controls)
+
+
+def open_intents(runs: Iterable[Run]) -> list[OpenIntent]:
+    """Intents without an outcome in those of the runs that have not ended."""
+    return [
+        intent
+        for run in runs
+        if run.status is not Status.ENDED and run.summary.open_intents > 0
+        for intent in intents_of(*run.key, run.tape)
+    ]

@@ -1,0 +1,98 @@
+"""Questions to people in PostgreSQL. What decides is in ``migrations/0016_lists.sql``."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from penstock.adapters.postgres import rows
+from penstock.adapters.postgres.database import Database
+from penstock.adapters.postgres.queries import RUN_COLUMNS
+from penstock.kernel.errors import RunUnknown
+from penstock.ports.questions import DECISIONS_KEPT, PAGE_MAX, Asking, Decided, Verdict
+from penstock.ports.records import Post, RunRow
+
+# As the index of questions is declared: only then is it used.
+_ASKS = """status <> 'ended'
+  AND (position('"kind":"approval"'::bytea IN waiting) > 0 OR position('"kind":"doubt"'::bytea IN waiting) > 0)"""
+
+_ASKING = f"""
+SELECT penstock.first_question(waiting), {RUN_COLUMNS} FROM penstock.runs
+WHERE tenant = $1 AND {_ASKS} AND (penstock.first_question(waiting), id) > ($2, $3)
+ORDER BY penstock.first_question(waiting), id LIMIT $4"""  # noqa: S608 - made of constants
+
+_ASKED_BY = f"""
+SELECT {RUN_COLUMNS} FROM penstock.runs
+WHERE tenant = $1 AND {_ASKS} AND penstock.first_question(waiting) > 0
+  AND position(convert_to($2, 'UTF8') IN waiting) > 0
+LIMIT 1"""  # noqa: S608 - made of constants
+
+_DECIDE = """
+SELECT answer, decision, actor, at_us FROM penstock.decide(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::float8::real, $12, $13, $14, $15
+)"""
+
+_COLUMNS = """
+    tenant, approval, run_id, agent, tool, question, decision, actor, subject, args, reason, asked_at,
+    seen::float8, penstock.to_us(at)"""
+
+_DECIDED = f"SELECT {_COLUMNS} FROM penstock.decisions WHERE tenant = $1 AND approval = $2"  # noqa: S608 - constants
+
+_LIKE = f"""
+SELECT {_COLUMNS} FROM penstock.decisions
+WHERE tenant = $1 AND agent = $2 AND tool = $3 AND question = $4 ORDER BY at DESC LIMIT $5"""  # noqa: S608 - constants
+
+
+class PostgresQuestions:
+    """Implements `penstock.ports.questions.Questions`; see there."""
+
+    def __init__(self, database: Database, tell: Callable[[], None]) -> None:
+        self._database = database
+        self._tell = tell
+
+    async def asking(self, tenant: str, after: tuple[int, UUID] | None, limit: int) -> list[Asking]:
+        ends, run = after or (0, UUID(int=0))
+        found = await self._database.fetch(_ASKING, tenant, ends, run, min(limit, PAGE_MAX))
+        return [Asking(record[0], rows.run_row(record[1:])) for record in found]
+
+    async def asked_by(self, tenant: str, approval: str) -> RunRow | None:
+        record = await self._database.row(_ASKED_BY, tenant, f'"id":"{approval}"')
+        return None if record is None else rows.run_row(record)
+
+    async def decide(self, post: Post, decided: Decided) -> Verdict:
+        record = await self._database.row(
+            _DECIDE,
+            post.tenant,
+            post.run,
+            decided.approval,
+            post.body,
+            decided.agent,
+            decided.tool,
+            decided.question,
+            decided.decision,
+            decided.actor,
+            decided.asked_at,
+            decided.seen_seconds,
+            decided.subject,
+            decided.args,
+            decided.reason,
+            DECISIONS_KEPT,
+        )
+        assert record is not None
+        answer, decision, actor, at = record
+        if answer < 0 and decision is None:
+            raise RunUnknown(f"there is no run {post.run} for tenant {post.tenant!r}, or it has ended")
+        if answer == 1:
+            self._tell()
+        return Verdict(answer == 1, decision or "", actor or "", at or 0)
+
+    async def decided(self, tenant: str, approval: str) -> Decided | None:
+        record = await self._database.row(_DECIDED, tenant, approval)
+        return None if record is None else _decided(record)
+
+    async def like(self, tenant: str, agent: str, tool: str, question: str, limit: int) -> list[Decided]:
+        found = await self._database.fetch(_LIKE, tenant, agent, tool, question, min(limit, DECISIONS_KEPT))
+        return [_decided(record) for record in found]
+
+
+def _decided(record: Sequence[Any]) -> Decided:
+    return Decided(*record)

@@ -1,0 +1,86 @@
+"""What a store knows of stops: which are or were in force, how far they have come, and what they reach.
+
+Reached as ``journal.controls``. Two stores answer, PostgreSQL and memory; both pass
+`tests/contract/questions_suite.py`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
+
+from penstock.ports.records import Status
+
+PAGE_MAX = 500
+COUNTED_MOST = 100_000
+"""Runs that are counted of those that a stop reaches."""
+
+
+@dataclass(slots=True, frozen=True)
+class Control:
+    """A stop. Times in microseconds.
+
+    Attributes:
+        tenant: None = of everything.
+        run: None = of all the tenant's runs, or of everything.
+        action: pause | cancel | kill | release (a run let out of quarantine).
+        sealed_at: since when nothing new starts in its scope; None = it is not known to be so.
+        blockers: what prevented it, in words.
+        status: of its run.
+    """
+
+    id: UUID
+    tenant: str | None
+    run: UUID | None
+    action: str
+    actor: str
+    reason: str
+    at: int
+    lifted_at: int | None = None
+    lifted_by: str = ""
+    sealed_at: int | None = None
+    blockers: list[str] = field(default_factory=list)
+    status: Status | None = None
+
+    @property
+    def in_force(self) -> bool:
+        """Whether it still holds something back."""
+        return self.lifted_at is None and self.status is not Status.ENDED
+
+
+@dataclass(slots=True, frozen=True)
+class Reach:
+    """Unended runs of a scope, and what they have spent so far (nano-dollars). At most `COUNTED_MOST` are counted."""
+
+    running: int = 0
+    queued: int = 0
+    parked: int = 0
+    quarantined: int = 0
+    nano: int = 0
+
+
+class Controls(Protocol):
+    """Stops, as one tenant sees them: its own, and those of everything."""
+
+    async def get(self, tenant: str, control: UUID) -> Control | None:
+        """One of them."""
+        ...
+
+    async def newest(self, tenant: str, before: tuple[int, UUID] | None, limit: int) -> list[Control]:
+        """Those before the one of that time and id, newest first, at most ``limit``."""
+        ...
+
+    async def wide(self, tenant: str) -> list[Control]:
+        """Those in force that are of no single run, newest first, at most ``PAGE_MAX``."""
+        ...
+
+    async def of_run(self, tenant: str, run: UUID, limit: int) -> list[Control]:
+        """Those of one run, newest first, at most ``limit``."""
+        ...
+
+    async def reach(self, tenant: str | None, run: UUID | None = None) -> Reach:
+        """What a stop of a run with its descendants, of a tenant, or (None) of everything reaches."""
+        ...
+
+    async def stopped(self, tenant: str | None, run: UUID | None, since: int) -> int:
+        """How many runs of a scope have ended as killed or cancelled since then; at most `COUNTED_MOST`."""
+        ...

@@ -1,0 +1,12 @@
+"""Sums of spending in memory pass the conformance suite."""
+
+import pytest
+from tests.contract.journal_world import World
+from tests.contract.test_journal_memory import MemoryWorld
+from tests.contract.usage_suite import UsageSuite
+
+
+class TestMemoryUsage(UsageSuite):
+    @pytest.fixture
+    def world(self) -> World:
+        return MemoryWorld()

@@ -1,0 +1,131 @@
+"""Sums of spending in PostgreSQL pass the conformance suite, and lose no end that commits late."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from tests.contract.journal_world import Holder
+from tests.contract.test_journal_postgres import PostgresWorld
+from tests.contract.usage_suite import UsageSuite, by, count, counting, end, ended, model_call
+
+from penstock.adapters.postgres.database import ConnectionSettings
+from penstock.adapters.postgres.journal import open_journal
+from penstock.events import Amount
+from penstock.ports.records import Summary
+
+
+@pytest.fixture
+async def world(journal_dsn: str) -> AsyncIterator[PostgresWorld]:
+    journal = await open_journal(ConnectionSettings(journal_dsn, seal_tries=5))
+    yield PostgresWorld(journal)
+    await journal.close()
+
+
+class TestPostgresUsage(UsageSuite):
+    pass
+
+
+async def finish(holder: Holder, nano: int) -> None:
+    call = model_call(holder, "0", "m-1", Amount(1, 1, nano))
+    await end(holder, *call, summary=Summary(nano=nano, tokens=2))
+
+
+async def test_an_end_that_commits_late_is_counted_once(world: PostgresWorld, journal_dsn: str) -> None:
+    """An append has taken its number and time and does not commit, while others end and are counted."""
+    late, early = await world.claimed(2)
+    blocker = await asyncpg.connect(journal_dsn)
+    try:
+        async with world.postgres.connection() as own:
+            # The append of the late end waits inside its transaction, after its number: at the events it inserts.
+            await own.execute(
+                "CREATE FUNCTION penstock.wait_here() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN IF NEW.run_id = '{late.run}' THEN PERFORM pg_advisory_xact_lock(77); END IF;"
+                " RETURN NEW; END $$"
+            )
+            await own.execute(
+                "CREATE TRIGGER wait_here BEFORE INSERT ON penstock.events FOR EACH ROW"
+                " EXECUTE FUNCTION penstock.wait_here()"
+            )
+        await blocker.execute("SELECT pg_advisory_lock(77)")
+        slow = asyncio.create_task(finish(late, 1_000))
+        async with asyncio.timeout(10):
+            while not await blocker.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted)"
+            ):
+                await asyncio.sleep(0.01)
+        await finish(early, 5)
+        who = counting(world)
+        await who.look()
+        assert sum((await by(world, "agent")).values()) in (0, 5)
+        await blocker.execute("SELECT pg_advisory_unlock(77)")
+        await slow
+        await count(world, who)
+        assert await by(world, "agent") == {"clerk": 1_005}
+    finally:
+        await blocker.close()
+
+
+async def test_many_end_while_several_count(world: PostgresWorld) -> None:
+    """Nothing is lost or counted twice while ends commit in any order and counters take turns."""
+    holders = await world.claimed(120)
+    done = asyncio.Event()
+
+    async def keep_counting() -> None:
+        who = counting(world)
+        while not done.is_set():
+            await who.look()
+            await world.journal.usage.end_turn(who._holder, 0)
+            await asyncio.sleep(0)
+
+    counters = [asyncio.create_task(keep_counting()) for _ in range(3)]
+    await asyncio.gather(*(finish(holder, 1 << (number % 16)) for number, holder in enumerate(holders)))
+    done.set()
+    await asyncio.gather(*counters)
+    await count(world)
+    expected = sum(1 << (number % 16) for number in range(120))
+    assert await by(world, "agent") == {"clerk": expected}
+    who = counting(world)
+    assert await who.again("acme") == 120
+    assert await by(world, "agent") == {"clerk": expected}
+    async with world.postgres.connection() as connection:
+        assert await connection.fetchval("SELECT sum(nano) FROM penstock.runs") == expected
+
+
+async def test_runs_that_ended_before_ends_were_numbered_are_counted(world: PostgresWorld) -> None:
+    for number in range(5):
+        await ended(world, 10 + number)
+    async with world.postgres.connection() as connection:
+        await connection.execute("UPDATE penstock.runs SET ended_no = NULL")
+    await ended(world, 1)
+    assert await count(world) == 6
+    assert await by(world, "agent") == {"clerk": 61}
+
+
+async def test_what_was_pruned_stays_as_it_was_counted(world: PostgresWorld) -> None:
+    """Records that are gone cannot be counted again: their hours are taken over."""
+    gone = await ended(world, 1_000, tags={"customer": "a"})
+    await count(world)
+    async with world.postgres.connection() as connection:
+        await connection.execute("UPDATE penstock.runs SET pruned_at = now(), ended_at = ended_at - interval '2 hours'")
+        await connection.execute(
+            "INSERT INTO penstock.tombstones"
+            " (tenant, run_id, agent, ended_at, last_seq, head, archive, named, pruned_at)"
+            " SELECT tenant, id, agent, ended_at, last_seq, head, '', false, pruned_at FROM penstock.runs"
+        )
+        await connection.execute("UPDATE penstock.usage_hourly SET hour = hour - 7200000000 WHERE grain = 1")
+        await connection.execute("DELETE FROM penstock.events WHERE run_id = $1", gone.run)
+    await ended(world, 5, tags={"customer": "a"})
+    who = counting(world)
+    assert await who.again("acme") == 1
+    assert await by(world, "customer") == {"a": 1_005}
+    assert {value: nano for value, nano in (await by(world, "model")).items() if nano} == {"m-1": 1_005}
+
+
+async def test_a_run_whose_record_was_pruned_before_it_was_counted_counts_by_its_row(world: PostgresWorld) -> None:
+    gone = await ended(world, 1_000)
+    async with world.postgres.connection() as connection:
+        await connection.execute("UPDATE penstock.runs SET pruned_at = now()")
+        await connection.execute("DELETE FROM penstock.events WHERE run_id = $1", gone.run)
+    assert await count(world) == 1
+    assert await by(world, "model") == {"": 1_000}
