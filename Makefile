@@ -13,10 +13,10 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-only lint format types docs bench sim crash lock clean
+.PHONY: help demo test test-only lint format types docs bench sim crash console console-check lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## the demo on real tickets
 	@$(BIN)/penstock demo $(ARGS)
@@ -63,6 +63,21 @@ endif
 crash: $(VENV)/.dev ## real crashes, each kind for CRASH_SECONDS (60) with each of CRASH_SEEDS (1)
 	@CRASH_SECONDS=$${CRASH_SECONDS:-60} $(BIN)/pytest tests/crash $(ARGS)
 
+ifneq ($(shell command -v npm),)
+console: console/node_modules/.package-lock.json ## build the console into the package (needs Node 20.19 or newer)
+	@cd console && npm run --silent build
+
+console-check: console/node_modules/.package-lock.json ## the console: types, style, tests, build, sizes
+	@cd console && npm run --silent check
+
+console/node_modules/.package-lock.json: console/package-lock.json console/package.json
+	@cd console && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+else
+console console-check:
+	@echo "SKIPPED: no npm on PATH, so the console is neither built nor checked"; echo "hint: install Node 20.19 or newer"
+endif
+
 lock: $(UV) ## bring the lock files up to pyproject.toml, moving as little as possible (UPGRADE=--upgrade moves all)
 	@$(COMPILE) $(UPGRADE) requirements/bootstrap.in -o requirements/bootstrap.lock
 	@$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/run.lock
@@ -70,7 +85,8 @@ lock: $(UV) ## bring the lock files up to pyproject.toml, moving as little as po
 	@$(COMPILE) $(UPGRADE) pyproject.toml --group bench -c requirements/run.lock -o requirements/bench.lock
 
 clean: ## remove what the targets made, not the data folder
-	@rm -rf $(VENV) .venv-bench dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .venv-bench dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	  console/node_modules console/dist src/penstock/server/console
 
 $(UV): requirements/bootstrap.lock
 	@for python in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do \

@@ -1,6 +1,7 @@
 """Everything that `make test` checks after the style: types and tests, in two phases that fill the cores.
 
-1. The tests that may run side by side, in as many processes as there are cores; mypy beside them.
+1. The tests that may run side by side, in as many processes as there are cores; mypy, and the console's own checks,
+   beside them.
 2. The tests that measure time or kill processes, one after another; beside them, at low priority, those that only
    need a processor.
 
@@ -136,7 +137,7 @@ def phases() -> list[Phase]:
     return [
         Phase(
             Part("tests side by side", [*pytest, *many, "-q", "-m", SIDE_BY_SIDE]),
-            [Part("types", [sys.executable, "-m", "mypy"])],
+            [Part("types", [sys.executable, "-m", "mypy"]), Part("console", ["make", "--silent", "console-check"])],
         ),
         Phase(
             Part("tests alone", [*pytest, "-q", "-m", TIMED]),

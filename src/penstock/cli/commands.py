@@ -24,6 +24,7 @@ class Group:
 COMMANDS: tuple[Entry | Group, ...] = (
     Entry("demo", "penstock.cli.demo:demo", "Work real tickets three ways, and prove what holds"),
     Entry("run", "penstock.cli.run:run", "Run an agent on one input"),
+    Entry("serve", "penstock.cli.serve:serve", "Serve the API and the console"),
     Entry("worker", "penstock.cli.worker:worker", "Work on runs until told to stop"),
     Group(
         "runs",
@@ -104,6 +105,14 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ),
     ),
     Group(
+        "costs",
+        "What runs have spent",
+        (
+            Entry("by", "penstock.cli.costs.by:by", "Show it by customer, feature, agent, task type, model or release"),
+            Entry("rebuild", "penstock.cli.costs.rebuild:rebuild", "Add it up anew from the journal"),
+        ),
+    ),
+    Group(
         "limits",
         "Rate limits that all workers share",
         (
@@ -114,6 +123,15 @@ COMMANDS: tuple[Entry | Group, ...] = (
     ),
     Entry("kill", "penstock.cli.kill:kill", "Stop one run or everything, at once"),
     Entry("resume", "penstock.cli.resume:resume", "Lift a kill of everything"),
+    Group(
+        "keys",
+        "Who may use the API and the console",
+        (
+            Entry("make", "penstock.cli.keys.make:make", "Make a key, and show it once"),
+            Entry("ls", "penstock.cli.keys.ls:ls", "List keys"),
+            Entry("revoke", "penstock.cli.keys.revoke:revoke", "End a key"),
+        ),
+    ),
     Group(
         "audit",
         "Check what was recorded",

@@ -1,4 +1,5 @@
-"""Audit: check what is stored against the hash chains, run by run, and name the first event that does not fit."""
+"""Audit: check what is stored against the hash chains, run by run, and each tenant's list of actions; name the first
+event, or action, that does not fit."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.journal.actions import ActionChain
 from penstock.journal.chain import verify
 from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import ChainBroken, EventUnreadable, RunUnknown
@@ -16,13 +18,17 @@ from penstock.views.snapshots import check_snapshot
 
 PAGE = 1000
 EVENTS_AT_A_TIME = 20_000
+BYTES_AT_A_TIME = 32 * 1024 * 1024
+"""Of events that are held at a time; a run with more of them is read by itself."""
+NO_RUN = UUID(int=0)
+"""Instead of a run: the list of actions."""
 TRIES = 5
 """How often a run that is being written while it is read is read again."""
 
 
 @dataclass(slots=True, frozen=True)
 class Broken:
-    """A run whose record is not what was written. ``seq``: the first event that does not fit; 0 = none."""
+    """A record that is not what was written. ``run``: or `NO_RUN`. ``seq``: the first that does not fit; 0 = none."""
 
     tenant: str
     run: UUID
@@ -42,6 +48,7 @@ class Audit:
     pruned: int = 0  # runs whose record is gone, as their tombstones say
     erased: int = 0  # payloads whose subject was erased; the chain holds without them
     snapshots: int = 0  # of runs that go on, held against their events
+    actions: int = 0  # of people and programs, through the server
     broken: list[Broken] = field(default_factory=list)
 
     @property
@@ -71,19 +78,40 @@ async def verify_run(journal: Journal, tenant: str, run: UUID, *, payloads: bool
 
 
 async def verify_tenant(journal: Journal, tenant: str, audit: Audit | None = None, *, payloads: bool = True) -> Audit:
-    """Verify all runs of a tenant."""
+    """Verify all runs of a tenant, and its list of actions."""
     audit = audit or Audit()
     async for batch in _batches(journal, tenant):
         await _verify_batch(journal, batch, audit, payloads=payloads)
+    await _verify_actions(journal, tenant, audit)
     return audit
 
 
 async def verify_everything(journal: Journal, *, payloads: bool = True) -> Audit:
-    """Verify all runs of all tenants."""
+    """Verify all runs, and the lists of actions, of all tenants."""
     audit = Audit()
-    for tenant in await journal.tenants():
+    for tenant in sorted({*await journal.tenants(), *await journal.actions.tenants()}):
         await verify_tenant(journal, tenant, audit, payloads=payloads)
     return audit
+
+
+async def _verify_actions(journal: Journal, tenant: str, audit: Audit) -> None:
+    """The head is read first: what is added meanwhile is beyond it, and for the next verification."""
+    head = await journal.actions.head(tenant)
+    chain = ActionChain(tenant)
+    last = 0 if head is None else head.seq
+    try:
+        while page := await journal.actions.since(tenant, chain.seq):
+            chain.follow(action for action in page if action.seq <= last or head is None)
+            if chain.seq >= last:
+                break
+        if head is not None:
+            chain.finish(head.seq, head.hash)
+        elif chain.seq:
+            raise ChainBroken(f"the list of actions of tenant {tenant!r} has lost its head", seq=0, problem="head")
+    except ChainBroken as error:
+        seq, problem = int(error.fields.get("seq", 0)), str(error.fields.get("problem", ""))
+        audit.broken.append(Broken(tenant, NO_RUN, "", seq, problem, error.what))
+    audit.actions += chain.seq
 
 
 async def _batches(journal: Journal, tenant: str) -> AsyncIterator[list[RunRow]]:
@@ -107,6 +135,21 @@ async def _batches(journal: Journal, tenant: str) -> AsyncIterator[list[RunRow]]
 
 
 async def _verify_batch(journal: Journal, rows: Sequence[RunRow], audit: Audit, *, payloads: bool) -> None:
+    sizes = await journal.snapshots.weigh([(row.tenant, row.id, 0) for row in rows])
+    group: list[RunRow] = []
+    held = 0
+    for row in rows:
+        size = sizes.get((row.tenant, row.id), 0)
+        if group and held + size > BYTES_AT_A_TIME:
+            await _verify_together(journal, group, audit, payloads=payloads)
+            group, held = [], 0
+        group.append(row)
+        held += size
+    if group:
+        await _verify_together(journal, group, audit, payloads=payloads)
+
+
+async def _verify_together(journal: Journal, rows: Sequence[RunRow], audit: Audit, *, payloads: bool) -> None:
     keys = [(row.tenant, row.id) for row in rows]
     tapes = await journal.tapes(keys)
     gone = [(row.tenant, row.id) for row in rows if row.pruned_at is not None]

@@ -41,6 +41,10 @@ class Contents:
         """How many of them are not there or cannot be read."""
         return sum(isinstance(data, Missing) for data in self._data.values())
 
+    def raw(self, ref: str) -> bytes | Missing:
+        """The bytes of a payload."""
+        return self._data.get(ref, ERASED)
+
     def all(self, event: Event, name: str) -> list[Any]:
         """The values of an event's payloads of that name, in order."""
         return [self._decode(name, ref) for ref in event.payloads.get(name, ())]

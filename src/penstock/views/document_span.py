@@ -13,13 +13,10 @@ DocumentEvent = DocumentRead | DocumentIntent | DocumentWritten
 
 def take_document(span: "Span", event: DocumentEvent, contents: Contents) -> None:
     """Add what the event says to the span of its call."""
-    span.kind, span.name = "document", f"{event.of} {event.name}"
     if isinstance(event, DocumentIntent):
-        span.status = "open"
         span.input = contents.one(event, "value")
         span.about["expected_version"] = str(event.expected)
         return
-    span.status = "ok" if event.status in ("ok", "absent", "erased", "written") else event.status
     span.error = event.reason or (f"version {event.version} stood there" if event.status == "conflict" else "")
     span.about["version"] = str(event.version)
     if isinstance(event, DocumentRead):

@@ -18,7 +18,6 @@ from penstock.events import (
     DocumentWritten,
     Event,
     LimitReached,
-    MessageDelivered,
     MessageReceived,
     MessageSent,
     ModelIntent,
@@ -34,7 +33,6 @@ from penstock.events import (
     RunPatched,
     RunSubmitted,
     StageEnded,
-    StageEntered,
     TimerFired,
     TimerSet,
     ToolDoubted,
@@ -48,6 +46,7 @@ from penstock.events import (
 from penstock.events.messages import Message, Thinking, ToolCall
 from penstock.views.contents import Contents, Missing
 from penstock.views.document_span import take_document
+from penstock.views.standing import BEGUN, UNFINISHED, standing_after
 
 if TYPE_CHECKING:
     from penstock.views.trace import Trace
@@ -149,10 +148,11 @@ class Span:
 def span_of(path: str, events: Sequence[Event], contents: Contents) -> Span:
     """The span of the events that share a path."""
     first = events[0]
-    span = Span(path, "note", "", "open", first.seq, first.at)
+    span = Span(path, *BEGUN, first.seq, first.at)
     for event in events:
+        span.kind, span.name, span.status = standing_after(event, (span.kind, span.name, span.status))
         _take(span, event, contents)
-    if span.status not in ("open", "waiting", "in_doubt"):
+    if span.status not in UNFINISHED:
         span.ended_at = events[-1].at
     return span
 
@@ -166,20 +166,14 @@ def _take(span: Span, event: Event, contents: Contents) -> None:
         case ApprovalRequested() | ApprovalDecided():
             _take_approval(span, event, contents)
         case VerdictRecorded():
-            span.kind, span.name, span.status = (
-                event.gate,
-                event.name,
-                "denied" if event.verdict == "deny" else event.verdict,
-            )
             span.input = contents.one(event, "args") if "args" in event.payloads else span.input
             _remarks(span, event.verdicts, event.passed)
             span.error = "; ".join(verdict.reason for verdict in event.verdicts if verdict.verdict == "deny")
         case ChildIntent():
-            span.kind, span.name, span.child = "child", event.child_agent, event.child
+            span.child = event.child
             span.input = contents.one(event, "input")
             _remarks(span, event.verdicts, event.passed)
         case ChildOutcome():
-            span.status = "ok" if event.outcome == "succeeded" else event.outcome
             span.output = contents.one(event, "output")
             span.error = event.reason or event.code
             totals = event.totals
@@ -191,53 +185,38 @@ def _take(span: Span, event: Event, contents: Contents) -> None:
 def _take_primitive(span: Span, event: Event, contents: Contents) -> None:
     match event:
         case TimerSet():
-            span.kind, span.name, span.status = "timer", event.name, "waiting"
             span.input = {"seconds": event.duration / 1e6, "until": event.until}
         case TimerFired():
-            span.status = "error" if span.name == "timeout" else "ok"
             span.about["late_us"] = str(event.late)
         case NoteRecorded():
-            span.kind, span.name = "note", event.name
-            span.status = "error" if event.failure else "ok"
             span.error = event.failure.words if event.failure else ""
             span.output = contents.one(event, "value")
         case RunPatched():
-            span.kind, span.name, span.status = "patch", event.patch, "ok"
             span.output = "new branch" if event.taken else "old branch"
         case DecisionRecorded():
-            span.kind, span.name, span.status = "decision", event.name, "ok"
             span.output = contents.one(event, "decision")
             if event.confidence is not None:
                 span.about["confidence"] = f"{event.confidence:.2f}"
             if event.facts:
                 span.about["facts"] = ", ".join(f"{fact.source} ({fact.age / 1e6:.0f} s old)" for fact in event.facts)
-        case StageEntered():
-            span.kind, span.name = "stage", event.name
         case StageEnded():
-            span.status = "error" if event.failure else "ok"
             span.error = event.failure.words if event.failure else ""
             span.output = contents.one(event, "value")
         case MessageSent():
-            span.kind, span.name, span.status = "message", event.topic, "open"
             span.input = contents.one(event, "body")
             span.about["to"] = str(event.to_run)
-        case MessageDelivered():
-            span.status = "ok" if event.status in ("delivered", "known") else event.status
         case WaitBegun() | WaitEnded():
             _take_wait(span, event, contents)
         case DocumentRead() | DocumentIntent() | DocumentWritten():
             take_document(span, event, contents)
         case _:
-            span.kind, span.status = str(event.__struct_config__.tag), "ok"
+            pass
 
 
 def _take_wait(span: Span, event: WaitBegun | WaitEnded, contents: Contents) -> None:
     if isinstance(event, WaitBegun):
-        span.kind, span.name, span.status = "wait", event.name or f"run {event.target}", "waiting"
         span.input = {"until": event.until} if event.until else None
         return
-    span.kind = "wait" if span.kind == "note" else span.kind
-    span.status = "ok" if event.status in ("received", "ended") else event.status
     span.error = event.reason if event.status != "ended" or event.outcome != "succeeded" else ""
     span.output = contents.one(event, "value") if "value" in event.payloads else None
     span.simulated |= event.simulated
@@ -247,7 +226,6 @@ def _take_wait(span: Span, event: WaitBegun | WaitEnded, contents: Contents) -> 
 
 def _take_model(span: Span, event: ModelIntent | ModelOutcome, contents: Contents) -> None:
     if isinstance(event, ModelIntent):
-        span.kind, span.name, span.status = "model", event.model, "open"
         span.input = contents.messages(event, "messages")
         span.about["purpose"] = event.purpose
         if event.prefix_count:
@@ -260,7 +238,6 @@ def _take_model(span: Span, event: ModelIntent | ModelOutcome, contents: Content
     attempt = _attempt(span, event.attempt, event.at)
     attempt.used, attempt.at_maximum = event.used, event.at_maximum
     _end(attempt, event)
-    span.status = "open" if event.again else event.status
     span.error = "" if event.status == "ok" else attempt.failure
     span.used = _plus(span.used, event.used)
     span.simulated |= event.simulated
@@ -281,7 +258,6 @@ def _take_model(span: Span, event: ModelIntent | ModelOutcome, contents: Content
 
 def _take_tool(span: Span, event: ToolIntent | ToolDoubted | ToolOutcome, contents: Contents) -> None:
     if isinstance(event, ToolIntent):
-        span.kind, span.name, span.status = "tool", event.tool, "open"
         span.input = contents.one(event, "args")
         span.about |= {"effect": event.effect, "risk": event.risk}
         if event.key:
@@ -292,11 +268,9 @@ def _take_tool(span: Span, event: ToolIntent | ToolDoubted | ToolOutcome, conten
     attempt = _attempt(span, event.attempt, event.at)
     if isinstance(event, ToolDoubted):
         attempt.doubt = f"{event.cause}, to be settled by {event.way}"
-        span.status = "in_doubt"
         return
     attempt.used, attempt.settled_by = event.used, event.settled_by
     _end(attempt, event)
-    span.status = "open" if event.again else event.status
     span.error = "" if event.status in ("ok", "happened") else attempt.failure
     span.used = _plus(span.used, event.used)
     span.output = contents.one(event, "result") if "result" in event.payloads else contents.one(event, "error")
@@ -304,7 +278,6 @@ def _take_tool(span: Span, event: ToolIntent | ToolDoubted | ToolOutcome, conten
 
 def _take_approval(span: Span, event: ApprovalRequested | ApprovalDecided, contents: Contents) -> None:
     if isinstance(event, ApprovalRequested):
-        span.kind, span.name, span.status = "tool", event.tool, "waiting"
         span.input = contents.one(event, "args")
         span.about["risk"] = event.risk
         _remarks(span, event.verdicts, [])
@@ -315,7 +288,6 @@ def _take_approval(span: Span, event: ApprovalRequested | ApprovalDecided, conte
             approval.decision, approval.decided_at, approval.actor = event.decision, event.at, event.actor
             approval.reason = contents.one(event, "reason")
             approval.waited = max(0, event.at - approval.asked_at)
-    span.status = "denied" if event.decision in ("deny", "expired", "withdrawn") else "open"
 
 
 def _attempt(span: Span, number: int, at: int) -> Attempt:

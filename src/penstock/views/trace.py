@@ -192,8 +192,8 @@ def _nest(spans: Sequence[Span]) -> list[Span]:
 
     for span in spans:
         place(span)
-    for gather in gathers.values():
-        _sum_up(gather)
+    for path in sorted(gathers, key=lambda path: -path.count(".")):  # an outer one is over when those in it are
+        _sum_up(gathers[path])
     return tops
 
 

@@ -61,6 +61,7 @@ async def _verify(
     erased = f", {plural(audit.pruned, 'run')} archived or pruned" if audit.pruned else ""
     erased += f", {plural(audit.erased, 'payload')} erased with their subjects" if audit.erased else ""
     kept = f", {plural(audit.snapshots, 'snapshot')}" if audit.snapshots else ""
+    kept += f", {plural(audit.actions, 'action')}" if audit.actions else ""
     checked = (
         f"{plural(audit.runs, 'run')}, {plural(audit.events, 'event')}, {plural(audit.payloads, 'payload')}"
         f"{kept}{erased}"
@@ -69,9 +70,11 @@ async def _verify(
         say(f"verified: {checked}")
         return ExitCode.OK
     for broken in audit.broken[:BROKEN_SHOWN]:
-        say(f"broken: {safe(broken.words)} (agent {safe(broken.agent)}, tenant {safe(broken.tenant)})")
+        whose = f"agent {safe(broken.agent)}, " if broken.agent else ""
+        say(f"broken: {safe(broken.words)} ({whose}tenant {safe(broken.tenant)})")
     if len(audit.broken) > BROKEN_SHOWN:
         say(f"and {len(audit.broken) - BROKEN_SHOWN} more (--json names all)")
+    what = "record" if any(not broken.agent for broken in audit.broken) else "run"
     raise ChainBroken(
-        f"{plural(len(audit.broken), 'run')} of {checked} {'does' if len(audit.broken) == 1 else 'do'} not hold"
+        f"{plural(len(audit.broken), what)} of {checked} {'does' if len(audit.broken) == 1 else 'do'} not hold"
     )

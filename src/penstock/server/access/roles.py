@@ -20,6 +20,9 @@ PERMISSIONS: dict[str, str] = {
 }
 """Every permission, and what it allows."""
 
+OF_THE_OWNER = frozenset({"everything:stop", "metrics:read"})
+"""What concerns all tenants: only keys of the tenant that the server's owner has (``PENSTOCK_TENANT``) can have it."""
+
 _VIEWER = frozenset({"runs:read", "costs:read"})
 
 ROLES: dict[str, frozenset[str]] = {

@@ -62,6 +62,13 @@ class KeyShown(Given):
     used_at: int | None = Field(default=None, description="to the minute")
 
 
+class KeyPage(Given):
+    """Keys, oldest first."""
+
+    items: list[KeyShown]
+    next: str | None = Field(default=None, description="cursor of the next page; None = this is the last")
+
+
 class KeyMade(KeyShown):
     """A new key: the only time that its secret is shown."""
 

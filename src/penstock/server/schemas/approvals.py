@@ -80,6 +80,7 @@ class ApprovalShown(ApprovalLine):
     """One question with what a person needs in order to answer it."""
 
     args: str = Field(description="the canonical arguments as text, whole: what the digest is of")
+    hidden: str = Field(default="", description="why there are no arguments: forbidden")
     effect: str = ""
     reversible: str = Field(default="", description="by what it can be undone, as the tool declares; empty: it cannot")
     policy: str = ""

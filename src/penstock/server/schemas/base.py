@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PAGE_MAX = 500
 """Items of one page at most."""
@@ -17,11 +17,22 @@ class Taken(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="after")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """The database holds no text with a NUL. What a run is given is checked where it is stored."""
+        texts = value if isinstance(value, list | dict) else [value]
+        if isinstance(texts, dict):
+            texts = [*texts, *texts.values()]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("there is a NUL character")
+        return value
+
 
 class Given(BaseModel):
-    """Base of answers."""
+    """Base of answers. Every field is always sent, so the description marks those with defaults as required too."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
 
 class Problem(Given):

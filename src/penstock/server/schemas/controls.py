@@ -60,6 +60,7 @@ class ControlShown(Given):
     actor: str
     reason: str = ""
     at: int
+    in_force: bool = Field(default=False, description="it still holds something back")
     lifted_at: int | None = None
     lifted_by: str = ""
 

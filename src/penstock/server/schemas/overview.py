@@ -99,4 +99,8 @@ class Costs(Given):
     total_runs: int
     width: int = Field(description="microseconds of a bin")
     series: list[CostPoint]
-    counted_until: int = Field(description="runs that ended after this are not in it yet")
+    counted_until: int = Field(
+        description="runs that ended after this are not in it by hour and model yet, but by what their rows say"
+    )
+    live_nano: int = Field(default=0, description="of the total: by runs that have not ended or are not counted yet")
+    partial: bool = Field(default=False, description="too many runs go on: what the oldest have spent is left out")

@@ -30,6 +30,7 @@ class AgentShown(Given):
 
     name: str
     releases: list[str]
+    offered: bool = Field(default=False, description="a live worker offers the release that runs are made in")
     here: bool = Field(description="this process can make runs of it")
     model: str = ""
     simulated: bool = False
@@ -78,3 +79,11 @@ class Readiness(Given):
 
     ready: bool
     checks: dict[str, str] = Field(description="check → ok, or what is wrong")
+
+
+class ProblemDescribed(Given):
+    """What a code of an error means."""
+
+    code: str
+    words: str
+    hint: str = Field(default="", description="what to do; a single answer may be more precise")

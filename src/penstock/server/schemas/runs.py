@@ -97,6 +97,12 @@ class RunPage(Given):
 
     items: list[RunLine]
     next: str | None = Field(default=None, description="cursor of the next page; None = this is the last")
+    looked_to: int | None = Field(
+        default=None,
+        description="the page ends early because enough runs were looked at: nothing is known yet of those submitted "
+        "before this time; ``next`` goes on there",
+    )
+    read_as: str = Field(default="", description="how ``q`` was understood: id | session | customer | tag")
     as_of: int = Field(description="the journal's clock when the list was read")
 
 
@@ -149,7 +155,7 @@ class AnswerShown(Given):
     """An answer that went out to the caller."""
 
     at: int
-    kind: Literal["provisional", "confirmed", "replaced", "final"]
+    kind: Literal["provisional", "confirmed", "replaced", "withdrawn", "final"]
     run: UUID = Field(description="the run that gave it")
     content: Content
 
@@ -180,6 +186,7 @@ class ResultShown(Given):
     code: str = ""
     reason: str = ""
     output: Any = None
+    hidden: str = Field(default="", description="why there is no output: forbidden | archived | missing")
     missing: list[str] = Field(default_factory=list)
     needed: list[str] = Field(default_factory=list)
     used: Amounts = Amounts()
@@ -207,6 +214,7 @@ class Facets(Given):
     """What the found runs share."""
 
     found: int
+    others: int = Field(default=0, description="runs of the same time that the filter does not find")
     sampled: bool = Field(default=False, description="True: counted over the newest 10,000 found and as many others")
     agent: list[Facet] = Field(default_factory=list)
     release: list[Facet] = Field(default_factory=list)
@@ -247,6 +255,21 @@ class Retried(Given):
     id: UUID
     of: UUID
     location: str
+
+
+class EventGiven(Taken):
+    """An event for a run that waits for it, or will."""
+
+    name: Name
+    value: Any = None
+    dedup: str = Field(default="", max_length=200, description="the same again is not a second event")
+
+
+class EventTaken(Given):
+    """The event is in the run's inbox, durable."""
+
+    run: UUID
+    delivered: bool = Field(description="False: it was sent before")
 
 
 class ReplayShown(Given):

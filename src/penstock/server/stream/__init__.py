@@ -1,0 +1,1 @@
+"""Streams of server-sent events: what many look at is read once."""

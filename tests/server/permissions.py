@@ -1,0 +1,162 @@
+"""What each route of the API demands: one row a route. A route without a row fails `test_authorisation`.
+
+Add yours under its noun. ``OPEN``: everybody may ask. ``ANYBODY``: whoever is signed in. ``Row.body``: what is sent,
+for routes that would not even look at whose thing it is with an empty one. ``Row.real``: how to find the id of
+something of the tenant ``default``, so that another tenant's admin is seen to be told no more of it than of one that
+there is not.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tests.server.conftest import Api
+from tests.server.desk import desk, echo, waiter
+
+from penstock.events import decode
+from penstock.ports.records import Stop
+
+OPEN = "open"
+ANYBODY = "anybody"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One route. ``streams``: its answer goes on, so only refusals are tried here."""
+
+    needs: str
+    body: dict[str, Any] | None = None
+    streams: bool = False
+    real: Callable[[Api], Awaitable[dict[str, str]]] | None = None
+    """Gives a value for each name in the path."""
+
+
+async def a_key(api: Api) -> dict[str, str]:
+    """A key of its own, for it may be revoked."""
+    return {"id": str(api.ids[await api.make_key("viewer")])}
+
+
+async def a_run(api: Api) -> dict[str, str]:
+    """A run that has ended."""
+    run = await api.platform.submit(echo, {"said": "hello"})
+    await api.platform.result(run, timeout_seconds=20)
+    return {"id": str(run), "run": str(run), "other": str(run), "path": "1"}
+
+
+async def a_payload(api: Api) -> dict[str, str]:
+    """What an ended run was given."""
+    run = UUID((await a_run(api))["run"])
+    first = decode((await api.journal.tape("default", run, limit=1))[0].body)
+    return {"run": str(run), "ref": first.payloads["input"][0]}
+
+
+async def an_approval(api: Api) -> dict[str, str]:
+    """A question of a run that was submitted by nobody who has a key."""
+    run = await api.platform.submit(desk, "twice")
+    async with asyncio.timeout(20):
+        while not (found := [item for item in await api.platform.approvals() if item.run == run]):
+            await asyncio.sleep(0.02)
+    return {"id": found[0].id}
+
+
+async def a_control(api: Api) -> dict[str, str]:
+    """A pause of a run."""
+    run = await api.platform.submit(waiter, 1)
+    sealed = await api.journal.stop_run("default", run, Stop.PAUSE, "ann", "")
+    return {"id": str(sealed.control)}
+
+
+async def a_session(api: Api) -> dict[str, str]:
+    """One that a run was in."""
+    await api.platform.result(await api.platform.submit(echo, 1, session="desk-7"), timeout_seconds=20)
+    return {"session": "desk-7"}
+
+
+A_STOP = {"scope": {"kind": "run", "name": "01890000-0000-7000-8000-00000000dead"}, "action": "kill", "reason": "x"}
+
+ROWS: dict[str, Row] = {
+    "GET /healthz": Row(OPEN),
+    "GET /readyz": Row(OPEN),
+    "GET /metrics": Row("metrics:read"),
+    "GET /v1/me": Row(ANYBODY),
+    "GET /v1/sign-in": Row(OPEN),
+    "POST /v1/sign-in": Row(OPEN),
+    "POST /v1/sign-out": Row(ANYBODY),
+    "GET /v1/sign-in/oidc": Row(OPEN),
+    "GET /v1/sign-in/oidc/callback": Row(OPEN),
+    "GET /v1/openapi.json": Row(ANYBODY),
+    "GET /v1/problems/{code}": Row(OPEN),
+    "GET /v1/keys": Row("keys:manage"),
+    "POST /v1/keys": Row("keys:manage"),
+    "DELETE /v1/keys/{id}": Row("keys:manage", real=a_key),
+    "GET /v1/actions": Row("audit:read"),
+    "GET /v1/overview": Row("runs:read"),
+    "GET /v1/costs": Row("costs:read"),
+    "GET /v1/costs.csv": Row("costs:read"),
+    "POST /v1/runs": Row("runs:submit", {"agent": "echo"}),
+    "POST /v1/runs/batch": Row("runs:submit", {"runs": [{"agent": "echo"}]}),
+    "GET /v1/runs": Row("runs:read"),
+    "GET /v1/runs/facets": Row("runs:read"),
+    "GET /v1/runs/{run}": Row("runs:read", real=a_run),
+    "GET /v1/runs/{run}/events": Row("runs:read", real=a_run),
+    "GET /v1/runs/{run}/result": Row("runs:read", real=a_run),
+    "GET /v1/results": Row("runs:read"),
+    "GET /v1/runs/{run}/payloads/{ref}": Row("payloads:read", real=a_payload),
+    "POST /v1/runs/{run}/cancel": Row("runs:steer", {}, real=a_run),
+    "POST /v1/runs/{run}/kill": Row("runs:steer", {}, real=a_run),
+    "POST /v1/runs/{run}/pause": Row("runs:steer", {}, real=a_run),
+    "POST /v1/runs/{run}/resume": Row("runs:steer", {}, real=a_run),
+    "POST /v1/runs/{run}/retry": Row("runs:steer", real=a_run),
+    "POST /v1/runs/{run}/release": Row("runs:steer", {}, real=a_run),
+    "POST /v1/runs/{run}/replay": Row("runs:steer", real=a_run),
+    "POST /v1/runs/{run}/events": Row("runs:steer", {"name": "go"}, real=a_run),
+    "GET /v1/approvals": Row("runs:read"),
+    "GET /v1/approvals/{id}": Row("runs:read", real=an_approval),
+    "POST /v1/approvals/{id}/decision": Row(
+        "approvals:decide", {"decision": "deny", "digest": "d", "version": 1}, real=an_approval
+    ),
+    "POST /v1/controls/preview": Row("controls:stop", A_STOP),
+    "POST /v1/controls": Row("controls:stop", A_STOP),
+    "GET /v1/controls": Row("runs:read"),
+    "GET /v1/controls/{id}": Row("runs:read", real=a_control),
+    "GET /v1/agents": Row("runs:read"),
+    "GET /v1/tools": Row("runs:read"),
+    "GET /v1/sessions/{session:path}": Row("runs:read", real=a_session),
+    "GET /v1/runs/{run}/trace": Row("runs:read", real=a_run),
+    "GET /v1/runs/{run}/spans/{path}": Row("runs:read", real=a_run),
+    "GET /v1/runs/{run}/diff/{other}": Row("runs:read", real=a_run),
+    "GET /v1/stream": Row("runs:read", streams=True),
+    "GET /v1/runs/{run}/stream": Row("runs:read", streams=True, real=a_run),
+}
+
+ROLES: dict[str, set[str]] = {
+    "viewer": {"runs:read", "costs:read"},
+    "operator": {
+        "runs:read",
+        "costs:read",
+        "runs:submit",
+        "runs:steer",
+        "controls:stop",
+        "payloads:read",
+        "metrics:read",
+        "webhooks:manage",
+    },
+    "approver": {"runs:read", "costs:read", "payloads:read", "approvals:decide"},
+    "admin": {
+        "runs:read",
+        "costs:read",
+        "runs:submit",
+        "runs:steer",
+        "controls:stop",
+        "payloads:read",
+        "metrics:read",
+        "webhooks:manage",
+        "approvals:decide",
+        "keys:manage",
+        "audit:read",
+        "everything:stop",
+    },
+}
+"""What each role may do, written down here again: a change of `penstock.server.access.roles` must be meant."""
