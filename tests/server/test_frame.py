@@ -62,6 +62,25 @@ async def test_it_is_not_ready_while_the_journal_is_away_or_it_stops(api: Api) -
     assert "retry-after" in answer.headers
 
 
+async def test_what_a_database_says_of_itself_is_not_passed_on(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    async def away(*_: object) -> None:
+        raise JournalUnavailable("the database cannot be reached: 10.0.0.5 port 5432")
+
+    api.journal.access.list_keys = away  # type: ignore[method-assign,assignment]
+    answer = await api.get("/v1/keys", "admin")
+    assert (answer.status_code, answer.json()["code"]) == (503, "journal_unavailable")
+    assert answer.json()["title"] == "The database cannot be reached"
+    assert "retry-after" in answer.headers
+    assert "10.0.0.5" not in answer.text
+    assert "10.0.0.5" in caplog.text
+
+
+async def test_a_nul_is_refused_wherever_it_stands(api: Api) -> None:
+    for path in ("/v1/actions?actor=a%00b", "/v1/sessions/a%00b", "/v1/problems/%00"):
+        answer = await api.get(path, "admin")
+        assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), path
+
+
 async def test_what_there_is_not(api: Api) -> None:
     answer = await api.get("/v1/none")
     assert (answer.status_code, answer.json()["code"]) == (404, "route_unknown")

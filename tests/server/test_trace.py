@@ -49,6 +49,7 @@ async def test_the_skeleton_has_the_schemas_form_and_no_content(api: Api) -> Non
     ]
     assert {len(column) for name, column in spans if isinstance(column, list)} == {len(spans.path)}
     assert found.ended is False
+    assert "refund waits" in found.sentence
     assert sum(part.duration for part in found.critical) == found.total
     response = await api.get(f"/v1/runs/{run}/trace", "viewer")
     assert "charged twice" not in response.text

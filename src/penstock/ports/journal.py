@@ -45,6 +45,7 @@ from penstock.ports.triggers import Triggers
 from penstock.ports.usage import Usage
 from penstock.ports.waits import Waits
 from penstock.ports.wakeups import Wakeups
+from penstock.ports.webhooks import Webhooks
 
 
 class Journal(Protocol):
@@ -138,6 +139,11 @@ class Journal(Protocol):
     @property
     def overview(self) -> Overview:
         """How all runs of a tenant stand."""
+        ...
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Who is told what happens, and what they are still to be told."""
         ...
 
     @property

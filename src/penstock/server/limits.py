@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope
 
-from penstock.kernel.errors import RequestTooLarge, ServerBusy
+from penstock.kernel.errors import RequestInvalid, RequestTooLarge, ServerBusy
 from penstock.server.exchange import exchange_of
 
 TARGET_MAX_BYTES = 8_192
@@ -56,11 +56,14 @@ def leave_seat(scope: Scope) -> None:
 
 
 def check_head(scope: Scope) -> None:
-    """Refuse a request whose address or headers are too long.
+    """Refuse a request whose address or headers are too long, or whose address holds what no text of ours can.
 
     Raises:
         RequestTooLarge: with status 414 or 431.
+        RequestInvalid: there is a NUL character.
     """
+    if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+        raise RequestInvalid("there is a NUL character in the address", errors=[])
     target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
     if target > TARGET_MAX_BYTES:
         raise RequestTooLarge(

@@ -102,13 +102,17 @@ def status_of(error: e.PenstockError) -> int:
 
 
 def problem(request: Request, error: e.PenstockError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer that says what went wrong, without anything that only the server's owner should know."""
+    """The answer that says what went wrong, without anything that only the server's owner should know: what a database
+    says of itself is in the log."""
     status = status_of(error)
+    title = error.what
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and isinstance(error, e.JournalError):
+        title = " ".join((type(error).__doc__ or "").split("\n\n")[0].split()).rstrip(".")
     identifier = exchange_of(request.scope).id
     shown = {name: value for name, value in error.fields.items() if name not in ("traceback", "http_status")}
     body = {
         "type": f"{request.scope.get('root_path', '')}/v1/problems/{error.code}",
-        "title": error.what,
+        "title": title,
         "status": status,
         "code": error.code,
         "hint": error.advice,

@@ -44,9 +44,9 @@ class DiffRow:
 
 @dataclass(slots=True, frozen=True)
 class RunDiff:
-    """``first``: index in ``rows`` of the first that differs; None = there is none. ``skipped``: equal rows left out.
-
-    ``nano``, ``duration`` (microseconds) and ``steps``: of the right run less those of the left.
+    """``first``: index in ``rows`` of the first that differs; None = there is none. ``skipped``: equal rows left out at
+    the beginning, ``more``: rows left out at the end. ``nano``, ``duration`` (microseconds) and ``steps``: of the right
+    run less those of the left.
     """
 
     left: UUID
@@ -54,6 +54,7 @@ class RunDiff:
     first: int | None
     rows: list[DiffRow]
     skipped: int
+    more: int
     nano: int
     duration: int
     steps: int
@@ -80,6 +81,7 @@ async def compare_runs(journal: Journal, tenant: str, left: UUID, right: UUID) -
         first=None if first is None else first - start,
         rows=shown,
         skipped=start,
+        more=len(compared) - start - len(shown),
         nano=other.nano - one.nano,
         duration=sides[1].total - sides[0].total,
         steps=other.steps - one.steps,

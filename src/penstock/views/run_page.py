@@ -1,4 +1,4 @@
-"""What is shown of one run besides its calls: what was asked, what came of it, how it stands. Two events are read."""
+"""What is shown of one run besides its calls: what was asked, what came of it, how it stands."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -8,6 +8,7 @@ from penstock.kernel.errors import RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.lists import shown
 from penstock.ports.records import RunRow, Status
+from penstock.views.answers import AMONG, Answer, answers_of, notes_of
 from penstock.views.contents import Contents, Missing, read_contents
 from penstock.views.lines import waiting_words
 from penstock.views.pieces import Piece, Viewer
@@ -50,6 +51,7 @@ class RunPage:
     actor: str = ""
     behalf: str = ""
     archived: bool = False
+    answers: list[Answer] = field(default_factory=list)
 
 
 async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: bool) -> RunPage:
@@ -62,13 +64,14 @@ async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: b
     if row is None:
         raise RunUnknown(f"there is no run {run} for tenant {tenant!r}")
     word = shown(row.status, row.stop, row.outcome, row.waiting)
-    stored = [] if row.pruned_at is not None else await journal.tape(tenant, run, limit=1)
+    stored = [] if row.pruned_at is not None else await journal.tape(tenant, run, limit=AMONG)
     if not stored:
         hidden = Piece(hidden="archived")
         return RunPage(row, word, _sentence(row, word, ""), input=hidden, output=hidden, archived=True)
-    if row.status is Status.ENDED:
+    if row.status is Status.ENDED and stored[-1].seq < row.last_seq:
         stored += await journal.tape(tenant, run, after=row.last_seq - 1, limit=1)
-    events = [decode(item.body) for item in stored]
+    all_events = [decode(item.body) for item in stored]
+    events = [all_events[0], *notes_of(all_events), all_events[-1]]
     read = await read_contents(journal, tenant, row.subject, events) if contents else None
     is_erased = read is not None and read.absent > 0 and await journal.subject_key(tenant, row.subject) is None
     viewer = Viewer(read, is_erased=is_erased)
@@ -76,6 +79,7 @@ async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: b
     begun = first if isinstance(first, RunSubmitted) else None
     ended = last if isinstance(last, RunEnded) else None
     summary = row.summary
+    output = _piece(viewer, ended, "output") if ended else None
     running = Totals(summary.steps, summary.model_calls, summary.tool_calls, tokens_in=summary.tokens)
     return RunPage(
         row,
@@ -83,7 +87,7 @@ async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: b
         _sentence(row, word, ended.reason if ended else ""),
         goal=goal_of(begun, read),
         input=_piece(viewer, first, "input"),
-        output=_piece(viewer, ended, "output") if ended else None,
+        output=output,
         reason=ended.reason if ended else "",
         missing=ended.missing if ended else [],
         needed=ended.needed if ended else [],
@@ -93,6 +97,7 @@ async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: b
         simulated=bool(ended and ended.simulated),
         actor=first.actor,
         behalf=first.behalf,
+        answers=answers_of(all_events, output, read),
     )
 
 

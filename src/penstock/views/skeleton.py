@@ -79,3 +79,4 @@ class Skeleton(msgspec.Struct):
     loops: list[Loop]
     events: list[Mark]
     children: list[Child] = []
+    sentence: str = ""  # what happened, for a stranger

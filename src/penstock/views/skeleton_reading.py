@@ -1,7 +1,8 @@
 """Reading skeletons: a page of the tape at a time, off the event loop, and those of ended runs once.
 
-Building is CPU work in Python. It is done in a thread, a page at a time, so requests beside it wait for no more than
-the interpreter's switch interval (5 ms) and what msgspec or zlib do in one call.
+Building is CPU work in Python, a second of it for 50,000 spans. It is done in a thread, a page at a time, so that
+requests beside it go on; each takes turns with it at the interpreter's switch interval. On two busy cores a loop's
+timer was then late by 11 ms at the median and 93 ms at the 99th percentile.
 """
 
 import asyncio
@@ -11,10 +12,12 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.events import RunEnded
 from penstock.journal.pruned import pruned
 from penstock.kernel.errors import RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunFilter, RunRow, Status
+from penstock.views.sentences import run_sentence
 from penstock.views.skeleton import Child, Skeleton
 from penstock.views.skeleton_builder import SkeletonBuilder
 
@@ -84,6 +87,9 @@ async def read_skeleton(journal: Journal, tenant: str, run: UUID) -> Skeleton:
     row = await find_row(journal, tenant, run)
     builder = await take_tape(journal, row)
     skeleton = await asyncio.to_thread(builder.build, run, row.agent, await journal.now())
+    end = builder.last
+    ended = (end.outcome, end.reason) if isinstance(end, RunEnded) else ("", "")
+    skeleton.sentence = run_sentence(skeleton, *ended, status=row.status.value)
     skeleton.children = await _family(journal, row) if skeleton.spans.child else []
     return skeleton
 

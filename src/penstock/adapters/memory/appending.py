@@ -45,6 +45,7 @@ def _write(store: Store, run: Run, batch: Batch, now: int) -> None:
         if parent is not None and parent.status is not Status.ENDED:
             parent.receive(Letter(move.post.dedup, move.post.kind, move.post.body, now))
     run.consumed.update(dedup for dedup in batch.consumed if dedup in run.inbox)
+    before = run.status, run.waiting
     run.tape += [Row(row.seq, row.body, row.hash, now) for row in batch.rows]
     run.summary = batch.summary
     run.claims = 0
@@ -56,6 +57,7 @@ def _write(store: Store, run: Run, batch: Batch, now: int) -> None:
         run.waiting = batch.waiting
     for child in batch.children:
         store.create(replace(child, tenant=batch.tenant, parent=batch.run), now)
+    store.when_moved(run, *before)
 
 
 def _move(run: Run, move: Move, now: int) -> None:

@@ -20,7 +20,8 @@ class MemoryControls:
         """A stop is in force, and sealed at once. One that is known stays as it is; False then."""
         if control.id in self._known:
             return False
-        self._known[control.id] = replace(control, sealed_at=control.at)
+        sealed = self._known[control.id] = replace(control, sealed_at=control.at)
+        self._store.when_sealed(sealed)
         return True
 
     def lift(self, tenant: str | None, run: UUID | None, actor: str, now: int) -> None:

@@ -26,6 +26,7 @@ from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.usage import MemoryUsage
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.adapters.memory.wakeups import MemoryWakeups
+from penstock.adapters.memory.webhooks import MemoryWebhooks
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
@@ -95,6 +96,7 @@ class MemoryJournal:
         self.usage = MemoryUsage(self._store, self._clock, retention.sums)
         self.access = MemoryAccess(self._clock)
         self.actions = MemoryActions(self._clock)
+        self.webhooks = MemoryWebhooks(self._store, self._clock)
 
     async def now(self) -> int:
         return self._clock.now_us()

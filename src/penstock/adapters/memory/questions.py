@@ -43,7 +43,8 @@ class MemoryQuestions:
         now = self._clock.now_us()
         is_gone = run is None or run.status is Status.ENDED
         if run is not None and not is_gone and run.receive(Letter(post.dedup, post.kind, post.body, now)):
-            self._decisions[post.tenant, decided.approval] = replace(decided, at=now)
+            kept = self._decisions[post.tenant, decided.approval] = replace(decided, at=now)
+            self._store.when_decided(kept)
             self._forget_old(decided)
             self._tell()
             return Verdict(True, decided.decision, decided.actor, now)

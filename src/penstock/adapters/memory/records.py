@@ -1,11 +1,14 @@
 """What the journal in memory holds, and how it looks from outside."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
 
 from penstock.adapters.memory.line import Line
+from penstock.ports.controls import Control as ControlRecord
+from penstock.ports.questions import Decided
 from penstock.ports.records import Letter, NewRun, Payload, Row, RunKey, RunRow, Status, Stop, Summary
 from penstock.ports.snapshots import Snapshot
 
@@ -129,6 +132,10 @@ class Control:
     tenant: str | None
 
 
+def _unheard(*said: object) -> None:
+    """Nobody listens."""
+
+
 @dataclass(slots=True)
 class Store:
     """All of it. Every key begins with the tenant."""
@@ -142,6 +149,10 @@ class Store:
     ends: list[Run] = field(default_factory=list)  # in the order in which they ended
     line: Line = field(default_factory=Line)
     snapshots: dict[RunKey, Snapshot] = field(default_factory=dict)
+    # Told in the same step: a run's row was written (its status and waits before that); a decision; a seal.
+    when_moved: Callable[[Run, Status, bytes], None] = _unheard
+    when_decided: Callable[[Decided], None] = _unheard
+    when_sealed: Callable[[ControlRecord], None] = _unheard
 
     def covered(self, tenant: str) -> bool:
         """Whether a control is in force for the tenant."""

@@ -30,6 +30,7 @@ from penstock.adapters.postgres.triggers import PostgresTriggers
 from penstock.adapters.postgres.usage import PostgresUsage
 from penstock.adapters.postgres.waits import PostgresWaits
 from penstock.adapters.postgres.wakeups import PostgresWakeups
+from penstock.adapters.postgres.webhooks import PostgresWebhooks
 from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
@@ -100,6 +101,7 @@ class PostgresJournal:
         self.actions = PostgresActions(database)
         self.usage = PostgresUsage(database)
         self.overview = PostgresOverview(database)
+        self.webhooks = PostgresWebhooks(database)
 
     async def now(self) -> int:
         at: int = await self._database.value(queries.NOW)

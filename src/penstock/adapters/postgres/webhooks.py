@@ -28,15 +28,7 @@ _DELIVERY = (
     "tenant, endpoint, id, topic, run_id, facts, state, attempts, created_at, next_at, last_status, last_at"
 )
 
-# Those who add one at the same time wait for each other.
-_ADD = f"""
-WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock(hashtextextended('webhooks:' || $1::text, 0)))
-INSERT INTO penstock.webhook_endpoints (
-    tenant, id, url, topics, agent, description, secret, created_by, created_at
-)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, penstock.now_us() FROM alone
-WHERE penstock.count_endpoints($1) < $9
-RETURNING {_ENDPOINT}"""  # noqa: S608
+_ADD = f"SELECT {_ENDPOINT} FROM penstock.add_endpoint($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608
 _GET = f"SELECT {_ENDPOINT} FROM penstock.webhook_endpoints WHERE tenant = $1 AND id = $2"  # noqa: S608
 _LIST = f"""
 SELECT {_ENDPOINT} FROM penstock.webhook_endpoints WHERE tenant = $1 ORDER BY created_at, id LIMIT $2"""  # noqa: S608
@@ -91,7 +83,7 @@ WHERE tenant = $1 AND (paused_why = $2 OR (paused_why = '' AND failing_since IS 
 _FORGET = """
 DELETE FROM penstock.webhook_deliveries d WHERE d.ctid = ANY (ARRAY(
     SELECT o.ctid FROM penstock.webhook_deliveries o
-    WHERE o.created_at < penstock.now_us() - $1::bigint ORDER BY o.created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    WHERE o.created_at < (SELECT penstock.now_us() - $1::bigint) ORDER BY o.created_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )) RETURNING 1"""
 _AT_ONCE = 1000
 

@@ -19,6 +19,7 @@ from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
 from penstock.server.schemas.base import Limit
 from penstock.server.schemas.runs import (
+    AnswerShown,
     BatchAccepted,
     EventPage,
     EventShown,
@@ -194,6 +195,9 @@ async def runs_show(server: Here, caller: Reader, run: UUID) -> RunShown:
         behalf=page.behalf,
         place=None if place is None else place.before,
         expected_wait=None if place is None else place.expected,
+        answers=[
+            AnswerShown(at=one.at, kind=one.kind, run=one.run, content=content(one.content)) for one in page.answers
+        ],
         command=f"penstock runs show {run}",
     )
 

@@ -51,6 +51,7 @@ async def trace_diff(run: UUID, other: UUID, server: Here, caller: Reader) -> Ru
         first=found.first,
         rows=[DiffRow(place=row.place, left=row.left, right=row.right, differs=row.differs) for row in found.rows],
         skipped=found.skipped,
+        more=found.more,
         nano=found.nano,
         duration=found.duration,
         steps=found.steps,

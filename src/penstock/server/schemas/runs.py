@@ -1,6 +1,6 @@
 """Runs: submitted, listed, looked at."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
@@ -155,9 +155,9 @@ class AnswerShown(Given):
     """An answer that went out to the caller."""
 
     at: int
-    kind: Literal["provisional", "confirmed", "replaced", "withdrawn", "final"]
+    kind: str = Field(description="provisional | withdrawn | confirmed | replaced | final")
     run: UUID = Field(description="the run that gave it")
-    content: Content
+    content: Content | None = None
 
 
 class EventShown(Given):

@@ -100,6 +100,7 @@ class Trace(Given):
     loops: list[LoopShown]
     events: list[RunMark]
     children: list["ChildShown"] = Field(default_factory=list)
+    sentence: str = Field(default="", description="what happened, in one sentence that a stranger understands")
 
 
 class ChildShown(Given):
@@ -192,7 +193,8 @@ class RunDiff(Given):
     right: UUID
     first: int | None = Field(description="index of the first row that differs; None: they are the same")
     rows: list[DiffRow] = Field(description="rows before the first difference are left out but for the last five")
-    skipped: int = Field(description="equal rows left out")
+    skipped: int = Field(description="equal rows left out at the beginning")
+    more: int = Field(default=0, description="rows left out at the end: at most 20,000 are given")
     nano: int = Field(description="right less left")
     duration: int
     steps: int

@@ -56,8 +56,26 @@ CREATE FUNCTION penstock.delivery_id(p_endpoint uuid, p_topic text, p_run uuid, 
         p_endpoint::text || '|' || p_topic || '|' || coalesce(p_run::text, '') || '|' || p_what, 'UTF8'
     )), 'hex'), 1, 32);
 
--- Writes a delivery for each endpoint that is to be told. ``p_agent`` NULL: it concerns all agents; ``p_tenant`` NULL:
--- all tenants.
+-- Those who add one at the same time wait for each other, so the bound holds.
+CREATE FUNCTION penstock.add_endpoint(
+    p_tenant text, p_id uuid, p_url text, p_topics text[], p_agent text, p_description text, p_secret bytea,
+    p_created_by text, p_most integer
+) RETURNS SETOF penstock.webhook_endpoints
+    LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('webhooks:' || p_tenant, 0));
+    IF (SELECT count(*) FROM penstock.webhook_endpoints e WHERE e.tenant = p_tenant) < p_most THEN
+        RETURN QUERY INSERT INTO penstock.webhook_endpoints (
+            tenant, id, url, topics, agent, description, secret, created_by, created_at
+        ) VALUES (
+            p_tenant, p_id, p_url, p_topics, p_agent, p_description, p_secret, p_created_by, penstock.now_us()
+        ) RETURNING *;
+    END IF;
+END
+$$;
+
+-- Writes a delivery for each endpoint of a tenant that is to be told. ``p_agent`` NULL: it concerns all agents.
 CREATE FUNCTION penstock.tell_endpoints(
     p_tenant text, p_topic text, p_run uuid, p_agent text, p_what text, p_facts text
 ) RETURNS void
@@ -67,7 +85,7 @@ AS $$
     SELECT e.tenant, e.id, penstock.delivery_id(e.id, p_topic, p_run, p_what), p_topic, p_run,
            convert_to(p_facts, 'UTF8'), penstock.now_us(), penstock.now_us()
     FROM penstock.webhook_endpoints e
-    WHERE (p_tenant IS NULL OR e.tenant = p_tenant) AND p_topic = ANY (e.topics)
+    WHERE e.tenant = p_tenant AND p_topic = ANY (e.topics)
       AND (e.agent = '' OR p_agent IS NULL OR e.agent = p_agent)
     ON CONFLICT DO NOTHING
 $$;
@@ -143,17 +161,22 @@ CREATE TRIGGER decisions_tell AFTER INSERT ON penstock.decisions
 CREATE FUNCTION penstock.tell_of_control() RETURNS trigger LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_agent text;
+    v_agent  text;
+    v_tenant text;
 BEGIN
     SELECT r.agent INTO v_agent FROM penstock.runs r WHERE r.tenant = NEW.tenant AND r.id = NEW.run_id;
-    PERFORM penstock.tell_endpoints(
-        NEW.tenant, 'control.applied', NEW.run_id, v_agent, NEW.id::text,
-        json_build_object(
-            'run', NEW.run_id, 'control', NEW.id, 'action', NEW.action, 'scope',
-            CASE WHEN NEW.run_id IS NOT NULL THEN 'run' WHEN NEW.tenant IS NOT NULL THEN 'tenant' ELSE 'everything' END,
-            'actor', CASE WHEN NEW.tenant IS NULL THEN '' ELSE NEW.actor END
-        )::text
-    );
+    FOR v_tenant IN
+        SELECT DISTINCT e.tenant FROM penstock.webhook_endpoints e WHERE NEW.tenant IS NULL OR e.tenant = NEW.tenant
+    LOOP
+        PERFORM penstock.tell_endpoints(
+            v_tenant, 'control.applied', NEW.run_id, v_agent, NEW.id::text,
+            json_build_object(
+                'run', NEW.run_id, 'control', NEW.id, 'action', NEW.action, 'scope',
+                CASE WHEN NEW.run_id IS NOT NULL THEN 'run' WHEN NEW.tenant IS NULL THEN 'everything' ELSE 'tenant' END,
+                'actor', CASE WHEN NEW.tenant IS NULL THEN '' ELSE NEW.actor END
+            )::text
+        );
+    END LOOP;
     RETURN NULL;
 END
 $$;
@@ -165,8 +188,12 @@ CREATE TRIGGER controls_tell AFTER UPDATE OF sealed_at ON penstock.controls
 CREATE FUNCTION penstock.take_deliveries(
     p_endpoint uuid[], p_under_way integer[], p_each integer, p_limit integer, p_lease bigint
 ) RETURNS SETOF penstock.webhook_deliveries
-    LANGUAGE sql VOLATILE
+    LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+    v_now bigint := penstock.now_us();
+BEGIN
+    RETURN QUERY
     WITH RECURSIVE waiting AS (
         (SELECT d.tenant, d.endpoint FROM penstock.webhook_deliveries d
          WHERE d.state = 'waiting' ORDER BY d.tenant, d.endpoint LIMIT 1)
@@ -181,21 +208,22 @@ AS $$
                CASE WHEN e.failing_since IS NULL THEN p_each ELSE 1 END - coalesce(u.count, 0) AS free
         FROM waiting w JOIN penstock.webhook_endpoints e ON e.tenant = w.tenant AND e.id = w.endpoint
             LEFT JOIN unnest(p_endpoint, p_under_way) AS u(endpoint, count) ON u.endpoint = e.id
-        WHERE e.paused_why = '' AND e.hold_until <= penstock.now_us()
+        WHERE e.paused_why = '' AND e.hold_until <= v_now
         ORDER BY random()
     ), due AS MATERIALIZED (
         SELECT t.tenant, t.endpoint, t.id
         FROM open o CROSS JOIN LATERAL (
             SELECT d.tenant, d.endpoint, d.id FROM penstock.webhook_deliveries d
-            WHERE d.tenant = o.tenant AND d.endpoint = o.id AND d.state = 'waiting' AND d.next_at <= penstock.now_us()
+            WHERE d.tenant = o.tenant AND d.endpoint = o.id AND d.state = 'waiting' AND d.next_at <= v_now
             ORDER BY d.next_at LIMIT greatest(o.free, 0) FOR NO KEY UPDATE SKIP LOCKED
         ) AS t
         LIMIT p_limit
     )
     UPDATE penstock.webhook_deliveries d
-    SET token = d.token + 1, attempts = d.attempts + 1, next_at = penstock.now_us() + p_lease
+    SET token = d.token + 1, attempts = d.attempts + 1, next_at = v_now + p_lease
     FROM due WHERE d.tenant = due.tenant AND d.endpoint = due.endpoint AND d.id = due.id
-    RETURNING d.*
+    RETURNING d.*;
+END
 $$;
 
 -- Writes down what became of an attempt; false when the delivery has been taken, or asked for, again.

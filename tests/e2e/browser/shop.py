@@ -1,0 +1,79 @@
+"""The agents of the browser tests: a model that follows a script, and tools whose effects are counted outside."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from penstock import Agent, Budget, Run, agent, tool
+from penstock.events import Amount
+from penstock.events.messages import Message, Text, ToolCall
+from penstock.ports.model import ModelRequest, ModelResponse, Price
+from penstock.testing import ScriptedModel
+
+HOSTILE = "<img src=x onerror=\"window.__pwned='img'\"><script>window.__pwned='script'</script>\u202egpj.exe"
+EFFECTS = "SHOP_EFFECTS"
+
+
+@tool(effect="read")
+async def look(order: str) -> str:
+    """Look an order up: what it says is somebody else's text."""
+    return f"paid twice: {order} {HOSTILE}"
+
+
+@tool(effect="write", risk="high", labels={"undo": "charging the customer again"})
+async def refund(order: str, cents: int, note: str) -> str:
+    """Pay back: each time that this runs is one line of a file."""
+    line = json.dumps({"order": order, "cents": cents}) + "\n"
+    with Path(os.environ[EFFECTS]).open("a", encoding="utf-8") as file:
+        file.write(line)
+    return f"paid back {cents} for {order}"
+
+
+@tool(effect="read", timeout_seconds=2.0)
+async def dawdle(seconds: float) -> str:
+    """A look-up that takes its time."""
+    await asyncio.sleep(seconds)
+    return "done"
+
+
+@agent("waiter", version="1")
+async def waiter(run: Run, value: object) -> object:
+    """Looks once, waits for the event ``go``, looks again: it is watched meanwhile."""
+    await run.call(look, "o-1")
+    got: object = await run.wait_event("go")
+    await run.call(look, "o-2")
+    return got
+
+
+@agent("slow", version="1")
+async def slow(run: Run, value: float) -> Any:
+    """Has one call in flight at any time."""
+    for _ in range(1000):
+        await run.call(dawdle, value)
+    return "at last"
+
+
+def _answer(request: ModelRequest) -> ModelResponse:
+    turn = sum(message.role == "assistant" for message in request.messages)
+    asked = next(part.text for message in request.messages for part in message.parts if isinstance(part, Text) and message.role == "user")
+    order = asked.rsplit(" ", 1)[-1]
+    arguments = json.dumps({"order": order, "cents": 4900, "note": "for \u202egpj.exe"}, ensure_ascii=False)
+    said: list[list[Text | ToolCall]] = [
+        [Text(f"I will look it up. {HOSTILE}"), ToolCall("c1", "look", json.dumps({"order": order}))],
+        [Text("It was paid twice, so I pay back."), ToolCall("c2", "refund", arguments)],
+        [Text(f"You get $49.00 back for {order}. {HOSTILE}")],
+    ]
+    parts = said[min(turn, 2)]
+    return ModelResponse(Message("assistant", parts), Amount(900, 40), "stop" if turn >= 2 else "tool_calls")
+
+
+desk = Agent(
+    "desk",
+    model=ScriptedModel([_answer], price=Price(1000.0, 2000.0), repeat=True),
+    instructions="Help.",
+    tools=[look, refund],
+    budget=Budget(usd="0.50"),
+)
+"""Looks an order up, then asks a person whether it may refund $49.00."""
