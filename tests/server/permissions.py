@@ -16,7 +16,10 @@ from tests.server.conftest import Api
 from tests.server.desk import desk, echo, waiter
 
 from penstock.events import decode
+from penstock.kernel.clock import SystemClock
+from penstock.kernel.ids import new_id
 from penstock.ports.records import Stop
+from penstock.ports.webhooks import Endpoint
 
 OPEN = "open"
 ANYBODY = "anybody"
@@ -74,6 +77,19 @@ async def a_session(api: Api) -> dict[str, str]:
     return {"session": "desk-7"}
 
 
+async def a_webhook(api: Api) -> dict[str, str]:
+    """An endpoint of its own, that has been told of a run, and can not be reached."""
+    made = await api.journal.webhooks.add(
+        Endpoint("default", new_id(SystemClock()), "https://127.0.0.1/", ("run.ended",), "", "", b"s" * 32, "tests"),
+        500,
+    )
+    assert made is not None
+    await a_run(api)
+    [told] = await api.journal.webhooks.deliveries("default", made.id, None, None, 1)
+    return {"id": str(made.id), "delivery": told.id}
+
+
+AN_ENDPOINT = {"url": "https://hooks.example.com/", "topics": ["run.ended"]}
 A_STOP = {"scope": {"kind": "run", "name": "01890000-0000-7000-8000-00000000dead"}, "action": "kill", "reason": "x"}
 
 ROWS: dict[str, Row] = {
@@ -127,6 +143,15 @@ ROWS: dict[str, Row] = {
     "GET /v1/runs/{run}/trace": Row("runs:read", real=a_run),
     "GET /v1/runs/{run}/spans/{path}": Row("runs:read", real=a_run),
     "GET /v1/runs/{run}/diff/{other}": Row("runs:read", real=a_run),
+    "GET /v1/webhooks": Row("webhooks:manage"),
+    "POST /v1/webhooks": Row("webhooks:manage", AN_ENDPOINT),
+    "GET /v1/webhooks/{id}": Row("webhooks:manage", real=a_webhook),
+    "PATCH /v1/webhooks/{id}": Row("webhooks:manage", {"state": "paused"}, real=a_webhook),
+    "DELETE /v1/webhooks/{id}": Row("webhooks:manage", real=a_webhook),
+    "POST /v1/webhooks/{id}/rotate": Row("webhooks:manage", real=a_webhook),
+    "GET /v1/webhooks/{id}/deliveries": Row("webhooks:manage", real=a_webhook),
+    "POST /v1/webhooks/{id}/deliveries/replay": Row("webhooks:manage", real=a_webhook),
+    "POST /v1/webhooks/{id}/deliveries/{delivery}/replay": Row("webhooks:manage", real=a_webhook),
     "GET /v1/stream": Row("runs:read", streams=True),
     "GET /v1/runs/{run}/stream": Row("runs:read", streams=True, real=a_run),
 }

@@ -24,6 +24,9 @@ from penstock.server.app import create_app
 from penstock.server.serving import Serving, address_of, bind
 from penstock.wiring import assemble
 
+# The server is in this process and draws random numbers while examples are made.
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
+
 EXAMPLES = 10
 LEFT_OUT = {
     "runs_stream",  # goes on for ever; tests/server/test_streams.py

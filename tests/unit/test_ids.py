@@ -5,7 +5,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.kernel.ids import derived_id, id_time_us, new_id
+from penstock.kernel.ids import derived_id, first_id_at, id_time_us, new_id
 
 
 class FixedClock:
@@ -63,3 +63,12 @@ def test_the_form_of_derived_identifiers_does_not_change() -> None:
     """A run resumed in a year must find the children it made: this value may never change."""
     parent = UUID("0190abcd-0000-7000-8000-000000000001")
     assert str(derived_id(parent, "child:3")) == "0190abcd-0000-7851-beb8-40c852d0c7b2"
+
+
+def test_ids_of_a_stretch_of_time_lie_between_two_first_ones() -> None:
+    at = 1_760_000_000_123_000
+    made = UUID(int=(at // 1000 << 80) | (7 << 76) | (2 << 62) | 5)
+    assert first_id_at(at) <= made < first_id_at(at + 1000)
+    assert first_id_at(at + 1) == first_id_at(at + 1000), "rounded up: what was made before is not in"
+    assert first_id_at(-5).int == 0
+    assert first_id_at(2**62) > made

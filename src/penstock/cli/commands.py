@@ -133,6 +133,15 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ),
     ),
     Group(
+        "webhooks",
+        "Who is told what happens",
+        (
+            Entry("add", "penstock.cli.webhooks.add:add", "Tell an address what happens, from now on"),
+            Entry("ls", "penstock.cli.webhooks.ls:ls", "List endpoints, and how many deliveries wait or were given up"),
+            Entry("replay", "penstock.cli.webhooks.replay:replay", "Attempt deliveries again"),
+        ),
+    ),
+    Group(
         "audit",
         "Check what was recorded",
         (Entry("verify", "penstock.cli.audit.verify:verify", "Verify hash chains and payloads"),),

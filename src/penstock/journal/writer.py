@@ -101,6 +101,7 @@ class GroupWriter:
         self._senders: set[asyncio.Task[None]] = set()
         self._patience = asyncio.Semaphore(BLOCKING_AT_A_TIME)
         self._closed: JournalError | None = None
+        self._context = contextvars.copy_context()
 
     def schedule(self, log: RunLog) -> None:
         """For the logs: there is something to write."""
@@ -113,8 +114,8 @@ class GroupWriter:
         self._held.add(log)
         self._dirty.append(log)
         if self._loop_task is None:
-            nowhere = contextvars.Context()  # not that of the first run that writes, which it would hold for ever
-            self._loop_task = asyncio.create_task(self._run(), name="penstock-writer", context=nowhere)
+            # Not in the context of the first run that writes, which it would hold for ever.
+            self._loop_task = asyncio.create_task(self._run(), name="penstock-writer", context=self._context)
         self._wake.set()
 
     async def room(self, log: RunLog) -> None:

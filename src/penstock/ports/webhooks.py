@@ -67,6 +67,13 @@ class Endpoint:
     hold_until: int = 0
     last_status: str = ""
 
+    @property
+    def state(self) -> Literal["on", "paused", "failing"]:
+        """How it stands, in one word."""
+        if self.paused_why:
+            return "paused"
+        return "on" if self.failing_since is None else "failing"
+
 
 @dataclass(slots=True, frozen=True)
 class Delivery:
@@ -179,9 +186,7 @@ class Webhooks(Protocol):
         """The same for those that were given up, the oldest ``limit``; how many."""
         ...
 
-    async def take(
-        self, under_way: Mapping[UUID, int], each: int, limit: int, lease_seconds: float
-    ) -> list[Taken]:
+    async def take(self, under_way: Mapping[UUID, int], each: int, limit: int, lease_seconds: float) -> list[Taken]:
         """Take up to ``limit`` due deliveries, the longest due first of each endpoint, in no order of endpoints.
 
         Of one endpoint so many that ``each`` of it are under way with the caller, who says how many are

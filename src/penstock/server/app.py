@@ -26,6 +26,7 @@ from penstock.server.problems import add_handlers
 from penstock.server.reading import Reading
 from penstock.server.stream.hub import Hub
 from penstock.server.stream.topics import topics_of
+from penstock.server.webhooks.deliveries import Deliveries
 
 ROUTES = (
     "health",
@@ -46,6 +47,7 @@ ROUTES = (
     "sessions",
     "overview",
     "costs",
+    "webhooks",
 )
 """Modules of `penstock.server.routes`, in the order of the API's description. Each has a ``router``."""
 
@@ -82,6 +84,7 @@ def create_app(platform: Penstock, *, log: Callable[[dict[str, Any]], None] = lo
     )
     server.parts.append(server.hub.going)
     server.parts.append(reading.going)
+    server.parts.append(Deliveries(services.journal, services.clock, services.settings).going)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -48,6 +48,8 @@ STATUS: dict[type[e.PenstockError], int] = {
     e.SchedulesFull: 429,
     e.TriggersFull: 429,
     e.KeysFull: 429,
+    e.WebhookUnknown: 404,
+    e.WebhooksFull: 429,
     e.NoRuntime: 503,
     e.JournalError: 500,
     e.JournalUnavailable: 503,

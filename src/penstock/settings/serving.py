@@ -77,3 +77,46 @@ class ServingSettings:
     oidc_tenant: str = _setting(
         "", "The tenant of those who sign in with the identity provider; default PENSTOCK_TENANT.", low=0, high=64
     )
+    webhooks_max: int = _setting(20, "Webhook endpoints of one tenant, at most.", low=1, high=500)
+    webhook_concurrency: int = _setting(
+        32, "Webhook deliveries that one server attempts at a time, at most.", low=1, high=1000
+    )
+    webhook_endpoint_concurrency: int = _setting(
+        4, "Of those to one endpoint, at most; to one that fails it is one.", low=1, high=100
+    )
+    webhook_timeout_seconds: float = _setting(
+        10.0,
+        "How long one attempt to deliver may take, from resolving the name to the answer.",
+        unit="s",
+        low=0.1,
+        high=60,
+    )
+    webhook_attempts: int = _setting(
+        19,
+        "Attempts before a delivery is given up. With the pauses as they are by default that takes about a day.",
+        low=1,
+        high=100,
+    )
+    webhook_backoff_seconds: float = _setting(
+        10.0,
+        "The longest pause after the first failed attempt; each further one doubles it. Pauses are random up to that.",
+        unit="s",
+        low=0,
+        high=3600,
+    )
+    webhook_backoff_max_seconds: float = _setting(
+        6 * 3600.0, "The longest pause between two attempts.", unit="s", low=0, high=7 * DAY
+    )
+    webhook_failing_after: int = _setting(
+        5, "Failed attempts in a row after which an endpoint counts as failing.", low=1, high=1000
+    )
+    webhook_keep_seconds: float = _setting(
+        30 * DAY, "How long deliveries are kept, whatever became of them.", unit="s", low=3600, high=365 * DAY
+    )
+    webhook_rotation_seconds: float = _setting(
+        DAY, "How long messages are also signed with the secret that was replaced.", unit="s", low=0, high=30 * DAY
+    )
+    webhook_allow_http: int = _setting(0, "1: webhook endpoints may be http.", low=0, high=1)
+    webhook_allowed_networks: str = _setting(
+        "", "Networks that webhooks may go to although they are not public, such as 10.1.0.0/16, with commas."
+    )

@@ -69,7 +69,8 @@ class BudgetLine:
             "calls": budget.calls,
             "attempts": budget.attempts,
         }
-        self._limited = [(name, limit) for name, limit in limits.items() if limit]
+        # The limit on attempts is of one call: what all calls took says nothing of how near it is.
+        self._limited = [(name, limit) for name, limit in limits.items() if limit and name != "attempts"]
         self._used = dict.fromkeys(limits, 0)
         self._reached = dict.fromkeys([*limits, "seconds"], 0)
         self._reserved = 0

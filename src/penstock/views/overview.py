@@ -48,7 +48,7 @@ FAILED = frozenset({"failed", "exhausted"})
 class Need:
     """Something that needs a person. ``link`` is a path in the console; ``since`` 0 = not known."""
 
-    kind: str  # approval | doubt | worker | quarantined | stranded | control
+    kind: str  # approval | doubt | worker | quarantined | stranded | control | webhook
     words: str
     count: int
     since: int
@@ -233,6 +233,10 @@ class Overviews:
             scope = "everything" if first.tenant is None else "the tenant"
             words = f"{first.action} of {scope} in force" + (f", by {first.actor}" if first.actor else "")
             needs.append(Need("control", words, len(controls), first.at, "/controls"))
+        trouble = await self._journal.webhooks.trouble(tenant)
+        if trouble.count:
+            words = f"{trouble.count} webhook endpoint{'s' if trouble.count > 1 else ''} cannot be told: see `penstock webhooks ls`"
+            needs.append(Need("webhook", words, trouble.count, trouble.since, "/"))
         return needs
 
     async def _waiting_since(self, tenant: str, standing: Standing) -> tuple[int, int]:

@@ -11,15 +11,19 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from tests.conftest import with_database
 from tests.e2e.browser.house import House, Unavailable, build_console, find_chromium
 
+PATIENCE_MS = 20_000
+"""How long anything may take on a machine that does other things too."""
 People = Callable[..., Awaitable[Page]]
 
 WATCH = """
 window.__violations = [];
-document.addEventListener('securitypolicyviolation', (e) => window.__violations.push(e.violatedDirective + ' ' + e.blockedURI));
+document.addEventListener('securitypolicyviolation', (event) => {
+  window.__violations.push(event.violatedDirective + ' ' + event.blockedURI);
+});
 """
 
 
@@ -65,6 +69,7 @@ def house(house_dsn: str, fast_disk: Path) -> Iterator[House]:
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     """Chromium, without a window."""
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         arguments = ["--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
         browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
@@ -83,9 +88,11 @@ async def person(browser: Browser, house: House) -> AsyncIterator[People]:
     errors: list[str] = []
 
     async def make(*roles: str, name: str = "", **options: Any) -> Page:
-        context = await browser.new_context(base_url=house.url, **{"viewport": {"width": 1280, "height": 900}, **options})
+        context = await browser.new_context(
+            base_url=house.url, **{"viewport": {"width": 1280, "height": 900}, **options}
+        )
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         await context.add_init_script(WATCH)
         if roles:
             key = await house.key(name or "-".join(roles), *roles)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ def build_console() -> None:
     Raises:
         Unavailable: there is no Node to build it with.
     """
-    lock = CONSOLE / ".building"
+    lock = Path(tempfile.gettempdir()) / f"penstock-console-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}.lock"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         wanted = _digest(path for name in SOURCES for path in _files(CONSOLE / name) if ".test." not in path.name)
@@ -130,7 +131,7 @@ class House:
             "PENSTOCK_DATA_DIR": str(self.folder),
             "PENSTOCK_POLL_SECONDS": "0.1",
             "PENSTOCK_START_ALLOWANCE_SECONDS": "1",
-            "PENSTOCK_LEASE_SECONDS": "4",
+            "PENSTOCK_DOUBT_MARGIN_SECONDS": "1",
             "SHOP_EFFECTS": str(self.folder / "effects.jsonl"),
         }
         command = [*PROGRAM, "serve", "shop", "--port", str(self.port), "--no-console", "--json"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock import Agent, Budget, Run, agent, tool
 from penstock.events import Amount
-from penstock.events.messages import Message, Text, ToolCall
+from penstock.events.messages import Message, Part, Text, ToolCall
 from penstock.ports.model import ModelRequest, ModelResponse, Price
 from penstock.testing import ScriptedModel
 
@@ -31,7 +31,7 @@ async def refund(order: str, cents: int, note: str) -> str:
     return f"paid back {cents} for {order}"
 
 
-@tool(effect="read", timeout_seconds=2.0)
+@tool(effect="read", timeout_seconds=30.0)
 async def dawdle(seconds: float) -> str:
     """A look-up that takes its time."""
     await asyncio.sleep(seconds)
@@ -49,18 +49,22 @@ async def waiter(run: Run, value: object) -> object:
 
 @agent("slow", version="1")
 async def slow(run: Run, value: float) -> Any:
-    """Has one call in flight at any time."""
-    for _ in range(1000):
-        await run.call(dawdle, value)
+    """Has one call in flight until its last."""
+    await run.call(dawdle, value)
     return "at last"
 
 
 def _answer(request: ModelRequest) -> ModelResponse:
     turn = sum(message.role == "assistant" for message in request.messages)
-    asked = next(part.text for message in request.messages for part in message.parts if isinstance(part, Text) and message.role == "user")
+    asked = next(
+        part.text
+        for message in request.messages
+        for part in message.parts
+        if isinstance(part, Text) and message.role == "user"
+    )
     order = asked.rsplit(" ", 1)[-1]
     arguments = json.dumps({"order": order, "cents": 4900, "note": "for \u202egpj.exe"}, ensure_ascii=False)
-    said: list[list[Text | ToolCall]] = [
+    said: list[list[Part]] = [
         [Text(f"I will look it up. {HOSTILE}"), ToolCall("c1", "look", json.dumps({"order": order}))],
         [Text("It was paid twice, so I pay back."), ToolCall("c2", "refund", arguments)],
         [Text(f"You get $49.00 back for {order}. {HOSTILE}")],

@@ -176,9 +176,7 @@ class MemoryWebhooks:
             await self.replay(tenant, endpoint, item.id)
         return len(dead)
 
-    async def take(
-        self, under_way: Mapping[UUID, int], each: int, limit: int, lease_seconds: float
-    ) -> list[Taken]:
+    async def take(self, under_way: Mapping[UUID, int], each: int, limit: int, lease_seconds: float) -> list[Taken]:
         now = self._clock.now_us()
         taken: list[Taken] = []
         for told in self._endpoints.values():

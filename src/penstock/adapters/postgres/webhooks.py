@@ -22,11 +22,9 @@ _END_OF_TIME = 2**62
 
 # Endpoint and Delivery. S608: all statements are made of constants.
 _ENDPOINT = """
-tenant, id, url, topics, agent, description, secret, created_by, created_at, old_secret, old_until, paused_why, failures,
-failing_since, hold_until, last_status"""
-_DELIVERY = (
-    "tenant, endpoint, id, topic, run_id, facts, state, attempts, created_at, next_at, last_status, last_at"
-)
+tenant, id, url, topics, agent, description, secret, created_by, created_at, old_secret, old_until, paused_why,
+failures, failing_since, hold_until, last_status"""
+_DELIVERY = "tenant, endpoint, id, topic, run_id, facts, state, attempts, created_at, next_at, last_status, last_at"
 
 _ADD = f"SELECT {_ENDPOINT} FROM penstock.add_endpoint($1, $2, $3, $4, $5, $6, $7, $8, $9)"  # noqa: S608
 _GET = f"SELECT {_ENDPOINT} FROM penstock.webhook_endpoints WHERE tenant = $1 AND id = $2"  # noqa: S608
@@ -63,14 +61,15 @@ _AGAIN = "state = 'waiting', attempts = 0, token = token + 1, next_at = penstock
 _REPLAY = f"""
 UPDATE penstock.webhook_deliveries SET {_AGAIN} WHERE tenant = $1 AND endpoint = $2 AND id = $3
 RETURNING {_DELIVERY}"""  # noqa: S608
+# Materialized: in a join it could be run more than once, and each time skip what it has locked before.
 _REPLAY_DEAD = f"""
-UPDATE penstock.webhook_deliveries d SET {_AGAIN}
-FROM (
+WITH old AS MATERIALIZED (
     SELECT o.id FROM penstock.webhook_deliveries o
     WHERE o.tenant = $1 AND o.endpoint = $2 AND o.state = 'dead'
     ORDER BY o.created_at, o.id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
-) AS old
-WHERE d.tenant = $1 AND d.endpoint = $2 AND d.id = old.id RETURNING 1"""  # noqa: S608
+)
+UPDATE penstock.webhook_deliveries d SET {_AGAIN}
+FROM old WHERE d.tenant = $1 AND d.endpoint = $2 AND d.id = old.id RETURNING 1"""  # noqa: S608
 _TAKE = f"""
 SELECT {", ".join(f"t.{name}" for name in _DELIVERY.split(", "))}, t.token, e.url, e.secret,
        CASE WHEN e.old_until > penstock.now_us() THEN e.old_secret END
@@ -149,9 +148,7 @@ class PostgresWebhooks:
     async def replay_dead(self, tenant: str, endpoint: UUID, limit: int) -> int:
         return len(await self._database.fetch(_REPLAY_DEAD, tenant, endpoint, limit))
 
-    async def take(
-        self, under_way: Mapping[UUID, int], each: int, limit: int, lease_seconds: float
-    ) -> list[Taken]:
+    async def take(self, under_way: Mapping[UUID, int], each: int, limit: int, lease_seconds: float) -> list[Taken]:
         found = await self._database.fetch(
             _TAKE, list(under_way), list(under_way.values()), each, limit, int(lease_seconds * 1e6)
         )

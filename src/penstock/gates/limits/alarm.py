@@ -4,7 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Any, Self
 
-from penstock.gates.order.branches import NOWHERE
+from penstock.gates.order.branches import outside_runs
 
 
 class Alarm:
@@ -22,7 +22,7 @@ class Alarm:
         self._fired = False
 
     def __enter__(self) -> Self:
-        self._handle = self._task.get_loop().call_later(self._seconds, self._ring, context=NOWHERE)
+        self._handle = self._task.get_loop().call_later(self._seconds, self._ring, context=outside_runs())
         return self
 
     def __exit__(

@@ -24,7 +24,7 @@ from penstock.events import (
     WaitEnded,
     Waiting,
 )
-from penstock.gates.order.branches import NOWHERE, Branch
+from penstock.gates.order.branches import Branch, outside_runs
 from penstock.gates.order.tape import is_in_doubt
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
@@ -134,7 +134,7 @@ class Timeout:
             return
         left = (self.until - ctx.now()) / 1e6
         if left > 0:
-            self._timer = ctx.schedule.loop.call_later(left, self._look, context=NOWHERE)
+            self._timer = ctx.schedule.loop.call_later(left, self._look, context=outside_runs())
             return
         ctx.mail.expect_no_more(call.path)
         ctx.record(call, ctx.event(TimerFired, call.path, late=max(0, ctx.now() - self.until)))

@@ -15,11 +15,16 @@ from penstock.kernel.canonical import describe
 
 CURRENT: contextvars.ContextVar["Branch | None"] = contextvars.ContextVar("penstock_branch", default=None)
 
-NOWHERE: Final = contextvars.Context()
-"""Of timers: the loop keeps cancelled ones for a while, and with their context all of a run that has ended."""
-
 UNWOUND: Final = object()
 """What driving a branch gives when the engine closed it before it returned."""
+
+
+def outside_runs() -> contextvars.Context:
+    """The current context, but of no run. For timers and tasks that belong to the process: the loop keeps cancelled
+    timers for a while, and with their context all of a run that has ended."""
+    context = contextvars.copy_context()
+    context.run(CURRENT.set, None)
+    return context
 
 
 class Scheduler(Protocol):

@@ -1,12 +1,12 @@
 """Calls of one process that wait for the same shared limits: in order, and in turn between customers."""
 
 import asyncio
-import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from penstock.gates.order.branches import outside_runs
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import JournalError
 from penstock.kernel.randomness import jitter
@@ -99,7 +99,7 @@ class Lane:
         self._lines.setdefault(waiter.customer, deque()).append(waiter)
         if self._pump is None:
             # In a context of its own: it serves many runs and belongs to none.
-            self._pump = asyncio.get_running_loop().create_task(self._serve(), context=contextvars.Context())
+            self._pump = asyncio.get_running_loop().create_task(self._serve(), context=outside_runs())
 
     def nudge(self) -> None:
         """Something was given back: ask again."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from penstock.events import Waiting
-from penstock.gates.order.branches import NOWHERE
+from penstock.gates.order.branches import outside_runs
 from penstock.gates.order.schedule import Schedule
 from penstock.journal.log import RunLog
 from penstock.kernel.canonical import stable_json
@@ -162,7 +162,9 @@ class Mailbox:
                 return None
             wait = self._waits[key] = self._schedule.loop.create_future()
             timer = (
-                self._schedule.loop.call_later(left, self._wake, wait, context=NOWHERE) if left is not None else None
+                self._schedule.loop.call_later(left, self._wake, wait, context=outside_runs())
+                if left is not None
+                else None
             )
             self._schedule.rest()
             try:

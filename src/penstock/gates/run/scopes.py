@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from penstock.gates.order.branches import UNWOUND, Branch
+from penstock.gates.order.branches import UNWOUND, Branch, outside_runs
 from penstock.gates.run.context import RunContext
 from penstock.kernel.errors import GateCancelled, GateMisused
 
@@ -157,7 +157,7 @@ class Scopes:
             self._settle()
         else:
             self._move()
-            self._watch = self._schedule.loop.create_task(self._settle_later(), context=contextvars.Context())
+            self._watch = self._schedule.loop.create_task(self._settle_later(), context=outside_runs())
 
     async def _settle_later(self) -> None:
         await self.ctx.services.clock.sleep(SETTLE_SECONDS)

@@ -8,7 +8,7 @@ import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.events import Failure, ToolIntent
-from penstock.gates.order.branches import NOWHERE
+from penstock.gates.order.branches import outside_runs
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
@@ -123,7 +123,7 @@ async def _done_or_late(task: "asyncio.Task[Any]", seconds: float) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
-    timer = loop.call_later(seconds, wake, context=NOWHERE)
+    timer = loop.call_later(seconds, wake, context=outside_runs())
     task.add_done_callback(wake)
     try:
         await waiter

@@ -87,6 +87,9 @@ from penstock.kernel.errors.server import (
     SignInFailed,
     TooManyFailures,
     Unauthenticated,
+    WebhooksFull,
+    WebhookTargetRefused,
+    WebhookUnknown,
 )
 from penstock.kernel.errors.usage import (
     AgentInvalid,
@@ -243,5 +246,8 @@ __all__ = [
     "UsageError",
     "WaitCycle",
     "WaitFailed",
+    "WebhookTargetRefused",
+    "WebhookUnknown",
+    "WebhooksFull",
     "WorkerNameTaken",
 ]

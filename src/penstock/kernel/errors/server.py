@@ -141,3 +141,24 @@ class ListensPublicly(UsageError):
 
     code = "listens_publicly"
     hint = "add --listen-publicly, and put a proxy with TLS in front of it; or use --host 127.0.0.1"
+
+
+class WebhookUnknown(UsageError):
+    """No such endpoint for this tenant, or no such delivery to it."""
+
+    code = "webhook_unknown"
+    hint = "see `penstock webhooks ls`"
+
+
+class WebhooksFull(UsageError):
+    """The tenant has as many endpoints as it may have."""
+
+    code = "webhooks_full"
+    hint = "remove some, or raise PENSTOCK_WEBHOOKS_MAX"
+
+
+class WebhookTargetRefused(UsageError):
+    """An endpoint's address is not one that may be called: not https, or not on the public network."""
+
+    code = "webhook_target_refused"
+    hint = "see PENSTOCK_WEBHOOK_ALLOWED_NETWORKS and PENSTOCK_WEBHOOK_ALLOW_HTTP for targets in your own network"

@@ -239,6 +239,10 @@ class Execution:
 
     async def _end(self, ctx: RunContext, ending: Ending) -> str:
         """Write the last event; a child's end reaches its parent's inbox in the same transaction."""
+        children = open_children(ctx)
+        if children:
+            await leave_duties(self.services, self.claim, children, lambda: self.lost)
+        # Nothing is awaited from here on: a call that ends meanwhile would be on the tape and not in these sums.
         output = ctx.log.payload(ending.output) if ending.output else ""
         ctx.ledger.close()
         totals = ctx.ledger.totals()
@@ -255,16 +259,13 @@ class Execution:
         )
         post = None if ctx.continued or self._is_over(ctx.tape) else told_to_parent(ctx, ending, totals, output)
         move = Move(Status.ENDED, outcome=ending.outcome, code=ending.code, post=post)
-        children = open_children(ctx)
-        if children:
-            await leave_duties(self.services, self.claim, children, lambda: self.lost)
         try:
             written = await self._finish(ctx.log, move, event)
         except (EventTooLarge, InputInvalid) as error:
             if ending.code == error.code:
                 raise
-            failed = Ending("failed", error.code, error.what, missing=ending.missing, needed=[error.advice])
-            failed.missing.append("a record of all that happened")
+            missing = [*ending.missing, "a record of all that happened"]
+            failed = Ending("failed", error.code, error.what, missing=missing, needed=[error.advice])
             return await self._end(ctx, failed)
         if not written:
             return "lost"
@@ -284,9 +285,8 @@ class Execution:
         return "parked" if await self._finish(ctx.log, move, event) else "lost"
 
     async def _hand_back(self, ctx: RunContext, reason: str) -> str:
-        event = ctx.event(RunHandedBack, reason=reason)
         move = Move(Status.QUEUED, waiting=stable_json(list(ctx.mail.waiting.values())))
-        return "handed_back" if await self._finish(ctx.log, move, event) else "lost"
+        return "handed_back" if await self._finish(ctx.log, move, ctx.event(RunHandedBack, reason=reason)) else "lost"
 
     async def _quarantine(self, log: RunLog, error: PenstockError, code: str = "") -> str:
         """Set the run aside for a person: its record cannot be read or repeated here. Nothing is guessed at."""
@@ -322,7 +322,7 @@ class Execution:
         ctx = self.ctx
         if ctx is None:
             return
-        key = (self.claim.tenant, self.claim.run)
+        key = self.claim.tenant, self.claim.run
         with contextlib.suppress(JournalError):  # the next look at the row says again that there are letters
             for letter in (await self.services.journal.letters([key])).get(key, []):
                 ctx.mail.post(letter)

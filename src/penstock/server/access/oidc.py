@@ -12,17 +12,16 @@ import urllib.error
 import urllib.request
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
-
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import ProviderUnavailable, SignInFailed
 from penstock.server.access.credentials import token_for
 from penstock.settings import Settings
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures that are accepted: asymmetric ones, whatever the token or the provider says."""
@@ -146,6 +145,9 @@ class Oidc:
 
     async def _claims(self, metadata: dict[str, Any], token: str, nonce: str) -> dict[str, Any]:
         """The claims of an ID token, checked as OpenID Connect Core 3.1.3.7 has it."""
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+
         client = self._settings.oidc_client_id
         registry = jwt.JWTClaimsRegistry(
             now=self._clock.now_us() // 1_000_000,
@@ -176,7 +178,10 @@ class Oidc:
                 return claims
         raise AssertionError
 
-    async def _signing_keys(self, metadata: dict[str, Any], *, fresh: bool) -> KeySet:
+    async def _signing_keys(self, metadata: dict[str, Any], *, fresh: bool) -> "KeySet":
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
         kept = self._keys
         wanted = kept is None or self._is_old(kept) or (fresh and self._clock.boot_ns() - kept.at_ns > REFRESH_NS)
         if kept is None or wanted:

@@ -1,0 +1,20 @@
+/** Keys of the query cache, in one place, so that the stream patches what the pages read. */
+export const keys = {
+  me: ['me'] as const,
+  signInWays: ['sign-in'] as const,
+  overview: ['overview'] as const,
+  runs: (filter: Readonly<Record<string, string>>) => ['runs', 'list', filter] as const,
+  facets: (filter: Readonly<Record<string, string>>) => ['runs', 'facets', filter] as const,
+  run: (id: string) => ['run', id] as const,
+  trace: (id: string) => ['run', id, 'trace'] as const,
+  span: (id: string, path: string) => ['run', id, 'span', path] as const,
+  events: (id: string) => ['run', id, 'events'] as const,
+  diff: (left: string, right: string) => ['diff', left, right] as const,
+  approvals: ['approvals'] as const,
+  approval: (id: string) => ['approval', id] as const,
+  controls: ['controls'] as const,
+  control: (id: string) => ['control', id] as const,
+  costs: (asked: Readonly<Record<string, string | number | undefined>>) => ['costs', asked] as const,
+  agents: ['agents'] as const,
+  tools: ['tools'] as const,
+};

@@ -1,0 +1,67 @@
+import type { ApprovalLine, ApprovalShown } from '@/api/schema';
+
+import { Refusal, type Routes, route } from './answer';
+import { HOUR, MINUTE, NOW, SECOND, SEEDS } from './seed';
+
+const line = (n: number, over: Partial<ApprovalLine>): ApprovalLine => ({
+  id: `ap_${n}`, run: SEEDS.five, agent: 'support-desk', tool: 'refund', path: '17', question: 'may_run', risk: 'high',
+  summary: 'refund cents 4900, order 1182', customer: 'acme', digest: `d${n}`, version: 198, asked_at: NOW - n * 9 * MINUTE,
+  expires: NOW + n * 11 * MINUTE, mine: true, why_not: '', seen_by: [], ...over,
+});
+
+const lines: ApprovalLine[] = [
+  line(1, { seen_by: ['key:approver-b'] }),
+  line(2, { tool: 'mail', risk: 'medium', summary: 'mail to beta@example.com, subject Your refund', customer: 'beta' }),
+  line(3, { run: SEEDS.hostile, question: 'did_it_happen', summary: 'refund cents 1200, order 77\u202e88' }),
+  line(4, { mine: false, why_not: 'you asked for this run yourself', risk: 'low', summary: 'close order 9', tool: 'close' }),
+];
+const decidedAt = new Map<string, { decision: string; actor: string; at: number }>();
+
+const ARGS: Record<string, string> = {
+  ap_2: JSON.stringify({ body: Array.from({ length: 90 }, (_, i) => `line ${i + 1} of a long letter`).join('\n'), subject: 'Your refund', to: 'beta@example.com' }),
+  ap_3: '{"cents":1200,"note":"<img src=x onerror=alert(1)>","order":"77\u202e88"}',
+};
+
+function shown(one: ApprovalLine): ApprovalShown {
+  return {
+    ...one, args: ARGS[one.id] ?? '{"cents":4900,"order":"1182"}', hidden: '', effect: 'write', reversible: one.id === 'ap_2' ? 'a second letter' : '', policy: '3f9a'.repeat(16),
+    why: [{ rule: 'refund-2', version: 7, verdict: 'hold', reason: 'amount > $25', code: 'approval_needed' }],
+    changes: one.tool === 'refund' ? [{ field: 'order 1182, refunded', before: '$0', after: '$49.00' }] : [],
+    agent_says: 'The customer is very upset, please approve quickly.', goal: 'I was charged twice for order 1182',
+    so_far: ['goal given', 'model: looks the order up', 'search_kb: 2 results', 'get_account: charged twice on 12 May', 'model: asks to refund'],
+    spent_nano: 96_400_000, budget_nano: 100_000_000,
+    like: {
+      approved: 18, denied: 2, expired: 0, median_seconds: 105, numbers: { cents: { value: 4900, median: 2200, percentile: 97, count: 18 } },
+      recent: [{ run: SEEDS.spiral, at: NOW - HOUR, decision: 'deny', actor: 'key:approver-b', reason: 'wrong amount', summary: 'refund cents 90000, order 7' }],
+    },
+    conflicts: one.id === 'ap_1' ? [SEEDS.spiral] : [],
+  };
+}
+
+const open = (): ApprovalLine[] => lines.filter((one) => !decidedAt.has(one.id));
+
+function find(id: string | undefined): ApprovalLine | Refusal {
+  const one = lines.find((candidate) => candidate.id === id);
+  if (!one) return new Refusal(404, 'approval_unknown', `no approval ${id} waits`, 'it may have expired, or its run was stopped');
+  const by = decidedAt.get(one.id);
+  return by ? new Refusal(409, 'approval_decided', `approval ${one.id} was decided before by ${by.actor}: ${by.decision}`, '', by) : one;
+}
+
+/** Questions that wait. The second one is always lost to another person, to see what that looks like. */
+export const approvalRoutes: Routes = {
+  'GET /v1/approvals': route<'/v1/approvals', 'get'>(() => ({ items: open(), mine: open().filter((one) => one.mine).length, next: null })),
+  'GET /v1/approvals/{id}': route<'/v1/approvals/{id}', 'get'>(({ params }) => {
+    const one = find(params['id']);
+    return one instanceof Refusal ? one : shown(one);
+  }),
+  'POST /v1/approvals/{id}/decision': route<'/v1/approvals/{id}/decision', 'post'>(({ params, body }) => {
+    const one = find(params['id']);
+    if (one instanceof Refusal) return one;
+    const at = Date.now() * 1000;
+    if (one.id === 'ap_2') decidedAt.set(one.id, { decision: 'approve', actor: 'key:approver-b', at: at - 2 * SECOND });
+    else decidedAt.set(one.id, { decision: (body as { decision: string }).decision, actor: 'key:operator-a', at });
+    const by = find(one.id);
+    if (one.id === 'ap_2' && by instanceof Refusal) return by;
+    return { id: one.id, run: one.run, decision: (body as { decision: string }).decision, actor: 'key:operator-a', at };
+  }),
+};

@@ -1,0 +1,1 @@
+export { startMock } from './start';

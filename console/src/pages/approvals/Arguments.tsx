@@ -1,0 +1,67 @@
+import { Table, Text, Title } from '@mantine/core';
+import { useCallback, useEffect, useRef } from 'react';
+
+import type { ApprovalShown, Change } from '@/api/schema';
+import { Drawn } from '@/ui/Theirs';
+import { pieces } from '@/ui/format/unseen';
+
+import styles from './approvals.module.css';
+import { inUnits, laidOut } from './model/canonical';
+
+/** Pixels from its end at which a text counts as read to the end. */
+const NEAR_END = 4;
+
+/** What exactly will be done: the arguments whole, and what they change. Long ones scroll; their end must be seen. */
+export function Arguments({ approval, seeEnd }: { approval: ApprovalShown; seeEnd: (seen: boolean) => void }) {
+  const box = useRef<HTMLPreElement>(null);
+  const { args } = approval;
+  const look = useCallback(() => {
+    const at = box.current;
+    if (at) seeEnd(at.scrollHeight - at.scrollTop - at.clientHeight <= NEAR_END);
+  }, [seeEnd]);
+  useEffect(() => {
+    look();
+    const at = box.current;
+    if (!at) return undefined;
+    const resized = new ResizeObserver(look);
+    resized.observe(at);
+    return () => resized.disconnect();
+  }, [look, args]);
+  const unseen = pieces(args).filter((piece) => piece.unseen).length;
+  return (
+    <section aria-labelledby="exactly">
+      <Title order={3} id="exactly">Exactly</Title>
+      {approval.hidden ? <Text role="alert">You may not read the arguments (the right payloads:read), so you cannot decide.</Text> : (
+        <>
+          {/* The keyboard must be able to scroll it. */}
+          {/* eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
+          <pre ref={box} tabIndex={0} role="region" aria-label="arguments, whole" className={styles.args} onScroll={look} data-args>
+            <Drawn text={laidOut(args)} />
+          </pre>
+          {inUnits(args).map((one) => <Text key={one.name} size="sm"><Drawn text={one.name} />: {one.words}</Text>)}
+          {unseen > 0 ? <Text c="var(--deny)" size="sm" role="alert">There are {unseen} characters that one would not see; they are drawn in frames.</Text> : null}
+        </>
+      )}
+      {approval.changes.length > 0 ? <Changes changes={approval.changes} /> : null}
+    </section>
+  );
+}
+
+function Changes({ changes }: { changes: readonly Change[] }) {
+  return (
+    <Table verticalSpacing={2} mt="xs">
+      <Table.Thead><Table.Tr><Table.Th>what changes</Table.Th><Table.Th>before</Table.Th><Table.Th>after</Table.Th></Table.Tr></Table.Thead>
+      <Table.Tbody>
+        {changes.map((change) => (
+          <Table.Tr key={change.field}>
+            <Table.Td><Drawn text={change.field} /></Table.Td>
+            <Table.Td><del className={styles.before}><Drawn text={value(change.before)} /></del></Table.Td>
+            <Table.Td><ins className={styles.after}><Drawn text={value(change.after)} /></ins></Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
+  );
+}
+
+const value = (one: unknown): string => (typeof one === 'string' ? one : (JSON.stringify(one) ?? 'nothing'));

@@ -1,0 +1,124 @@
+import { Text, Title } from '@mantine/core';
+import { Link } from '@tanstack/react-router';
+import { type KeyboardEvent, type RefObject, useEffect, useRef } from 'react';
+
+import type { ApprovalShown } from '@/api/schema';
+import { useAnnounce } from '@/app/announce';
+import { useKeys } from '@/app/keys';
+import { When } from '@/ui/When';
+import { Drawn } from '@/ui/Theirs';
+
+import { Arguments } from './Arguments';
+import styles from './approvals.module.css';
+import { Decide } from './Decide';
+import { Facts } from './Facts';
+import { type Choice, CHOICES, said, type State, who } from './model/decide';
+import { Risk } from './Risk';
+import { ticks, useAttention } from './useAttention';
+import { useDecision } from './useDecision';
+
+interface CardProps {
+  readonly approval: ApprovalShown;
+  readonly problem: unknown;
+  /** Whether the person has gone to this card, asked once: then it takes the focus. */
+  readonly takesFocus: () => boolean;
+  readonly decided: (done: { run: string; summary: string; choice: Choice; at: number }) => void;
+  readonly next: () => void;
+  readonly refresh: () => void;
+}
+
+/** One question: facts first, the agent's own words last, and the keys that answer it. */
+export function Card({ approval, problem, takesFocus, decided, next, refresh }: CardProps) {
+  const card = useRef<HTMLElement>(null);
+  const { state, send } = useDecision(approval, problem);
+  const watched = useAttention(card, said(approval), () => send({ kind: 'left' }));
+  const open = approval.mine && approval.hidden === '';
+  const { yes, no } = CHOICES[approval.question];
+  const highRisk = approval.risk === 'high';
+  useFocus(card, takesFocus);
+  useSaid(state);
+  const done = state.kind === 'done' ? state : null;
+  const tell = useRef(decided);
+  useEffect(() => {
+    tell.current = decided;
+  });
+  useEffect(() => {
+    if (done) tell.current({ run: approval.run, summary: approval.summary, choice: done.choice, at: done.at });
+  }, [done, approval.run, approval.summary]);
+
+  const choose = (choice: Choice, repeat = false): void => {
+    if (open) send({ kind: 'choose', choice, armed: watched.isArmed(), repeat, highRisk, at: ticks() });
+  };
+  const asked = approval.question === 'may_run';
+  useKeys('Card', [
+    { keys: asked ? 'a' : 'h', words: asked ? 'approve' : 'it happened', run: (event) => choose(yes, event.repeat) },
+    { keys: asked ? 'd' : 'n', words: asked ? 'deny' : 'it did not happen', run: (event) => choose(no, event.repeat) },
+    { keys: 'Escape', words: 'take back', run: () => send({ kind: 'back' }) },
+  ], card);
+
+  return (
+    // What it hears are keys of the buttons in it, which must not be held.
+    // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
+    <section
+      ref={card}
+      data-card
+      data-armed={(open && watched.armed && state.kind === 'looking') || undefined}
+      data-state={state.kind}
+      tabIndex={-1}
+      aria-labelledby="question"
+      className={styles.card}
+      onFocus={watched.onFocus}
+      onBlur={watched.onBlur}
+      onKeyDownCapture={noRepeatedPress}
+    >
+      <header className={styles.head}>
+        <Title order={2} id="question"><Drawn text={approval.summary} /></Title>
+        <Risk risk={approval.risk} />
+        <span className={styles.expiry}>{approval.expires ? <>ends <When at={approval.expires} /></> : 'does not end by itself'}</span>
+      </header>
+      <Text size="sm" c="var(--quiet)">
+        {asked ? 'May it run?' : 'It is in doubt: did it happen?'} Tool <code>{approval.tool}</code> of <code>{approval.agent}</code>
+        {approval.customer ? <> for <Drawn text={approval.customer} /></> : null}, asked <When at={approval.asked_at} />.{' '}
+        <Link to="/runs/$id" params={{ id: approval.run }} search={{ span: approval.path }}>To its run</Link>
+      </Text>
+      {approval.seen_by.length > 0 ? <Text size="sm" role="status" data-seen>{approval.seen_by.join(', ')} looks at it too.</Text> : null}
+      <Arguments approval={approval} seeEnd={watched.seeEnd} />
+      <Facts approval={approval} />
+      <Decide approval={approval} state={state} send={send} watched={watched} open={open} choose={choose} next={next} refresh={refresh} />
+    </section>
+  );
+}
+
+/** A key that is held must press no button, and confirm no line: browsers repeat the click. */
+function noRepeatedPress(event: KeyboardEvent): void {
+  if (event.repeat && (event.key === 'Enter' || event.key === ' ') && !(event.target instanceof HTMLTextAreaElement)) event.preventDefault();
+}
+
+/** The card takes the focus when the person has gone to it, never by itself. */
+function useFocus(card: RefObject<HTMLElement | null>, takesFocus: () => boolean): void {
+  const asked = useRef(takesFocus);
+  useEffect(() => {
+    if (!asked.current()) return;
+    card.current?.focus({ preventScroll: true });
+    card.current?.scrollIntoView({ block: 'start' });
+  }, [card]);
+}
+
+/** Says at once what must not be missed. */
+function useSaid(state: State): void {
+  const { assertive } = useAnnounce();
+  useEffect(() => {
+    const words = {
+      looking: state.kind === 'looking' ? state.note : '',
+      confirming: '',
+      reasons: '',
+      sending: 'Sending in three seconds. Escape takes it back.',
+      posting: '',
+      unsure: 'Not confirmed. It may have been recorded. Asking again.',
+      done: 'Recorded.',
+      lost: state.kind === 'lost' ? `Not recorded: ${who(state.actor, state.decision)} before you.` : '',
+      locked: state.kind === 'locked' ? state.title : '',
+    }[state.kind];
+    if (words) assertive(words);
+  }, [state, assertive]);
+}

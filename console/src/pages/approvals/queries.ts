@@ -1,0 +1,18 @@
+import { queryOptions } from '@tanstack/react-query';
+
+import { api, ask } from '@/api/client';
+import { keys } from '@/api/keys';
+
+/** Looking at a question is told to others who look, for half a minute: asked again in time for that. */
+const LOOKED_MS = 12_000;
+
+/** One question with what a person needs. The topic `approvals` keeps it current. */
+export function approvalQuery(id: string) {
+  return queryOptions({
+    queryKey: keys.approval(id),
+    queryFn: ({ signal }) => ask(api.GET('/v1/approvals/{id}', { params: { path: { id } }, signal })),
+    staleTime: 0,
+    // Asked until it has been decided or withdrawn: after that it is asked for no more.
+    refetchInterval: (query) => (query.state.status === 'error' ? false : LOOKED_MS),
+  });
+}

@@ -1,0 +1,51 @@
+import { Text } from '@mantine/core';
+
+import type { ControlPreview } from '@/api/schema';
+import { Changed } from '@/ui/Changed';
+import { CopyLine } from '@/ui/CopyLine';
+import { count, plural } from '@/ui/format/count';
+import { clock } from '@/ui/format/time';
+import { Money } from '@/ui/Money';
+import { useNow } from '@/ui/now';
+import { Drawn } from '@/ui/Theirs';
+
+import styles from './controls.module.css';
+import type { Action } from './model/scope';
+import { OpenList } from './OpenList';
+import { PREVIEW_MS } from './queries';
+
+/** Twice the time after which it is asked for again: one answer may be late, two may not. */
+const OLD_US = PREVIEW_MS * 2 * 1000;
+
+/** Whether what one looks at is of now. */
+export function useFresh(asOf: number): boolean {
+  return useNow() - asOf < OLD_US;
+}
+
+const STOPS: Record<Action, string> = { kill: 'stops', pause: 'pauses', cancel: 'cancels', resume: 'is about' };
+
+/** What it would reach, as of a moment, and what not. */
+export function Preview({ preview, action, error }: { preview: ControlPreview; action: Action; error: unknown }) {
+  const fresh = useFresh(preview.as_of);
+  return (
+    <div data-preview data-stale={fresh ? undefined : true} className={styles.preview}>
+      <Text component="div">
+        {STOPS[action]}{' '}
+        <Changed value={preview.running}><strong>{count(preview.running)}</strong> running</Changed>,{' '}
+        <Changed value={preview.queued}><strong>{count(preview.queued)}</strong> queued</Changed>,{' '}
+        <Changed value={preview.parked}><strong>{count(preview.parked)}</strong> parked</Changed>
+        {'; '}{plural(preview.open_total, 'call')} under way; they have spent <Money nano={preview.spent_nano} />.{' '}
+        <span className={styles.quiet}>As of {clock(preview.as_of)}</span>
+      </Text>
+      {fresh ? null : <Text size="sm" c="var(--bad)" role="alert">That is too old to act on{error ? ': the server does not answer' : ''}. It is being asked for again.</Text>}
+      <OpenList effects={preview.open_effects} total={preview.open_total} />
+      {preview.not_reached.length > 0 ? (
+        <div>
+          <Text size="sm" fw={600}>Not reached:</Text>
+          <ul className={styles.list}>{preview.not_reached.map((words) => <li key={words}><Drawn text={words} /></li>)}</ul>
+        </div>
+      ) : null}
+      <CopyLine text={preview.command} />
+    </div>
+  );
+}

@@ -1,0 +1,22 @@
+import { pick } from '@/app/search';
+
+/** Filters of the list as the API names them; `since` and `until` may be spans of time ("1h") too. */
+export const RUN_FILTERS = [
+  'shown', 'status', 'outcome', 'agent', 'release', 'customer', 'feature', 'task_type', 'session', 'code',
+  'waiting_for', 'since', 'until', 'min_nano', 'root', 'parent', 'q',
+] as const;
+
+export type RunFilterName = (typeof RUN_FILTERS)[number];
+/** What the address of the list holds: the filters that are set, and own tags as `tag.x_…`. */
+export type RunsSearch = Partial<Record<RunFilterName | `tag.x_${string}`, string>>;
+
+/** The filters in the query part of an address; what is none is left out. */
+export function runsSearch(search: Record<string, unknown>): RunsSearch {
+  const tags = Object.keys(search).filter((name): name is `tag.x_${string}` => /^tag\.x_\w/.test(name));
+  return pick<RunFilterName | `tag.x_${string}`>(search, [...RUN_FILTERS, ...tags]) as RunsSearch;
+}
+
+/** The search without one of its filters. */
+export function without(search: RunsSearch, name: string): RunsSearch {
+  return Object.fromEntries(Object.entries(search).filter(([one]) => one !== name));
+}

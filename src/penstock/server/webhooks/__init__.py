@@ -1,0 +1,1 @@
+"""Webhooks: signing messages, finding out whether a target may be called, sending, and the loop that delivers."""
