@@ -393,7 +393,7 @@ async def test_whoever_stops_reading_closes_the_stream_and_can_call_again(connec
     assert await anext(stream) == "Your card"
     # Between two pieces the consumer's own calls are counted for themselves.
     assert (await model.request(asking())).finish == "stop"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     assert len(server.calls) == 2
 
 

@@ -257,7 +257,7 @@ async def test_the_topic_of_runs_tells_all_once_and_then_what_changed(live: Live
         while first.data["changed"][0]["shown"] != "waiting":
             first = await reader.until("runs")
         fresh = await live.platform.submit(echo, "x")
-        told = []
+        told: list[dict[str, Any]] = []
         while not told or told[-1]["shown"] != "succeeded":
             told += (await reader.until("runs")).data["changed"]
         assert {line["id"] for line in told} == {str(fresh)}, "a run that did not change is not told again"

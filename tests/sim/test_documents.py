@@ -38,7 +38,7 @@ class Watched(MemoryDocuments):
 
 
 def watch(journal: MemoryJournal, loses: tuple[int, ...] = ()) -> Watched:
-    watched = Watched(journal.documents, loses)  # type: ignore[arg-type]
+    watched = Watched(journal.documents, loses)
     journal.documents = watched
     return watched
 

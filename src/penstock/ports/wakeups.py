@@ -16,8 +16,8 @@ LOOKED_AT_MOST = 1000
 LISTED_MOST = 1000
 
 Why = Literal["stop", "letter", "time", "child", "run", "decision", "event"]
-"""What should have woken the run: a cancel or kill; a letter in its inbox; a time that its row does not hold; the end of
-a child or of another run; a decision; an event."""
+"""What should have woken the run: a cancel or kill; a letter in its inbox; a time that its row does not hold; the end
+of a child or of another run; a decision; an event."""
 
 
 @dataclass(slots=True, frozen=True)

@@ -235,7 +235,8 @@ class Overviews:
             needs.append(Need("control", words, len(controls), first.at, "/controls"))
         trouble = await self._journal.webhooks.trouble(tenant)
         if trouble.count:
-            words = f"{trouble.count} webhook endpoint{'s' if trouble.count > 1 else ''} cannot be told: see `penstock webhooks ls`"
+            several = "s" if trouble.count > 1 else ""
+            words = f"{trouble.count} webhook endpoint{several} cannot be told: see `penstock webhooks ls`"
             needs.append(Need("webhook", words, trouble.count, trouble.since, "/"))
         return needs
 

@@ -253,7 +253,9 @@ class SimulatedJournal:
         for item in dict.fromkeys([*scope, run]):
             known = await self.open_intents(tenant, item)
             intents += [intent for intent in known if intent not in intents]
-        return Sealed(control or new_id(self._clock), sealed=not blockers, at=at, open_intents=intents, blockers=blockers)
+        return Sealed(
+            control or new_id(self._clock), sealed=not blockers, at=at, open_intents=intents, blockers=blockers
+        )
 
     def _children(self, parents: Sequence[UUID]) -> list[UUID]:
         return [item.new.id for item in self.database.stored.runs.values() if item.new.parent in parents]

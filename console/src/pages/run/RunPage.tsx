@@ -104,10 +104,10 @@ function Calls({ run, model: known, partials }: { run: RunShown; model: TraceMod
             nextCritical={view.nextCritical}
           />
           <BudgetStrip model={model} run={run} viewing={viewing} at={at} reveal={view.reveal} />
+          <Between model={model} set={view.setAt} />
         </div>
         <Detail panel={panel} model={model} span={selected} at={at} partial={path === undefined ? undefined : partials.get(path)} reveal={view.reveal} />
       </div>
-      <Between model={model} set={view.setAt} />
       {model.children.length > 0 ? <Suspense fallback={<Loading rows={4} />}><AgentTree model={model} run={run} /></Suspense> : null}
     </>
   );
