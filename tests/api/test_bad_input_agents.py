@@ -218,7 +218,7 @@ async def test_catching_everything_around_a_parked_call(penstock: Penstock, gate
     clerk = asyncio.create_task(approve_all(penstock))
     result = None
     with contextlib.suppress(TimeoutError):
-        result = await penstock.result(run, timeout_seconds=3)
+        result = await penstock.result(run, timeout_seconds=3 if then == "await" else 30)
     clerk.cancel()
     assert "GeneratorExit" in closed, "it never parked"
     if then == "await":

@@ -34,6 +34,7 @@ class Forgetful(MemoryJournal):
         for tenant, run in ended[:-5]:
             del self._store.runs[tenant, run]
             self._store.payloads.pop((tenant, str(run)), None)
+        del self._store.ends[:-5]
         return answers
 
 

@@ -198,8 +198,8 @@ def _invalid(request: Request, error: RequestValidationError) -> e.PenstockError
 
 
 def described(root: type[e.PenstockError] = e.PenstockError) -> dict[str, type[e.PenstockError]]:
-    """Every error by its code."""
+    """Every error by its code: the class that brought the code in, not those derived from it elsewhere."""
     found = {root.code: root}
     for kind in root.__subclasses__():
-        found.update(described(kind))
+        found = described(kind) | found
     return found

@@ -93,13 +93,13 @@ class ServingSettings:
     )
     webhook_attempts: int = _setting(
         19,
-        "Attempts before a delivery is given up. With the pauses as they are by default that takes about a day.",
+        "Attempts before a delivery is given up; with the pauses as they are by default that takes about a day.",
         low=1,
         high=100,
     )
     webhook_backoff_seconds: float = _setting(
         10.0,
-        "The longest pause after the first failed attempt; each further one doubles it. Pauses are random up to that.",
+        "The longest pause after the first failed attempt, doubled by each further one; a random part of it is taken.",
         unit="s",
         low=0,
         high=3600,

@@ -1,6 +1,5 @@
 """Every page and state, light and dark, has nothing that axe finds against WCAG 2.2 AA."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # The dialogs of Mantine have a <header>, which axe takes for the page's: advice, and no rule of WCAG.
 OFF = ["landmark-no-duplicate-banner", "landmark-unique"]
 CARD = "[data-card]"
+ARMED = f"{CARD}[data-armed]"
 
 
 async def found(page: Page) -> list[str]:
@@ -25,81 +25,75 @@ async def found(page: Page) -> list[str]:
     return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in violations for node in one["nodes"]]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_pages_and_states(person: People, house: House, theme: str) -> None:
-    run = await house.submit("desk", f"I was charged twice for o-axe-{theme}")
-    question = (await house.question(run))["id"]
-    page = await person("admin", color_scheme=theme, reduced_motion="reduce")
+async def looked_at(person: People, theme: str, *roles: str) -> Page:
+    """A page of somebody with these roles, which axe can look at."""
+    page = await person(*roles, color_scheme=theme, reduced_motion="reduce")
     await page.context.add_init_script(path=AXE)
-    wrong: dict[str, list[str]] = {}
+    return page
 
-    async def look(name: str) -> None:
-        if problems := await found(page):
-            wrong[name] = problems
 
-    async def at(path: str, ready: str) -> None:
+PAGES = {
+    "overview": ("/", "h1"),
+    "runs": ("/runs", "[role=grid]"),
+    "no runs match": ("/runs?agent=nobody", "text=No run matches"),
+    "no such run": ("/runs/00000000-0000-7000-8000-000000000000", "[role=alert]"),
+    "no such question": ("/approvals/nothing-of-the-kind", "[role=alert]"),
+    "a stop and what it would reach": ("/controls?scope=tenant&action=kill", "[data-preview]"),
+    "a stop of nothing": ("/controls?scope=run&name=nothing&action=kill", "[role=alert]"),
+    "costs": ("/costs", "h1"),
+    "no such page": ("/nowhere", "main"),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_page(person: People, house: House, theme: str) -> None:
+    run = await house.submit("waiter", 1)
+    wrong: list[str] = []
+    page = await looked_at(person, theme, "admin")
+    for name, (path, ready) in {**PAGES, "run": (f"/runs/{run}", "[role=treegrid]")}.items():
         await page.goto(path)
         await expect(page.locator(ready).first).to_be_visible()
-
-    async def card() -> None:
-        await at(f"/approvals/{question}", CARD)
-        await page.locator(CARD).focus()
-        await expect(page.locator(f"{CARD}[data-armed]")).to_be_visible()
-
-    async def confirming() -> None:
-        await page.keyboard.press("a")
-        await expect(page.locator("[data-confirm]")).to_be_focused()
-
-    async def reasons() -> None:
-        await page.keyboard.press("Escape")
-        await expect(page.locator(f"{CARD}[data-armed]")).to_be_visible()
-        await page.locator(CARD).focus()
-        await page.keyboard.press("d")
-        await expect(page.locator("[data-reasons]")).to_be_focused()
-
-    async def lost() -> None:
-        body = {key: (await house.question(run))[key] for key in ("digest", "version")}
-        async with house.client() as client:
-            answer = await client.post(
-                f"/v1/approvals/{question}/decision", json={"decision": "deny", "reason": "no", **body}
-            )
-            if answer.status_code == 403:
-                key = await house.key("other-approver", "approver")
-                async with house.client(key) as other:
-                    answer = await other.post(
-                        f"/v1/approvals/{question}/decision", json={"decision": "deny", "reason": "no", **body}
-                    )
-            assert answer.is_success, answer.text
-        await expect(page.locator("[data-lost]")).to_be_visible()
-
-    async def help_dialog() -> None:
-        await at("/", "h1")
-        await page.keyboard.press("?")
-        await expect(page.get_by_role("dialog")).to_be_visible()
-
-    steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-        ("overview", lambda: at("/", "h1")),
-        ("help", help_dialog),
-        ("runs", lambda: at("/runs", "[role=grid]")),
-        ("no runs match", lambda: at("/runs?agent=nobody", "text=No run matches")),
-        ("run", lambda: at(f"/runs/{run}", "[role=treegrid]")),
-        ("no such run", lambda: at("/runs/00000000-0000-7000-8000-000000000000", "[role=alert]")),
-        ("card", card),
-        ("confirming", confirming),
-        ("reasons", reasons),
-        ("lost", lost),
-        ("controls", lambda: at("/controls?scope=tenant&action=kill", "[data-preview]")),
-        ("a control's error", lambda: at("/controls?scope=run&name=nothing&action=kill", "[role=alert]")),
-        ("costs", lambda: at("/costs", "h1")),
-        ("no such page", lambda: at("/nowhere", "main")),
-    ]
-    for name, show in steps:
-        await show()
-        await look(name)
-    stranger = await person(color_scheme=theme, reduced_motion="reduce")
-    await stranger.context.add_init_script(path=AXE)
+        wrong += [f"{name}: {one}" for one in await found(page)]
+    await page.goto("/")
+    await expect(page.locator("h1")).to_be_visible()
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    wrong += [f"help: {one}" for one in await found(page)]
+    stranger = await looked_at(person, theme)
     await stranger.goto("/sign-in")
     await expect(stranger.get_by_role("heading", level=1)).to_be_visible()
-    if problems := await found(stranger):
-        wrong["sign-in"] = problems
-    assert not wrong, "\n".join(f"{name}: {one}" for name, problems in wrong.items() for one in problems)
+    wrong += [f"sign-in: {one}" for one in await found(stranger)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_state_of_a_question(person: People, house: House, theme: str) -> None:
+    run = await house.submit("desk", f"I was charged twice for o-axe-{theme}")
+    question = await house.question(run)
+    wrong: list[str] = []
+    page = await looked_at(person, theme, "admin")
+
+    async def look(state: str, ready: str) -> None:
+        await expect(page.locator(ready)).to_be_visible()
+        wrong.extend(f"{state}: {one}" for one in await found(page))
+
+    await page.goto(f"/approvals/{question['id']}")
+    await look("not armed", CARD)
+    await page.locator(CARD).focus()
+    await look("armed", ARMED)
+    await page.keyboard.press("a")
+    await look("confirming", "[data-confirm]")
+    await page.keyboard.press("Escape")
+    await page.locator(CARD).focus()
+    await expect(page.locator(ARMED)).to_be_visible()
+    await page.keyboard.press("d")
+    await look("asked why", "[data-reasons]")
+    await page.keyboard.press("1")
+    await look("sending", "[data-take-back]")
+    await page.keyboard.press("Escape")
+    body = {"decision": "deny", "reason": "no", "digest": question["digest"], "version": question["version"]}
+    async with house.client(await house.key("faster", "approver")) as client:
+        answer = await client.post(f"/v1/approvals/{question['id']}/decision", json=body)
+        assert answer.is_success, answer.text
+    await look("lost", "[data-lost]")
+    assert not wrong, "\n".join(wrong)

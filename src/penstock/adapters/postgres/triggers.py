@@ -32,22 +32,24 @@ SELECT
 _FAILURES = f"""
 SELECT {_FIRING} FROM penstock.firings
 WHERE tenant = $1 AND trigger_id = $2 AND look_at IS NULL ORDER BY id DESC LIMIT $3"""  # noqa: S608
+# Materialised: a bare subquery with SKIP LOCKED may be run again for each row that it is joined to, beyond its limit.
 _RETRY = """
-UPDATE penstock.firings f SET look_at = penstock.now_us(), error = ''
-FROM (
+WITH old AS MATERIALIZED (
     SELECT o.tenant, o.trigger_id, o.id FROM penstock.firings o
     WHERE o.tenant = $1 AND o.trigger_id = $2 AND o.look_at IS NULL ORDER BY o.id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
-) AS old
+)
+UPDATE penstock.firings f SET look_at = penstock.now_us(), error = '' FROM old
 WHERE f.tenant = old.tenant AND f.trigger_id = old.trigger_id AND f.id = old.id
 RETURNING 1"""
 _TAKE = f"SELECT {_FIRING} FROM penstock.take_firings($1, $2, $3) ORDER BY at, id"  # noqa: S608
 _SETTLE = "SELECT penstock.settle_firings($1, $2, $3, $4, $5, $6)"
 _EXPIRE = """
-DELETE FROM penstock.firings f USING (
+WITH old AS MATERIALIZED (
     SELECT o.tenant, o.trigger_id, o.id FROM penstock.firings o
     WHERE o.look_at IS NULL AND o.expires_at <= penstock.now_us()
     ORDER BY o.expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
-) AS old
+)
+DELETE FROM penstock.firings f USING old
 WHERE f.tenant = old.tenant AND f.trigger_id = old.trigger_id AND f.id = old.id
 RETURNING 1"""
 

@@ -210,6 +210,13 @@ class Tape:
         same = (known.kind, known.name) == (made.kind, made.name)
         return same and is_last(recorded[-1]) and recorded[-1].seq < self.accepted_seq
 
+    def clear(self) -> None:
+        """Let go of all events; nobody looks at the tape any more."""
+        self.events.clear()
+        self.calls.clear()
+        self.order.clear()
+        self._times.clear()
+
     @property
     def ended(self) -> RunEnded | None:
         last = self.events[-1]

@@ -23,6 +23,7 @@ def let_go(ctx: "RunContext") -> None:
     ctx.scopes.clear()
     ctx.mail.let_go()
     ctx.schedule.let_go()
+    ctx.tape.clear()
 
 
 def _nothing(*_: object) -> None:

@@ -102,15 +102,19 @@ function hatchGaps(ctx: CanvasRenderingContext2D, scene: Scene, bins: Bins, betw
   const x = scaleOf(scene);
   const low = Math.max(0, x(between.from));
   const high = Math.min(scene.width, x(between.to));
-  for (const { from, to, rank } of stretches(bins)) {
-    if (rank === 0 && to > low && from < high && to - from > 3) hatch(ctx, Math.max(from, low), Math.min(to, high), top, height, scene.colors.quiet);
-  }
+  const gaps = stretches(bins).filter(({ from, to, rank }) => rank === 0 && to > low && from < high && to - from > 3);
+  hatch(ctx, gaps.map(({ from, to }) => ({ from: Math.max(from, low), to: Math.min(to, high) })), top, height, scene.colors.quiet);
 }
 
-function hatch(ctx: CanvasRenderingContext2D, from: number, to: number, top: number, height: number, color: string): void {
+/** Hatches stretches of a row, all with one clip: a clip each would take most of a frame. */
+function hatch(ctx: CanvasRenderingContext2D, parts: readonly { from: number; to: number }[], top: number, height: number, color: string): void {
+  const [first] = parts;
+  const last = parts.at(-1);
+  if (!first || !last) return;
+  const [from, to] = [first.from, last.to];
   ctx.save();
   ctx.beginPath();
-  ctx.rect(from, top, to - from, height);
+  for (const part of parts) ctx.rect(part.from, top, part.to - part.from, height);
   ctx.clip();
   ctx.strokeStyle = color;
   ctx.globalAlpha *= 0.55;
@@ -172,7 +176,7 @@ function drawLeaf(ctx: CanvasRenderingContext2D, scene: Scene, span: number, box
   ctx.strokeStyle = box.color;
   ctx.lineWidth = 1;
   if (waits) {
-    hatch(ctx, box.left, box.right, box.top, box.height, box.color);
+    hatch(ctx, [{ from: box.left, to: box.right }], box.top, box.height, box.color);
     ctx.strokeRect(box.left + 0.5, box.top + 0.5, Math.max(1, box.right - box.left - 1), box.height - 1);
   } else {
     ctx.fillRect(box.left, box.top, box.right - box.left, box.height);
@@ -186,7 +190,7 @@ function drawLeaf(ctx: CanvasRenderingContext2D, scene: Scene, span: number, box
       const to = Math.min(box.right, x(axis.place(part.start + part.duration)));
       if (to - from < 1) continue;
       ctx.clearRect(from, box.top, to - from, box.height);
-      hatch(ctx, from, to, box.top, box.height, colors.hold);
+      hatch(ctx, [{ from, to }], box.top, box.height, colors.hold);
       ctx.strokeStyle = colors.hold;
       ctx.strokeRect(from + 0.5, box.top + 0.5, Math.max(1, to - from - 1), box.height - 1);
     }
