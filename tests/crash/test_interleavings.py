@@ -173,9 +173,15 @@ class Place:
         for execution in self.worker.running.values():
             branches = execution.ctx.schedule.branches if execution.ctx else []
             tasks += [branch.task for branch in branches if branch.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        left = set(tasks)
+        for _ in range(20):
+            for task in left:
+                task.cancel()  # again: one that was about to end something may have taken the first for its own
+            _, left = await asyncio.wait(left, timeout=1)
+            if not left:
+                break
+        else:
+            pytest.fail(f"tasks that do not end when they are cancelled: {left}")
         await self.wobbly.inner.close()
 
 

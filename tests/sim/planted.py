@@ -13,6 +13,7 @@ from penstock.adapters.memory import appending
 from penstock.adapters.memory import rates as memory_rates
 from penstock.adapters.memory import records as memory_records
 from penstock.adapters.memory.documents import MemoryDocuments
+from penstock.adapters.memory.questions import MemoryQuestions
 from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.agents import stages
@@ -29,7 +30,8 @@ from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
 from penstock.kernel.ids import new_id
-from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, Status
+from penstock.ports.questions import Decided, Verdict
+from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, RunKey, Status
 from penstock.runs.schedules import firing
 from penstock.runs.triggers import triggering
 
@@ -136,7 +138,24 @@ def wake_only_the_parked(patch: Patch) -> None:
             run.wake(now, only=Status.PARKED)
         return True
 
+    right_asking, right_decide = MemoryQuestions.asking, MemoryQuestions.decide
+    snapshot: dict[RunKey, Status] = {}
+
+    async def asking(self: MemoryQuestions, *where: Any) -> Any:
+        snapshot.update((key, run.status) for key, run in self._store.runs.items())
+        return await right_asking(self, *where)
+
+    async def decide(self: MemoryQuestions, post: Post, decided: Decided) -> Verdict:
+        run = self._store.runs.get((post.tenant, post.run))
+        before = None if run is None else (run.status, run.wake_at)
+        verdict = await right_decide(self, post, decided)
+        if run is not None and before is not None and snapshot.get(run.key) is not Status.PARKED:
+            run.status, run.wake_at = before
+        return verdict
+
     patch.setattr(Database, "deliver", deliver)
+    patch.setattr(MemoryQuestions, "asking", asking)
+    patch.setattr(MemoryQuestions, "decide", decide)
 
 
 def childs_end_by_itself(patch: Patch) -> None:

@@ -174,6 +174,8 @@ def _allowed(world: "World", told: Told, tapes: dict[RunKey, Told]) -> set[str]:
         family.append(above)
         if any(isinstance(event, TimerSet) and event.name == "timeout" for event in above.events):
             allowed |= {"cancelled", "exhausted"}  # it may have been inside a time-out, which is its deadline
+            if told.end is not None and told.end.reason == "the deadline has passed":
+                allowed.add("refused")  # a call came in the moment between the deadline and the end that it brings
         parent = above.run.new.parent
     for member in family:
         for what in ("cancel", "kill"):
