@@ -148,12 +148,12 @@ async def test_a_full_queue_is_answered_with_when_to_try_again() -> None:
 
 
 async def test_lists_filter_and_go_page_by_page(both: Api) -> None:
-    runs = [
-        await submit(both, value=number, tags={"customer": "ada" if number % 2 else "bob", "x_team": "red"})
-        for number in range(6)
-    ]
-    for run in runs:
-        await ended(both, run)
+    runs: list[str] = []
+    for number in range(6):
+        tags = {"customer": "ada" if number % 2 else "bob", "x_team": "red"}
+        runs.append(await submit(both, value=number, tags=tags))
+        await ended(both, runs[-1])
+        await asyncio.sleep(0.002)  # runs of the same millisecond have no order
     failed = await submit(both, "broken", session="s-1")
     await ended(both, failed)
 

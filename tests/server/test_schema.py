@@ -62,7 +62,7 @@ class Background:
             await admin.close()
 
     async def _serve_on(self, journal: Journal) -> None:
-        settings = Settings(**QUICK)
+        settings = Settings(**QUICK, http_wait_seconds=1.0)  # clients here give up after 30 s
         async with assemble(journal, settings, agents=AGENTS) as platform:
             platform.start_worker("of-tests")
             app = create_app(platform, log=lambda line: None)
