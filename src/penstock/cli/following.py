@@ -6,10 +6,10 @@ from uuid import UUID
 
 from penstock.cli.text import safe
 from penstock.events import Event, RunEnded, RunSubmitted, decode
-from penstock.kernel.errors import RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.records import Status
 from penstock.views.lines import clock_time, event_line
+from penstock.views.rows import known_row
 
 PAUSE_SECONDS = 0.1
 SLOWEST_SECONDS = 1.0
@@ -23,9 +23,7 @@ async def follow(journal: Journal, tenant: str, run: UUID, *, wait: bool = True)
     """
     after, pause = 0, PAUSE_SECONDS
     while True:
-        row = await journal.get_run(tenant, run)
-        if row is None:
-            raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
+        row = await known_row(journal, tenant, run)
         rows = await journal.tape(tenant, run, after=after)
         for stored in rows:
             after = stored.seq

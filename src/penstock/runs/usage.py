@@ -16,6 +16,7 @@ import msgspec
 from penstock.events import Amount, ChildOutcome, ModelIntent, ModelOutcome, RunEnded, ToolIntent, ToolOutcome, decode
 from penstock.gates.run.services import Services
 from penstock.kernel.errors import EventUnreadable, UsageBusy
+from penstock.kernel.groups import in_groups
 from penstock.kernel.ids import new_id
 from penstock.ports.journal import Journal
 from penstock.ports.records import CONTINUED, Row
@@ -264,7 +265,8 @@ class Counting:
         hours: list[HourSum] = []
         minutes: list[MinuteSum] = []
         recent = await self._journal.now() - MINUTES_KEPT
-        for batch in _batches(runs):
+        # Short tapes are read together; a long one is alone.
+        for batch in in_groups(runs, lambda run: run.last_seq, TAPE_EVENTS):
             for run, spending in zip(batch, await self._read(step.begins.tenant, batch), strict=True):
                 hours += hour_sums(run, spending)
                 if run.ended_at >= recent and run.code != CONTINUED:
@@ -296,17 +298,3 @@ class Counting:
         except EventUnreadable as error:
             _logger.warning("what run %s spent is counted by its row: %s", run, error.what)
             spending.is_damaged = True
-
-
-def _batches(runs: Sequence[EndedRun]) -> Iterable[list[EndedRun]]:
-    """Runs whose tapes are read together; a long one is alone."""
-    batch: list[EndedRun] = []
-    events = 0
-    for run in runs:
-        if batch and events + run.last_seq > TAPE_EVENTS:
-            yield batch
-            batch, events = [], 0
-        batch.append(run)
-        events += run.last_seq
-    if batch:
-        yield batch

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from penstock.runs.client import Penstock
 from penstock.runs.usage import Counting
-from penstock.server.schemas.base import Amounts
 from penstock.server.schemas.overview import Cause, Minute, Need, Overview, WorkerShown
-from penstock.views.costs import Spending
+from penstock.server.shapes import amounts
 from penstock.views.overview import Overviews
 from penstock.views.skeleton_reading import Skeletons
 
@@ -71,13 +70,3 @@ class Reading:
         finally:
             counting.cancel()
             await asyncio.wait({counting})
-
-
-def amounts(spent: Spending) -> Amounts:
-    """Spending as the API shows it."""
-    return Amounts(
-        tokens_in=spent.tokens_in,
-        tokens_out=spent.tokens_out,
-        nano=spent.nano,
-        nano_at_maximum=spent.nano_at_maximum,
-    )

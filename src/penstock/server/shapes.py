@@ -8,6 +8,7 @@ from penstock.ports.records import OpenIntent, RunRow
 from penstock.server.schemas.base import Amounts, RuleSaid, Waited
 from penstock.server.schemas.controls import OpenEffect
 from penstock.server.schemas.runs import BudgetShown, Content, Facet, Facets, ResultShown, RunLine, TimeBin
+from penstock.views.costs import Spending
 from penstock.views.pieces import Piece
 from penstock.views.results import PlainResult
 from penstock.views.waiting import waits_of
@@ -48,13 +49,13 @@ def run_line(row: RunRow) -> RunLine:
     )
 
 
-def amounts(totals: Totals) -> Amounts:
-    """What a run has used."""
+def amounts(used: Totals | Spending) -> Amounts:
+    """What a run, or several together, have used."""
     return Amounts(
-        tokens_in=totals.tokens_in,
-        tokens_out=totals.tokens_out,
-        nano=totals.nano,
-        nano_at_maximum=totals.nano_at_maximum,
+        tokens_in=used.tokens_in,
+        tokens_out=used.tokens_out,
+        nano=used.nano,
+        nano_at_maximum=used.nano_at_maximum,
     )
 
 

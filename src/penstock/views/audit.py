@@ -10,10 +10,12 @@ import msgspec
 from penstock.journal.actions import ActionChain
 from penstock.journal.chain import verify
 from penstock.journal.payloads import ref_address, unpack
-from penstock.kernel.errors import ChainBroken, EventUnreadable, RunUnknown
+from penstock.kernel.errors import ChainBroken, EventUnreadable
+from penstock.kernel.groups import in_groups
 from penstock.ports.journal import Journal
 from penstock.ports.records import Payload, Row, RunFilter, RunRow, Status
 from penstock.ports.retention import Tombstone
+from penstock.views.rows import known_row
 from penstock.views.snapshots import check_snapshot
 
 PAGE = 1000
@@ -69,9 +71,7 @@ async def verify_run(journal: Journal, tenant: str, run: UUID, *, payloads: bool
     Raises:
         RunUnknown: no such run for this tenant.
     """
-    row = await journal.get_run(tenant, run)
-    if row is None:
-        raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
+    row = await known_row(journal, tenant, run)
     audit = Audit()
     await _verify_batch(journal, [row], audit, payloads=payloads)
     return audit
@@ -119,15 +119,7 @@ async def _batches(journal: Journal, tenant: str) -> AsyncIterator[list[RunRow]]
     before: UUID | None = None
     while True:
         page = await journal.list_runs(tenant, RunFilter(before=before), PAGE)
-        batch: list[RunRow] = []
-        events = 0
-        for row in page:
-            if batch and events + row.last_seq > EVENTS_AT_A_TIME:
-                yield batch
-                batch, events = [], 0
-            batch.append(row)
-            events += row.last_seq
-        if batch:
+        for batch in in_groups(page, lambda row: row.last_seq, EVENTS_AT_A_TIME):
             yield batch
         if len(page) < PAGE:
             return
@@ -136,16 +128,7 @@ async def _batches(journal: Journal, tenant: str) -> AsyncIterator[list[RunRow]]
 
 async def _verify_batch(journal: Journal, rows: Sequence[RunRow], audit: Audit, *, payloads: bool) -> None:
     sizes = await journal.snapshots.weigh([(row.tenant, row.id, 0) for row in rows])
-    group: list[RunRow] = []
-    held = 0
-    for row in rows:
-        size = sizes.get((row.tenant, row.id), 0)
-        if group and held + size > BYTES_AT_A_TIME:
-            await _verify_together(journal, group, audit, payloads=payloads)
-            group, held = [], 0
-        group.append(row)
-        held += size
-    if group:
+    for group in in_groups(rows, lambda row: sizes.get((row.tenant, row.id), 0), BYTES_AT_A_TIME):
         await _verify_together(journal, group, audit, payloads=payloads)
 
 

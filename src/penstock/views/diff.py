@@ -17,7 +17,8 @@ from penstock.journal.payloads import ref_address, unpack
 from penstock.kernel.errors import EventUnreadable
 from penstock.ports.journal import Journal
 from penstock.ports.records import Payload, RunRow
-from penstock.views.skeleton_reading import find_row, take_tape
+from penstock.views.rows import find_row
+from penstock.views.skeleton_reading import take_tape
 
 KEPT_BEFORE = 5
 """Equal rows before the first difference that are shown."""
@@ -64,7 +65,7 @@ async def compare_runs(journal: Journal, tenant: str, left: UUID, right: UUID) -
     """The two runs side by side.
 
     Raises:
-        RunUnknown, RunPruned: as `penstock.views.skeleton_reading.find_row`, of either.
+        RunUnknown, RunPruned: as `penstock.views.rows.find_row`, of either.
         EventUnreadable: an event cannot be read.
     """
     rows = await find_row(journal, tenant, left), await find_row(journal, tenant, right)

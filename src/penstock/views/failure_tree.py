@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from penstock.events import RunEnded, RunHandedBack, decode
-from penstock.kernel.errors import RunUnknown, UsageError
+from penstock.kernel.errors import UsageError
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunFilter, RunRow, Status
 from penstock.views.failing_calls import Failing, Stored, contributors, open_calls, recovered
+from penstock.views.rows import known_row
 
 FAMILY_MAX = 1000
 """Runs of one family that are looked at."""
@@ -90,9 +91,7 @@ async def read_failure_tree(journal: Journal, tenant: str, run: UUID) -> Failure
         RunUnknown: no such run for this tenant.
         UsageError: it succeeded, or has not ended.
     """
-    row = await journal.get_run(tenant, run)
-    if row is None:
-        raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
+    row = await known_row(journal, tenant, run)
     if not _is_bad(row):
         how = "succeeded" if row.outcome else f"has not ended: it is {row.status.value}"
         raise UsageError(f"run {run} {how}", hint="see `penstock runs show`, or `penstock runs waits`")

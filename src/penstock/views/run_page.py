@@ -12,6 +12,7 @@ from penstock.views.answers import AMONG, Answer, answers_of, notes_of
 from penstock.views.contents import Contents, Missing, read_contents
 from penstock.views.lines import waiting_words
 from penstock.views.pieces import Piece, Viewer
+from penstock.views.standing import ENDS
 from penstock.views.waiting import waits_of
 
 GOAL_MAX_CHARS = 300
@@ -21,13 +22,7 @@ _STANDS = {
     "quarantined": "It is set aside for a person",
     "paused": "It is paused",
     "stopping": "It is being stopped",
-    "succeeded": "It succeeded",
-    "failed": "It failed",
-    "exhausted": "It was stopped by a limit",
-    "refused": "It was refused",
-    "escalated": "It was handed to a person",
-    "cancelled": "It was cancelled",
-    "killed": "It was killed",
+    **ENDS,
 }
 
 

@@ -4,17 +4,8 @@ from penstock.kernel.money import show_usd
 from penstock.views.lines import DECISIONS, duration, verdict_words
 from penstock.views.skeleton import Skeleton
 from penstock.views.spans import ApprovalSpan, Span
-from penstock.views.standing import UNFINISHED
+from penstock.views.standing import ENDS, UNFINISHED
 
-_ENDS = {
-    "succeeded": "It succeeded",
-    "failed": "It failed",
-    "exhausted": "It was stopped by a limit",
-    "refused": "It was refused",
-    "escalated": "It was handed to a person",
-    "cancelled": "It was cancelled",
-    "killed": "It was killed",
-}
 _ACTS = {
     "model": "asked {}",
     "tool": "called {}",
@@ -71,7 +62,7 @@ def run_sentence(skeleton: Skeleton, outcome: str = "", reason: str = "", status
         status: of its row, when it has not.
     """
     spans = skeleton.spans
-    how = _ENDS.get(outcome, f"It ended as {outcome}") if outcome else f"It is {status or 'running'}"
+    how = ENDS.get(outcome, f"It ended as {outcome}") if outcome else f"It is {status or 'running'}"
     if outcome and outcome != "succeeded" and reason:
         how += f": {reason}"
     said = [how]

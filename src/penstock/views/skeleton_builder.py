@@ -188,15 +188,18 @@ class SkeletonBuilder:
             cuts = self._cuts[index] = [(start, before)] if start < at else []
         cuts.append((at, part))
 
+    def _attempt(self, event: ModelIntent | ToolIntent, index: int, at: int, part: str) -> None:
+        self.columns.attempts[index] += 1
+        self.digests[index] = event.digest
+        if event.verdicts:
+            self._remark(index, event.verdicts)
+        if index in self._cuts:
+            self._turn(index, at, part, part)
+
     def take_model(self, event: ModelIntent | ModelOutcome, index: int, at: int) -> None:
         columns = self.columns
         if isinstance(event, ModelIntent):
-            columns.attempts[index] += 1
-            self.digests[index] = event.digest
-            if event.verdicts:
-                self._remark(index, event.verdicts)
-            if index in self._cuts:
-                self._turn(index, at, "model", "model")
+            self._attempt(event, index, at, "model")
             return
         columns.tokens[index] += event.used.tokens
         columns.nano[index] += event.used.nano
@@ -208,12 +211,7 @@ class SkeletonBuilder:
     def take_tool(self, event: ToolIntent | ToolDoubted | ToolOutcome, index: int, at: int) -> None:
         columns = self.columns
         if isinstance(event, ToolIntent):
-            columns.attempts[index] += 1
-            self.digests[index] = event.digest
-            if event.verdicts:
-                self._remark(index, event.verdicts)
-            if index in self._cuts:
-                self._turn(index, at, "tool", "tool")
+            self._attempt(event, index, at, "tool")
             return
         if isinstance(event, ToolDoubted):
             self._turn(index, at, "wait", "tool")

@@ -13,10 +13,9 @@ from uuid import UUID
 import msgspec
 
 from penstock.events import RunEnded
-from penstock.journal.pruned import pruned
-from penstock.kernel.errors import RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunFilter, RunRow, Status
+from penstock.views.rows import find_row
 from penstock.views.sentences import run_sentence
 from penstock.views.skeleton import Child, Skeleton
 from penstock.views.skeleton_builder import SkeletonBuilder
@@ -46,21 +45,6 @@ class _Encoded(msgspec.Struct):
     spans: SpanIndex
 
 
-async def find_row(journal: Journal, tenant: str, run: UUID) -> RunRow:
-    """The row of a run whose record is there.
-
-    Raises:
-        RunUnknown: no such run for this tenant.
-        RunPruned: its record is not in the journal any more.
-    """
-    row = await journal.get_run(tenant, run)
-    if row is None:
-        raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
-    if row.pruned_at is not None:
-        raise await pruned(journal, row)
-    return row
-
-
 async def take_tape(journal: Journal, row: RunRow) -> SkeletonBuilder:
     """A builder that has taken all events that the run's row knows of.
 
@@ -81,7 +65,7 @@ async def read_skeleton(journal: Journal, tenant: str, run: UUID) -> Skeleton:
     """The skeleton of a run, with the runs below it.
 
     Raises:
-        RunUnknown, RunPruned: as `find_row`.
+        RunUnknown, RunPruned: as `penstock.views.rows.find_row`.
         EventUnreadable: an event cannot be read.
     """
     row = await find_row(journal, tenant, run)

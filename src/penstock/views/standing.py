@@ -42,6 +42,17 @@ document | gather, or the tag of an event that is none of these."""
 BEGUN: Standing = ("note", "", "open")
 """Before its first event."""
 
+ENDS = {
+    "succeeded": "It succeeded",
+    "failed": "It failed",
+    "exhausted": "It was stopped by a limit",
+    "refused": "It was refused",
+    "escalated": "It was handed to a person",
+    "cancelled": "It was cancelled",
+    "killed": "It was killed",
+}
+"""How a run of each outcome ended, in words."""
+
 UNFINISHED = frozenset({"open", "waiting", "in_doubt"})
 """Statuses of a call that is not over."""
 

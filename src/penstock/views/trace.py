@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from penstock.events import BudgetRecord, Event, RunClaimed, RunEnded, RunSubmitted, Totals, Waiting, decode
-from penstock.journal.pruned import pruned
 from penstock.kernel.errors import EventUnreadable, RunPruned, RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunRow
 from penstock.views.contents import Contents, read_contents
 from penstock.views.lines import event_line
+from penstock.views.rows import find_row
 from penstock.views.spans import MARKS, Mark, Span, span_of, totals_of
 from penstock.views.waiting import waits_of
 
@@ -85,11 +85,7 @@ async def read_events(journal: Journal, tenant: str, run: UUID, after: int = 0) 
 
 
 async def _read(journal: Journal, tenant: str, run: UUID, room: list[int]) -> Trace:
-    row = await journal.get_run(tenant, run)
-    if row is None:
-        raise RunUnknown(f"there is no run {run} for tenant {tenant!r}", hint="see `penstock runs ls`")
-    if row.pruned_at is not None:
-        raise await pruned(journal, row)
+    row = await find_row(journal, tenant, run)
     events = await read_events(journal, tenant, run)
     trace = build_trace(row, events, await read_contents(journal, tenant, row.subject, events))
     for span in walk(trace.spans):

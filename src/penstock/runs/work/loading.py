@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from penstock.gates.snapshots.state import FORMAT, State, decode_state
 from penstock.journal.payloads import ref_text, unpack
 from penstock.kernel.backoff import until_answered
 from penstock.kernel.errors import ChainBroken, EventUnreadable, JournalError
+from penstock.kernel.groups import in_groups
 from penstock.ports.records import Claim, Letter, Row, RunKey
 from penstock.ports.snapshots import Snapshot
 
@@ -93,20 +94,6 @@ class Room:
         return not self.used or self.used + size <= self.capacity
 
 
-def _groups(claims: Sequence[Claim], most: int) -> Iterator[list[Claim]]:
-    """The claims in their order, in groups whose tapes have at most so many events together, or one tape."""
-    group: list[Claim] = []
-    events = 0
-    for claim in claims:
-        if group and events + claim.last_seq > most:
-            yield group
-            group, events = [], 0
-        group.append(claim)
-        events += claim.last_seq
-    if group:
-        yield group
-
-
 class Loader:
     """Reads for one worker.
 
@@ -132,7 +119,7 @@ class Loader:
             if claim.last_seq > min(every, LONG_EVENTS):
                 self._begin(claim, begun_ns)
         loaded: list[Loaded] = []
-        for group in _groups(short, GROUP_EVENTS):
+        for group in in_groups(short, lambda claim: claim.last_seq, GROUP_EVENTS):
             loaded += await self._together(group)
         return [self._in_time(item, begun_ns) for item in loaded]
 

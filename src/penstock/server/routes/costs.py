@@ -8,9 +8,9 @@ from pydantic import Field
 from penstock.kernel.errors import RequestInvalid
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
-from penstock.server.reading import amounts
 from penstock.server.schemas.base import Taken
 from penstock.server.schemas.overview import CostPoint, CostRow, Costs, GroupBy
+from penstock.server.shapes import amounts
 from penstock.views import costs as views
 
 router = APIRouter(prefix="/v1", tags=["costs"])

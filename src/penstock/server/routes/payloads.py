@@ -9,7 +9,7 @@ from penstock.journal.payloads import ref_address
 from penstock.kernel.errors import EventUnreadable, PayloadMissing
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here
-from penstock.views.skeleton_reading import find_row
+from penstock.views.rows import find_row
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 

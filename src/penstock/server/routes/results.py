@@ -15,7 +15,7 @@ from penstock.server.schemas.base import Limit
 from penstock.server.schemas.runs import ResultPage, ResultShown
 from penstock.server.shapes import result
 from penstock.views.results import plain_result, read_ended
-from penstock.views.skeleton_reading import find_row
+from penstock.views.rows import find_row
 
 router = APIRouter(prefix="/v1", tags=["results"])
 

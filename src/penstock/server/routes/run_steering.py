@@ -16,7 +16,7 @@ from penstock.server.context import Here, Server
 from penstock.server.routes.runs import Key
 from penstock.server.schemas.runs import EventGiven, EventTaken, Reason, ReplayShown, Retried, RunLine, Steered
 from penstock.server.shapes import run_line
-from penstock.views.skeleton_reading import find_row
+from penstock.views.rows import find_row
 
 router = APIRouter(prefix="/v1/runs", tags=["steering"])
 

@@ -34,9 +34,9 @@ from penstock.server.schemas.runs import (
 from penstock.server.shapes import amounts, budget, content, facets, result, run_line
 from penstock.views.lines import event_line
 from penstock.views.results import plain_result, read_ended
+from penstock.views.rows import find_row
 from penstock.views.run_list import read_list, read_sharing
 from penstock.views.run_page import read_run_page
-from penstock.views.skeleton_reading import find_row
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Header, Response
 
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here
-from penstock.server.schemas.base import Amounts, RuleSaid
-from penstock.server.schemas.runs import Content
+from penstock.server.schemas.base import Amounts
 from penstock.server.schemas.trace import AskedPerson, AttemptShown, DiffRow, RunDiff, SpanShown, Trace
+from penstock.server.shapes import content, rules
 from penstock.views.diff import compare_runs
-from penstock.views.pieces import Piece
-from penstock.views.skeleton_reading import find_row, unpack_skeleton
+from penstock.views.rows import find_row
+from penstock.views.skeleton_reading import unpack_skeleton
 from penstock.views.span_detail import SpanDetail, read_span
 
 router = APIRouter(prefix="/v1/runs", tags=["trace"])
@@ -78,8 +78,8 @@ def _span(run: UUID, detail: SpanDetail) -> SpanShown:
         started_at=span.started_at,
         ended_at=span.ended_at,
         sentence=detail.sentence,
-        input=_content(detail.input),
-        output=_content(detail.output),
+        input=content(detail.input),
+        output=content(detail.output),
         reasoning=detail.reasoning,
         asks=detail.asks,
         error=span.error,
@@ -87,10 +87,7 @@ def _span(run: UUID, detail: SpanDetail) -> SpanShown:
         cached=span.used.cached,
         simulated=span.simulated,
         about=span.about,
-        verdicts=[
-            RuleSaid(rule=said.rule, version=said.version, verdict=said.verdict, reason=said.reason, code=said.code)
-            for said in span.verdicts
-        ],
+        verdicts=rules(span.verdicts),
         passed=span.passed,
         attempts=_attempts(detail),
         approvals=[
@@ -141,9 +138,3 @@ def _attempts(detail: SpanDetail) -> list[AttemptShown]:
         )
         for attempt in detail.span.attempts
     ]
-
-
-def _content(piece: Piece | None) -> Content | None:
-    if piece is None:
-        return None
-    return Content(ref=piece.ref, size=piece.size, cut=piece.cut, value=piece.value, hidden=piece.hidden)

@@ -73,7 +73,7 @@ class RunFeed:
             if isinstance(event, ModelOutcome):
                 self._complete(event)
             elif isinstance(event, ModelIntent):
-                self._texts.setdefault((event.path, event.attempt), _Text(Filters(self._makers)))
+                self._text(event.path, event.attempt)
         self.wake()
 
     def stands(self, row: RunRow) -> None:
@@ -100,7 +100,7 @@ class RunFeed:
 
     def say(self, piece: Piece) -> None:
         """Words of a model, on their way to the viewers."""
-        text = self._texts.setdefault((piece.path, piece.attempt), _Text(Filters(self._makers)))
+        text = self._text(piece.path, piece.attempt)
         if text.over:
             return
         if piece.reset:
@@ -111,6 +111,12 @@ class RunFeed:
         else:
             # Something was dropped on the way: what the filters held back does not fit to what comes now.
             text.over = True
+
+    def _text(self, path: str, attempt: int) -> "_Text":
+        text = self._texts.get((path, attempt))
+        if text is None:
+            text = self._texts[path, attempt] = _Text(Filters(self._makers))
+        return text
 
     def _complete(self, event: ModelOutcome) -> None:
         text = self._texts.pop((event.path, event.attempt), None)

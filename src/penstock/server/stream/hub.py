@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from penstock.events import decode
 from penstock.kernel.errors import JournalError, PenstockError, RequestInvalid, RunUnknown, ServerBusy
 from penstock.ports.journal import Journal
@@ -278,7 +276,7 @@ class Hub:
         """Ask a topic's source again and again, and tell those who look when there is something new."""
         while True:
             try:
-                now = msgspec.to_builtins(await topic.source(tenant))
+                now = await topic.source(tenant)
             except PenstockError as error:
                 now = feed.value
                 self._tell(feed, frame("unavailable", {"topic": name, "code": error.code}))
