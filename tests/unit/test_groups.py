@@ -1,5 +1,7 @@
 """Groups that are not too much at a time."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,4 +14,4 @@ def test_all_items_in_order_and_no_group_too_heavy_or_needlessly_small(items: li
     assert [item for group in groups for item in group] == items
     assert all(group for group in groups)
     assert all(sum(group) <= most or len(group) == 1 for group in groups)
-    assert all(sum(group) + after[0] > most for group, after in zip(groups, groups[1:], strict=False))
+    assert all(sum(group) + after[0] > most for group, after in itertools.pairwise(groups))
