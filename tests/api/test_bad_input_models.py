@@ -12,6 +12,7 @@ from tests.crash.record import check_record
 from penstock import Agent, Budget, Run, Settings, agent, tool
 from penstock.events import Amount, Failure, ModelOutcome
 from penstock.events.messages import Message, Text, ToolCall, say
+from penstock.ports.controls import of_all
 from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price
 from penstock.runs.client import Penstock
 from penstock.runs.result import Result
@@ -215,7 +216,7 @@ async def test_adapters_that_break(penstock: Penstock, how: Any) -> None:
     assert (result.outcome, result.code) == ("failed", "model_failed"), result
     assert result.totals.nano > 0, "a lost answer is charged at its maximum"
     await check_record(penstock, result.run)
-    assert await penstock.journal.open_intents("default") == []
+    assert await penstock.journal.open_intents(of_all("default")) == []
 
 
 async def test_a_model_that_hangs_is_given_up(penstock: Penstock) -> None:

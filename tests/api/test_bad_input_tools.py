@@ -13,6 +13,7 @@ from penstock import Agent, OutcomeUnknown, Run, Settings, Tool, TransientToolEr
 from penstock.events import RunEnded, ToolIntent, ToolOutcome, VerdictRecorded
 from penstock.events.messages import ToolCall, ToolResult
 from penstock.kernel.errors import CallDenied, PenstockError, ToolFailed
+from penstock.ports.controls import of_all
 from penstock.ports.model import ModelRequest
 from penstock.runs.client import Penstock
 from penstock.runs.result import Result
@@ -104,7 +105,7 @@ async def test_call_ids_that_cannot_be_stored(penstock: Penstock, call_id: str) 
     result = await finish(penstock, Agent("reader", model=model, instructions="Read.", tools=[look]), "go")
     assert (result.outcome, result.output) == ("succeeded", "done"), result
     await check_record(penstock, result.run)
-    assert await penstock.journal.open_intents("default") == []
+    assert await penstock.journal.open_intents(of_all("default")) == []
 
 
 BAD_VALUES = {
@@ -229,7 +230,7 @@ async def test_tools_that_raise(penstock: Penstock, name: str, effect: Any) -> N
     assert outcome.failure is not None
     assert (outcome.status, outcome.failure.code) == ("error", "tool_failed")
     assert len(outcome.failure.words) <= 400
-    assert await penstock.journal.open_intents("default") == []
+    assert await penstock.journal.open_intents(of_all("default")) == []
 
 
 async def test_an_error_whose_words_raise(penstock: Penstock) -> None:

@@ -34,6 +34,10 @@ def test_a_person_approves_what_is_shown_and_it_happens_once(
     shown = command_line.quick("approvals", "show", approval).out
     assert "because    permission@1 hold: " in shown
     assert f"digest     {question['digest']}" in shown
+    assert "  changes    order o-1: refunded: 0.00\\x1b[2J -> 5.00\n" in shown
+    told = command_line.quick("approvals", "show", approval, "--json").document
+    change = {"what": "order o-1: refunded", "before": "0.00\x1b[2J", "after": "5.00"}
+    assert (told["digest"], told["preview"]) == (question["digest"], {"changes": [change], "unknown": ""})
     done = command_line.quick("approvals", "happened", approval, "--json")
     assert (done.code, done.error["code"]) == (ExitCode.USAGE, "answer_invalid")
     done = command_line.quick("approvals", "approve", approval, "--digest", "0" * 64, "--json")
@@ -99,6 +103,24 @@ def test_a_kill_of_everything_holds_until_it_is_lifted(
     assert (row["id"], row["status"], row["last_seq"]) == (held, "queued", 1)
     assert command_line.quick("resume", "--all", "--tenant", "calm", "--json").document["lifted"] == 1
     assert command_line.quick("runs", "tail", held, "--tenant", "calm").out.splitlines()[-1].endswith("succeeded")
+
+
+def test_a_paused_customer_waits_while_others_go_on(command_line: CommandLine, worker: "subprocess.Popen[str]") -> None:
+    done = command_line("pause", "--customer", "o'neill", "--reason", "their data is moved")
+    assert done.out.splitlines()[0].startswith("pause of customer o'neill: sealed at ")
+    lifting = """penstock resume --customer 'o'"'"'neill'"""
+    assert f"lift it with: {lifting}" in done.err
+    options = ("--no-wait", "--json")
+    held = command_line.quick("run", "desk_app:simple", "x", "--tag", "customer=o'neill", *options).document["run"]
+    free = submit(command_line, "simple", "x")
+    row_when(command_line, free, outcome="succeeded")
+    assert command_line.quick("runs", "show", held, "--json").document["status"] == "queued"
+    assert command_line.quick("resume", "--customer", "o'neil").out.splitlines() == [
+        "no stop of that scope was in force",
+        "still in force: pause of customer o'neill",
+    ]
+    assert command_line.quick("resume", "--customer", "o'neill").out.strip() == "lifted 1 stop"
+    row_when(command_line, held, outcome="succeeded")
 
 
 def test_a_second_worker_of_that_name_is_refused_and_the_first_drains_when_told(

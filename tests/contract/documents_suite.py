@@ -10,6 +10,7 @@ from tests.contract.journal_world import Holder, World
 from penstock.journal.documents import pack, read
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.randomness import token_bytes
+from penstock.ports.controls import of_all
 from penstock.ports.documents import PRUNE_AT_ONCE, Documents, Kind, Write, Written
 from penstock.ports.records import Move, Status, Stop
 
@@ -132,9 +133,9 @@ class DocumentsSuite:
         documents = world.journal.documents
         await world.journal.stop_run("acme", one.run, Stop.CANCEL, "ann", "")
         assert await documents.put(write(one, 0, 1), KEEP) == Written("stopped", 0, "cancel")
-        await world.journal.stop_all("acme", "ann", "")
+        await world.journal.stop_scope(of_all("acme"), Stop.KILL, "ann", "")
         assert await documents.put(write(other, 0, 1), KEEP) == Written("stopped", 0, "kill")
-        await world.journal.resume_all("acme", "ann")
+        await world.journal.resume_scope(of_all("acme"), "ann")
         assert (await documents.put(write(other, 0, 1), KEEP)).answer == "written"
 
     async def test_a_pause_lets_a_write_end_whose_intent_came_before_it(self, world: World) -> None:

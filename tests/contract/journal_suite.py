@@ -13,6 +13,7 @@ from penstock.events import FORMAT, Waiting
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import of_all, of_run
 from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Move, Post, RunFilter, Status, Stop, Submitted, Summary
 
@@ -304,20 +305,6 @@ class AppendSuite:
         assert (await stopped.append(children=[child])).answer is Answer.STOPPED
         assert await world.journal.get_run("acme", child.id) is None
 
-    @pytest.mark.parametrize("tenant", ["acme", None])
-    async def test_a_control_refuses_intents_in_its_scope(self, world: World, tenant: str | None) -> None:
-        inside, outside = await world.held(), await world.held(tenant="zeta")
-        await world.journal.stop_all(tenant, "eve", "why")
-
-        async def answers() -> list[tuple[Answer, Stop | None]]:
-            batches = [holder.batch(holder.intent(), intent=True) for holder in (inside, outside)]
-            return [(answer.answer, answer.stop) for answer in await world.journal.append(batches)]
-
-        refused = (Answer.STOPPED, Stop.KILL)
-        assert await answers() == [refused, refused if tenant is None else (Answer.APPLIED, None)]
-        assert await world.journal.resume_all(tenant, "eve") == 1
-        assert (await inside.append(inside.intent(), intent=True)).answer is Answer.APPLIED
-
     async def test_a_bad_batch_does_not_fail_the_others(self, world: World) -> None:
         holders = await world.claimed(7)
         batches = [holder.batch() for holder in holders]
@@ -484,7 +471,7 @@ class LetterSuite:
         flags = {flag.run: flag for flag in await world.journal.flags(worker, held)}
         assert flags.keys() == {lettered.run, stopped.run, lost.run}
         assert (flags[lettered.run].letters, flags[stopped.run].stop, flags[lost.run].epoch) == (1, Stop.CANCEL, 2)
-        await world.journal.stop_all("zeta", "eve", "")
+        await world.journal.stop_scope(of_all("zeta"), Stop.KILL, "eve", "")
         flags = {flag.run: flag for flag in await world.journal.flags(worker, held)}
         assert flags[other.run].stop is Stop.KILL
 
@@ -580,11 +567,11 @@ class StopSuite:
             (holder.run, "2", "refund", 2, answer.at + 100),
             (holder.run, "3", "refund", 1, answer.at),
         ]
-        assert len(await world.journal.open_intents("acme")) == 3
-        assert len(await world.journal.open_intents("acme", other.run)) == 1
-        assert len(await world.journal.open_intents(None)) == 3
+        assert len(await world.journal.open_intents(of_all("acme"))) == 3
+        assert len(await world.journal.open_intents(of_run("acme", other.run))) == 1
+        assert len(await world.journal.open_intents(of_all(None))) == 3
         await holder.move(Status.ENDED, outcome="killed")
-        assert [item.run for item in await world.journal.open_intents("acme")] == [other.run]
+        assert [item.run for item in await world.journal.open_intents(of_all("acme"))] == [other.run]
 
     async def test_the_intents_of_a_killed_runs_children_are_listed(self, world: World) -> None:
         top = await world.held()
@@ -592,7 +579,7 @@ class StopSuite:
         await top.append(children=[child])
         inner = await world.reclaim(child.id)
         await inner.append(inner.intent("1"), intent=True, summary=Summary(open_intents=1))
-        assert [item.run for item in await world.journal.open_intents("acme", top.run)] == [inner.run]
+        assert [item.run for item in await world.journal.open_intents(of_run("acme", top.run))] == [inner.run]
         sealed = await world.journal.stop_run(*top.key, Stop.KILL, "eve", "why")
         assert [item.run for item in sealed.open_intents] == [inner.run]
 
@@ -602,19 +589,19 @@ class StopSuite:
             await each.append(each.intent(), intent=True, summary=Summary(open_intents=1))
         waiting = new_run()
         await world.journal.submit([waiting, new_run(tenant="zeta")])
-        mine = await world.journal.stop_all("acme", "eve", "why")
+        mine = await world.journal.stop_scope(of_all("acme"), Stop.KILL, "eve", "why")
         assert mine.sealed
         assert [item.tenant for item in mine.open_intents] == ["acme"]
         assert await world.journal.stopped("acme") == [mine.control]
         assert await world.journal.stopped("zeta") == []
-        everything = await world.journal.stop_all(None, "eve", "why")
+        everything = await world.journal.stop_scope(of_all(None), Stop.KILL, "eve", "why")
         assert {item.tenant for item in everything.open_intents} == {"acme", "zeta"}
         assert await world.journal.stopped("zeta") == [everything.control]
         assert await world.journal.stopped(None) == [everything.control]
         assert await world.claim() == []
-        assert await world.journal.resume_all(None, "eve") == 1
+        assert await world.journal.resume_scope(of_all(None), "eve") == 1
         assert [claim.tenant for claim in await world.claim()] == ["zeta"]
-        assert await world.journal.resume_all("acme", "eve") == 1
+        assert await world.journal.resume_scope(of_all("acme"), "eve") == 1
         assert [claim.run for claim in await world.claim()] == [waiting.id]
 
 
@@ -759,8 +746,8 @@ class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite
         assert await journal.subject_key("zeta", "ann") is None
         assert await journal.ensure_subject("zeta", "ann", b"z" * 32) == b"z" * 32
         assert await journal.erase_subject("zeta", "ann") == 0
-        assert await journal.open_intents("zeta") == []
-        assert await journal.open_intents("zeta", run) == []
+        assert await journal.open_intents(of_all("zeta")) == []
+        assert await journal.open_intents(of_run("zeta", run)) == []
         assert await journal.resume_run("zeta", run, "eve") is False
         assert await journal.release_quarantine("zeta", run, None, "eve") is False
         assert await journal.take_over(await world.worker(), "zeta", run, worker, mine.claim.epoch) is None
@@ -779,9 +766,9 @@ class JournalSuite(SubmitSuite, ClaimSuite, AppendSuite, ChildSuite, LetterSuite
         stray = Post("acme", run, "d", "child", b"")
         await child.append(move=Move(Status.ENDED, outcome="succeeded", post=stray))
         await journal.put_payloads([payload("ann", b"other", tenant="zeta")])
-        await journal.stop_all("zeta", "eve", "why")
+        await journal.stop_scope(of_all("zeta"), Stop.KILL, "eve", "why")
         assert await journal.stopped("acme") == []
-        assert await journal.resume_all("acme", "eve") == 0
+        assert await journal.resume_scope(of_all("acme"), "eve") == 0
         assert (await mine.append()).answer is Answer.APPLIED
         assert await journal.subject_key("acme", "ann") == mine.claim.subject_key
         assert await journal.get_payloads("acme", "ann", [stored.address]) == {stored.address: stored}

@@ -10,7 +10,8 @@ from penstock.events import Waiting
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import RunUnknown
 from penstock.kernel.ids import new_id
-from penstock.ports.questions import NEVER, Decided
+from penstock.ports.controls import of_all, of_run
+from penstock.ports.questions import EXPIRED, NEVER, Decided
 from penstock.ports.records import Move, Post, Status, Stop, Summary
 
 
@@ -118,6 +119,41 @@ class QuestionsSuite:
         assert await questions.like("zeta", "desk", "refund", "may_run", 10) == []
         assert await questions.like("acme", "desk", "refund", "did_it_happen", 10) == []
 
+    async def test_that_nobody_decided_is_remembered_unless_somebody_did(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("memory", "postgres"):
+            monkeypatch.setattr(f"penstock.adapters.{module}.questions.DECISIONS_KEPT", 3)
+        holder = await world.held()
+        questions = world.journal.questions
+
+        async def expired(approval: str, **fields: Any) -> None:
+            await questions.expired(decided(holder, approval, EXPIRED, "penstock", asked_at=5, **fields))
+
+        await expired("a1")
+        await expired("a1")
+        known = await questions.decided("acme", "a1")
+        assert known is not None
+        assert (known.decision, known.actor, known.run, known.args) == (EXPIRED, "penstock", holder.run, b"a" * 32)
+        assert (known.asked_at, known.reason) == (5, None)
+        assert abs(known.at - await world.journal.now()) < 60_000_000
+        assert (await world.journal.letters([holder.key])).get(holder.key, []) == [], "nobody is told"
+        late = await questions.decide(post(holder, "a1"), decided(holder, "a1"))
+        assert late.decision == EXPIRED
+        await questions.decide(post(holder, "a2", "deny"), decided(holder, "a2", "deny"))
+        await expired("a2")
+        assert [item.decision for item in await questions.like("acme", "desk", "refund", "may_run", 10)] == [
+            "deny",
+            EXPIRED,
+        ]
+        await expired("other", tool="mail")
+        for number in range(3, 6):
+            await expired(f"a{number}")
+        found = await questions.like("acme", "desk", "refund", "may_run", 10)
+        assert [item.approval for item in found] == ["a5", "a4", "a3"], "only so many are kept"
+        assert await questions.decided("acme", "a2") is None
+        assert await questions.decided("acme", "other") is not None
+
 
 class ControlsSuite:
     """Subclasses give the fixture ``world``."""
@@ -128,7 +164,7 @@ class ControlsSuite:
         sealed = await world.journal.stop_run("acme", holder.run, Stop.PAUSE, "ann", "look at it")
         control = await world.journal.controls.get("acme", sealed.control)
         assert control is not None
-        assert (control.run, control.action, control.actor, control.reason) == (
+        assert (control.scope.run, control.action, control.actor, control.reason) == (
             holder.run,
             "pause",
             "ann",
@@ -153,11 +189,11 @@ class ControlsSuite:
         holder = await world.held()
         control = new_id(CLOCK)
         for _ in range(2):
-            assert (await world.journal.stop_all("acme", "ann", "", control)).control == control
+            assert (await world.journal.stop_scope(of_all("acme"), Stop.KILL, "ann", "", control)).control == control
             assert (await world.journal.stop_run("acme", holder.run, Stop.KILL, "ann", "", new_id(CLOCK))).sealed
         assert [item.id for item in await world.journal.controls.wide("acme")] == [control]
-        assert await world.journal.resume_all("acme", "bob") == 1
-        assert (await world.journal.stop_all("acme", "ann", "", control)).control == control
+        assert await world.journal.resume_scope(of_all("acme"), "bob") == 1
+        assert (await world.journal.stop_scope(of_all("acme"), Stop.KILL, "ann", "", control)).control == control
         assert await world.journal.stopped("acme") == [], "what was lifted is not put in force by the same stop again"
 
     async def test_lists_go_page_by_page_newest_first(self, world: World) -> None:
@@ -166,13 +202,13 @@ class ControlsSuite:
             (await world.journal.stop_run("acme", holder.run, Stop.PAUSE, f"p{number}", "")).control
             for number in range(5)
         ]
-        made.append((await world.journal.stop_all(None, "root", "")).control)
-        await world.journal.stop_all("zeta", "eve", "")
+        made.append((await world.journal.stop_scope(of_all(None), Stop.KILL, "root", "")).control)
+        await world.journal.stop_scope(of_all("zeta"), Stop.KILL, "eve", "")
         controls = world.journal.controls
         first = await controls.newest("acme", None, 4)
         rest = await controls.newest("acme", (first[-1].at, first[-1].id), 4)
         assert [item.id for item in [*first, *rest]] == made[::-1]
-        assert [item.tenant for item in await controls.wide("acme")] == [None]
+        assert [item.scope.tenant for item in await controls.wide("acme")] == [None]
 
     async def test_the_reach_of_a_stop(self, world: World) -> None:
         foreign = await world.held(tenant="zeta")
@@ -181,17 +217,17 @@ class ControlsSuite:
         await top.append(children=[child], summary=Summary(nano=5))
         await parked.append(move=Move(Status.PARKED), summary=Summary(nano=7))
         controls = world.journal.controls
-        reach = await controls.reach("acme")
+        reach = await controls.reach(of_all("acme"))
         assert (reach.running, reach.queued, reach.parked, reach.nano) == (2, 1, 1, 12)
-        reach = await controls.reach("acme", top.run)
+        reach = await controls.reach(of_run("acme", top.run))
         assert (reach.running, reach.queued, reach.parked, reach.nano) == (1, 1, 0, 5)
-        reach = await controls.reach("acme", child.id)
+        reach = await controls.reach(of_run("acme", child.id))
         assert (reach.running, reach.queued) == (0, 1)
-        assert (await controls.reach(None)).running == 3
+        assert (await controls.reach(of_all(None))).running == 3
         now = await world.journal.now()
         await other.move(Status.ENDED, outcome="killed")
         await foreign.move(Status.ENDED, outcome="killed")
-        assert await controls.stopped("acme", None, now) == 1
-        assert await controls.stopped("acme", top.run, now) == 0
-        assert await controls.stopped("acme", other.run, now) == 1
-        assert await controls.stopped(None, None, now) == 2
+        assert await controls.stopped(of_all("acme"), now) == 1
+        assert await controls.stopped(of_run("acme", top.run), now) == 0
+        assert await controls.stopped(of_run("acme", other.run), now) == 1
+        assert await controls.stopped(of_all(None), now) == 2

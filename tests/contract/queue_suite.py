@@ -8,6 +8,7 @@ import pytest
 from tests.contract.journal_world import SECOND, Holder, World, new_run
 
 from penstock.kernel.errors import InputInvalid, QueueFull
+from penstock.ports.controls import of_all
 from penstock.ports.queue import PRIORITY_UNIT, UNIT, Bounds, Order
 from penstock.ports.records import Claim, Move, NewRun, Post, Status, Stop
 
@@ -398,10 +399,10 @@ class KillSuite:
     async def test_a_killed_tenant_waits_and_comes_back(self, world: World) -> None:
         held = await enter(world, runs_of("", 700))
         free = await enter(world, runs_of("", 30, tenant="globex"))
-        await world.journal.stop_all("acme", "eve", "why")
+        await world.journal.stop_scope(of_all("acme"), Stop.KILL, "eve", "why")
         assert {claim.run for claim in await drain(world)} == set(free)
         assert await world.claim() == []
-        await world.journal.resume_all("acme", "eve")
+        await world.journal.resume_scope(of_all("acme"), "eve")
         assert {claim.run for claim in await drain(world)} == set(held)
 
 

@@ -8,7 +8,8 @@ from tests.contract.journal_world import CLOCK, SECOND, World, new_run
 
 from penstock.kernel.errors import SchedulesFull
 from penstock.kernel.ids import new_id
-from penstock.ports.records import Move, Status
+from penstock.ports.controls import of_all
+from penstock.ports.records import Move, Status, Stop
 from penstock.ports.schedules import LOOK_AGAIN_US, Due, Fired, Plan, Schedule
 
 LEASE = 60.0
@@ -255,13 +256,13 @@ class SchedulesSuite:
     async def test_nothing_of_a_stopped_tenant_is_taken(self, world: SchedulesWorld) -> None:
         await world.schedule()
         await world.schedule(tenant="zeta")
-        await world.journal.stop_all("acme", "ada", "incident")
+        await world.journal.stop_scope(of_all("acme"), Stop.KILL, "ada", "incident")
         assert [due.schedule.tenant for due in await world.take()] == ["zeta"]
         await world.advance(LEASE + 1)
-        await world.journal.stop_all(None, "ada", "incident")
+        await world.journal.stop_scope(of_all(None), Stop.KILL, "ada", "incident")
         assert await world.take() == []
-        await world.journal.resume_all(None, "ada")
-        await world.journal.resume_all("acme", "ada")
+        await world.journal.resume_scope(of_all(None), "ada")
+        await world.journal.resume_scope(of_all("acme"), "ada")
         assert sorted(due.schedule.tenant for due in await world.take()) == ["acme", "zeta"]
 
     async def test_one_that_is_removed_is_gone(self, world: SchedulesWorld) -> None:

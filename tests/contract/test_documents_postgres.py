@@ -15,7 +15,9 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.journal.documents import read
 from penstock.kernel.errors import DocumentUnreadable
+from penstock.ports.controls import of_all
 from penstock.ports.documents import Written
+from penstock.ports.records import Stop
 from penstock.wiring import open_penstock
 
 
@@ -63,7 +65,7 @@ async def test_a_kill_is_sealed_after_the_writes_under_way_and_before_all_others
     )
     under_way = asyncio.create_task(documents.put(write(one, 1, 1, "1"), KEEP))
     await until_waiting(other)  # it has seen that nothing stops it
-    killing = asyncio.create_task(world.journal.stop_all("acme", "ann", ""))
+    killing = asyncio.create_task(world.journal.stop_scope(of_all("acme"), Stop.KILL, "ann", ""))
     await asyncio.wait({killing}, timeout=0.5)
     assert not killing.done()
     await in_the_way.rollback()

@@ -19,6 +19,7 @@ from penstock.kernel.errors import (
     SchemaTooNew,
     ServerTooOld,
 )
+from penstock.ports.controls import of_all
 from penstock.ports.journal import Journal
 from penstock.ports.records import Answer, Move, Post, Status, Stop, Summary
 
@@ -123,7 +124,7 @@ class TestStops:
             batch = holder.batch(holder.intent(), intent=True, summary=opened)
             appending = asyncio.create_task(world.journal.append([batch], blocking=True))
             await _until_waiting(other)
-            sealing = asyncio.create_task(world.journal.stop_all("acme", "eve", "why"))
+            sealing = asyncio.create_task(world.journal.stop_scope(of_all("acme"), Stop.KILL, "eve", "why"))
             while not await world.journal.stopped("acme"):
                 await asyncio.sleep(0.005)
             done, _ = await asyncio.wait({sealing}, timeout=0.15)
@@ -142,7 +143,7 @@ class TestStops:
         await transaction.start()
         await other.fetch("SELECT pg_advisory_xact_lock_shared(penstock.append_lock())")
         holder = await world.held()
-        sealing = asyncio.create_task(world.journal.stop_all(None, "eve", "why"))
+        sealing = asyncio.create_task(world.journal.stop_scope(of_all(None), Stop.KILL, "eve", "why"))
         sealed = await sealing
         assert (sealed.sealed, sealed.blockers) == (True, [])
         assert other.is_closed(), "the session in the way was terminated"
@@ -155,7 +156,7 @@ class TestStops:
         holder, stuck = await world.claimed(2)
         async with other.transaction():
             await other.fetch("SELECT pg_advisory_xact_lock_shared(penstock.append_lock())")
-            sealed = await world.journal.stop_all(None, "eve", "why")
+            sealed = await world.journal.stop_scope(of_all(None), Stop.KILL, "eve", "why")
             assert not sealed.sealed
             assert len(sealed.blockers) == 1
             assert "(somebody, idle in transaction)" in sealed.blockers[0]
@@ -269,7 +270,7 @@ class TestConnections:
         holder = await world.held()
         await journal.put_payloads([payload("ann")])
         assert (await holder.append(holder.intent(), intent=True)).answer is Answer.APPLIED
-        assert (await journal.stop_all("acme", "eve", "why")).sealed
+        assert (await journal.stop_scope(of_all("acme"), Stop.KILL, "eve", "why")).sealed
         await journal.close()
 
     async def test_a_wake_up_reaches_other_processes(self, world: PostgresWorld, journal_dsn: str) -> None:

@@ -18,8 +18,9 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.kernel.errors import QueueFull
 from penstock.kernel.ids import derived_id
+from penstock.ports.controls import of_all
 from penstock.ports.queue import BUCKET_SECONDS, Bounds
-from penstock.ports.records import Answer, Claim, Move, Status
+from penstock.ports.records import Answer, Claim, Move, Status, Stop
 
 SHIFT = f"""
 UPDATE penstock.pace SET bucket = bucket - ($1 / {BUCKET_SECONDS})::bigint, since = since - $1 * interval '1 second';
@@ -68,7 +69,7 @@ class TestCost:
         await enter(world, runs_of("a", 400, tenant="globex"))
         before = await _pages_of_claims(world)
         await _many(world, 5_000, "rank = -1000 - i")
-        await world.journal.stop_all("acme", "eve", "why")
+        await world.journal.stop_scope(of_all("acme"), Stop.KILL, "eve", "why")
         walks = [await _pages_of_claims(world, 1) for _ in range(4)]
         assert walks[0] > 5_000, "they were in the way"
         assert walks[-1] <= 1.3 * before + 30, (before, walks)

@@ -17,6 +17,7 @@ from penstock import Run, Settings, agent, tool
 from penstock.events import decode
 from penstock.journal.payloads import ref_address
 from penstock.kernel.errors import ApprovalUnknown, DocumentUnknown, PayloadMissing, RunUnknown
+from penstock.ports.controls import of_run
 from penstock.ports.documents import Kind
 from penstock.ports.records import RunFilter, Status
 from penstock.runs import approvals as questions
@@ -106,7 +107,7 @@ class TenantCrossing:
         forged = dataclasses.replace(question, tenant=THEIRS)
         with pytest.raises(RunUnknown):
             await tried.decide(forged, "approve", actor="eve")
-        assert await tried.quiesced(THEIRS, run, timeout_seconds=5)
+        assert await platform.quiesced(of_run(THEIRS, run), timeout_seconds=5)
         row = await platform.journal.get_run(MINE, run)
         assert row is not None
         with pytest.raises((RunUnknown, IndexError)):

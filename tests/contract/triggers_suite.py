@@ -10,6 +10,8 @@ from tests.contract.journal_world import CLOCK, World
 
 from penstock.kernel.errors import TriggersFull
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import of_all
+from penstock.ports.records import Stop
 from penstock.ports.triggers import Backlog, Fired, Firing, Trigger, TriggerPlan
 from penstock.ports.waits import Begun, EventLetter, EventPost, Sent, Wait
 
@@ -212,9 +214,9 @@ class TriggersSuite:
     async def test_a_stopped_tenant_fires_nothing(self, world: World) -> None:
         await trigger(world)
         await publish(world, event())
-        await world.journal.stop_all("acme", "ada", "")
+        await world.journal.stop_scope(of_all("acme"), Stop.KILL, "ada", "")
         assert await take(world) == []
-        await world.journal.resume_all("acme", "ada")
+        await world.journal.resume_scope(of_all("acme"), "ada")
         assert len(await take(world)) == 1
 
     async def test_one_that_is_removed_takes_its_events_along(self, world: World) -> None:

@@ -12,6 +12,7 @@ from tests.contract.questions_suite import ask, decided, post
 from penstock.events import Waiting
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import Scope, of_all
 from penstock.ports.records import Status, Stop
 from penstock.ports.webhooks import GONE, TOPICS, Attempted, Delivery, Endpoint, Taken, Trouble
 
@@ -128,16 +129,24 @@ class WebhooksSuite:
         narrow = await added(world, topics=("control.applied",), agent="somebody-else")
         holder = await world.held()
         run = await world.journal.stop_run("acme", holder.run, Stop.PAUSE, "ann", "secret words")
-        tenant = await world.journal.stop_all("acme", "ann", "")
-        everything = await world.journal.stop_all(None, "root", "")
+        tenant = await world.journal.stop_scope(of_all("acme"), Stop.KILL, "ann", "")
+        everything = await world.journal.stop_scope(of_all(None), Stop.KILL, "root", "")
+        agent = await world.journal.stop_scope(Scope("agent", "acme", "clerk"), Stop.PAUSE, "ann", "")
+
+        def told_of(control: UUID, action: str, scope: str, name: str = "", actor: str = "ann") -> dict[str, Any]:
+            run = str(holder.run) if scope == "run" else None
+            said = {"action": action, "scope": scope, "name": name, "actor": actor}
+            return {"run": run, "control": str(control), **said}
+
         expected = [
-            {"run": str(holder.run), "control": str(run.control), "action": "pause", "scope": "run", "actor": "ann"},
-            {"run": None, "control": str(tenant.control), "action": "kill", "scope": "tenant", "actor": "ann"},
-            {"run": None, "control": str(everything.control), "action": "kill", "scope": "everything", "actor": ""},
+            told_of(run.control, "pause", "run"),
+            told_of(tenant.control, "kill", "tenant", "acme"),
+            told_of(everything.control, "kill", "everything", actor=""),
+            told_of(agent.control, "pause", "agent", "clerk"),
         ]
         assert [facts for _, facts in await told(world, mine)] == expected
-        assert [facts for _, facts in await told(world, others)] == expected[2:]
-        assert [facts for _, facts in await told(world, narrow)] == expected[1:]
+        assert [facts for _, facts in await told(world, others)] == expected[2:3]
+        assert [facts for _, facts in await told(world, narrow)] == expected[1:3]
 
     async def test_only_what_an_endpoint_asks_for_from_when_it_is_made(self, world: World) -> None:
         await ended(world)

@@ -26,6 +26,7 @@ from penstock.events import RunEnded, ToolDoubted, ToolIntent
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import JournalUnavailable, PenstockError, RunQuarantined, WorkerNameTaken
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import of_all
 from penstock.ports.journal import Journal
 from penstock.ports.records import Applied, Batch, Payload, RunFilter, Status
 from penstock.runs.client import Penstock
@@ -393,7 +394,7 @@ async def test_odd_words_of_one_run_do_not_keep_others_from_being_killed(world: 
         penstock.start_worker("w")
 
         async def in_flight() -> bool:
-            return [item.path for item in await penstock.journal.open_intents(None)] == ["1"]
+            return [item.path for item in await penstock.journal.open_intents(of_all(None))] == ["1"]
 
         await until(in_flight)
         sealed = await penstock.kill_everything(actor="clerk")

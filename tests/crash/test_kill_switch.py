@@ -13,7 +13,8 @@ from tests.crash.record import TENANT, check_record, story
 from tests.crash.world import World
 
 from penstock.events import ModelIntent, ToolIntent, decode
-from penstock.ports.records import OpenIntent, RunFilter, Sealed, Status
+from penstock.ports.controls import Scope, of_all, of_run
+from penstock.ports.records import OpenIntent, RunFilter, Sealed, Status, Stop
 from penstock.runs.client import Penstock
 from penstock.settings import Settings
 
@@ -36,15 +37,15 @@ async def penstock(world: World) -> AsyncIterator[Penstock]:
             await asyncio.gather(*(ended(worker) for worker in workers))
 
 
-async def submit(penstock: Penstock, world: World, tags: list[str]) -> dict[UUID, str]:
-    """Runs with these tags, which the workers may take at once."""
+async def submit(penstock: Penstock, world: World, tags: list[str], customer: str = "bob") -> dict[UUID, str]:
+    """Runs with these tags, which the workers may take at once, of a customer."""
     tools = Tools(world)
     runs = {}
     for tag in tags:
         errand = make_errand(tag, tools)
         for item in errand.agents:
             penstock.registry.add(item)
-        runs[await penstock.submit(errand.main, tag)] = tag
+        runs[await penstock.submit(errand.main, tag, tags={"customer": customer})] = tag
     async with world.connection() as connection:
         await connection.executemany("INSERT INTO world.orphans VALUES ($1)", [(tag,) for tag in tags])
     return runs
@@ -101,7 +102,7 @@ async def test_killed_runs_start_nothing_more_and_others_go_on(penstock: Penstoc
 
     for run, sealed in await asyncio.gather(*(kill(run) for run in victims)):
         assert {item.run for item in sealed.open_intents} <= {run}
-        assert await penstock.quiesced(TENANT, run, timeout_seconds=150)
+        assert await penstock.quiesced(of_run(TENANT, run), timeout_seconds=150)
         await assert_sealed(penstock, world, sealed, {run: runs[run]})
     for run in runs:
         result = await penstock.result(run, timeout_seconds=150)
@@ -109,6 +110,28 @@ async def test_killed_runs_start_nothing_more_and_others_go_on(penstock: Penstoc
         await check_record(penstock, run)
     for run in runs.keys() - set(victims):
         assert await world.counter(runs[run], "ship") == 12
+
+
+async def test_a_paused_customers_runs_stand_still_and_all_go_on_afterwards(penstock: Penstock, world: World) -> None:
+    others = await submit(penstock, world, [f"slow.{number}" for number in range(RUNS // 2)])
+    mine = await submit(penstock, world, [f"slow.{RUNS + number}" for number in range(RUNS // 2)], "ada")
+    await until(lambda: working(world, [*others.values(), *mine.values()]))
+    scope = Scope("customer", TENANT, "ada")
+    sealed = await penstock.stop(scope, Stop.PAUSE, actor="clerk", reason="test")
+    late = await submit(penstock, world, ["slow.late"], "ada")
+    for run in others:
+        assert (await penstock.result(run, timeout_seconds=150)).outcome == "succeeded"
+    assert await penstock.quiesced(scope, timeout_seconds=150)
+    await assert_sealed(penstock, world, sealed, mine)
+    for run in [*mine, *late]:
+        row = await penstock.journal.get_run(TENANT, run)
+        assert row is not None
+        assert row.status in (Status.QUEUED, Status.PARKED), "handed back, and given out to nobody"
+    assert await penstock.resume(scope, actor="clerk") == 1
+    for run, tag in {**mine, **late}.items():
+        assert (await penstock.result(run, timeout_seconds=150)).outcome == "succeeded"
+        await check_record(penstock, run)
+        assert await world.counter(tag, "ship") == 12
 
 
 async def test_everything_stands_still_until_it_is_resumed(penstock: Penstock, world: World) -> None:
@@ -123,7 +146,7 @@ async def test_everything_stands_still_until_it_is_resumed(penstock: Penstock, w
     sealed = await penstock.kill_everything(actor="clerk", reason="test")
     assert sealed.open_intents, "nothing was going on"
     late = await submit(penstock, world, ["slow.late"])
-    assert await penstock.quiesced(None, timeout_seconds=150)
+    assert await penstock.quiesced(of_all(None), timeout_seconds=150)
     money, shipped = await spent(world, list(runs.values())), await world.ask("SELECT count(*) FROM world.effects")
     await assert_sealed(penstock, world, sealed, runs)
     for run in runs:

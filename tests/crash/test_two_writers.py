@@ -24,7 +24,8 @@ from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import ClaimLost, IntentRefused, JournalUnavailable
 from penstock.kernel.ids import new_id
-from penstock.ports.records import Claim, Move, NewRun, Row, Status
+from penstock.ports.controls import Scope, of_all
+from penstock.ports.records import Claim, Move, NewRun, Row, Status, Stop
 
 pytestmark = pytest.mark.crash
 
@@ -147,7 +148,7 @@ async def submit(journal: PostgresJournal, count: int) -> list[UUID]:
     for _ in range(count):
         run = new_id(CLOCK)
         row = Row(1, b"{}", link(genesis("t", run), b"{}"))
-        runs.append(NewRun("t", run, "a", "r", row, str(run), b"k" * 32))
+        runs.append(NewRun("t", run, "a", "r", row, str(run), b"k" * 32, tags={"customer": "ada"}))
     await journal.submit(runs)
     return [run.id for run in runs]
 
@@ -283,12 +284,13 @@ async def test_no_intent_commits_after_a_kill_is_sealed(journal_dsn: str) -> Non
         return {event.path for event in events if isinstance(event, ToolIntent)}
 
     working = [asyncio.create_task(work(log)) for log in logs]
-    for round_number in range(6):
+    scopes = [of_all("t"), Scope("agent", "t", "a"), of_all(None), Scope("customer", "t", "ada")]
+    for round_number in range(8):
         before = len(await intents())
         while len(await intents()) < before + 100:
             await asyncio.sleep(rng.uniform(0, 0.01))
-        tenant = None if round_number % 2 else "t"
-        sealed = await quiet.stop_all(tenant, "eve", "drill")
+        scope = scopes[round_number % len(scopes)]
+        sealed = await quiet.stop_scope(scope, Stop.PAUSE if round_number % 4 > 1 else Stop.KILL, "eve", "drill")
         assert sealed.sealed
         at_seal = await intents()
         assert {item.path for item in sealed.open_intents} == at_seal, "the acknowledgement lists all of them"
@@ -296,7 +298,7 @@ async def test_no_intent_commits_after_a_kill_is_sealed(journal_dsn: str) -> Non
         while refused < tried + 200:
             await asyncio.sleep(0.002)
         assert await intents() == at_seal, "nothing committed later, though all went on trying"
-        assert await quiet.resume_all(tenant, "eve") == 1
+        assert await quiet.resume_scope(scope, "eve") == 1
     over.set()
     await asyncio.gather(*working)
     for group, journal in zip(writers, journals, strict=True):

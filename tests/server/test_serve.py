@@ -23,6 +23,7 @@ from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.postgres.journal import open_journal
 from penstock.cli import main
 from penstock.kernel.errors import InputInvalid, ListensPublicly
+from penstock.ports.controls import of_run
 from penstock.ports.records import RunFilter, Status
 from penstock.server import protocol
 from penstock.server.app import create_app
@@ -108,7 +109,7 @@ async def test_it_serves_and_stops_in_order_with_a_run_in_flight(start: Start, j
         with serving.client() as client:
             assert client.get("/v1/me").json()["actor"] == "key:first-admin"
             async with asyncio.timeout(30):
-                while not (await journal.open_intents("default", run)):
+                while not (await journal.open_intents(of_run("default", run))):
                     await asyncio.sleep(0.02)
             serving.process.send_signal(signal.SIGTERM)
             code, out, log = await asyncio.to_thread(serving.end)
@@ -120,7 +121,7 @@ async def test_it_serves_and_stops_in_order_with_a_run_in_flight(start: Start, j
         row = await journal.get_run("default", run)
         assert row is not None
         assert (row.status is Status.ENDED and row.outcome == "succeeded") or row.status is Status.QUEUED
-        assert await journal.open_intents("default", run) == [], "the call in flight was waited for"
+        assert await journal.open_intents(of_run("default", run)) == [], "the call in flight was waited for"
 
     again = start("desk")
     assert again.first["admin_key"] is None
@@ -139,7 +140,7 @@ async def test_a_second_signal_leaves_at_once(start: Start, journal_dsn: str) ->
     async with assemble(journal, Settings(), agents=AGENTS) as platform:
         run = await platform.submit(slow, 50.0)
         async with asyncio.timeout(30):
-            while not (await journal.open_intents("default", run)):
+            while not (await journal.open_intents(of_run("default", run))):
                 await asyncio.sleep(0.02)
         serving.process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):

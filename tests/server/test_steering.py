@@ -126,12 +126,52 @@ async def test_everything_takes_a_right_of_its_own_and_the_environments_name(bot
     assert (await order(both, "everything", "", "resume", "admin", armed="development")).json()["state"] == "lifted"
 
 
-@pytest.mark.parametrize(("kind", "action"), [("agent", "kill"), ("customer", "pause"), ("tenant", "pause")])
-async def test_a_scope_that_cannot_be_stopped_says_so(api: Api, kind: str, action: str) -> None:
+@pytest.mark.parametrize(("kind", "action"), [("agent", "cancel"), ("tenant", "cancel"), ("everything", "cancel")])
+async def test_a_scope_that_cannot_be_stopped_so_says_it(api: Api, kind: str, action: str) -> None:
     answer = await order(api, kind, "desk", action, armed="desk")
     assert (answer.status_code, answer.json()["code"]) == (422, "scope_unsupported")
-    bad = await order(api, "run", "nonsense", "kill")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("run", "nonsense"), ("agent", ""), ("customer", " ")])
+async def test_a_scope_without_a_name_is_refused(api: Api, kind: str, name: str) -> None:
+    bad = await order(api, kind, name, "kill", armed=name)
     assert (bad.status_code, bad.json()["code"]) == (422, "input_invalid")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("agent", "echo"), ("customer", "ada"), ("session", "s-1"), ("tenant", ""), ("release", None)]
+)
+async def test_a_paused_scope_waits_and_goes_on(both: Api, kind: str, name: str | None) -> None:
+    if name is None:
+        done = await submit(both, session="s-0")
+        await ended(both, done)
+        name = str((await both.get(f"/v1/runs/{done}")).json()["release"])
+    name = name or "default"
+    paused = (await order(both, kind, name, "pause", armed=name, key="p")).json()
+    assert (paused["scope"], paused["action"], paused["in_force"]) == ({"kind": kind, "name": name}, "pause", True)
+    held = await submit(both, tags={"customer": "ada"}, session="s-1")
+    preview = (await order(both, kind, name, "resume", path="/v1/controls/preview")).json()
+    assert (preview["queued"], preview["running"]) == (1, 0)
+    what = "--all" if kind == "tenant" else f"--{kind} {name}"
+    assert preview["command"] == f"penstock resume {what} --tenant default"
+    refused = await order(both, kind, name, "resume", armed="another")
+    assert refused.json()["code"] == "not_armed"
+    await asyncio.sleep(0.2)
+    assert (await both.get(f"/v1/runs/{held}")).json()["shown"] == "queued"
+    lifted = (await order(both, kind, name, "resume", armed=name)).json()
+    assert (lifted["id"], lifted["state"]) == (paused["id"], "lifted")
+    assert (await ended(both, held))["outcome"] == "succeeded"
+
+
+async def test_a_killed_agents_runs_end_and_anothers_go_on(both: Api) -> None:
+    mine = await submit(both, "waiter")
+    await shown_as(both, mine, "waiting")
+    stopped = (await order(both, "agent", "waiter", "kill", armed="waiter")).json()
+    assert stopped["state"] in ("sealed", "quiesced")
+    assert (await ended(both, await submit(both)))["outcome"] == "succeeded"
+    assert (await both.get(f"/v1/runs/{mine}")).json()["shown"] == "waiting", "what is parked is kept"
+    [need] = [item for item in (await both.get("/v1/overview")).json()["needs"] if item["kind"] == "control"]
+    assert need["words"].startswith("kill of agent waiter in force")
 
 
 async def test_an_ended_run_is_made_once_more(both: Api) -> None:

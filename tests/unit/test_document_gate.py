@@ -14,6 +14,7 @@ from penstock.adapters.memory.documents import MemoryDocuments
 from penstock.events import DocumentIntent, DocumentRead, DocumentWritten, RunEnded, decode
 from penstock.journal.documents import pack
 from penstock.kernel.errors import DocumentConflict, DocumentUnreadable, GateMisused, InputInvalid, InputTooLarge
+from penstock.ports.controls import of_all
 from penstock.ports.documents import Content, Document, Kind, Version, Write, Written
 from penstock.ports.records import Stop
 from penstock.runs.client import Penstock
@@ -337,7 +338,7 @@ async def test_a_stop_between_intent_and_write_keeps_the_write_from_happening(
     async def stopped(write: Write) -> None:
         documents.before = Faulty._nothing.__get__(documents)
         if stop == "kill":
-            await platform.journal.stop_all(T, "ann", "")
+            await platform.journal.stop_scope(of_all(T), Stop.KILL, "ann", "")
         else:
             await platform.journal.stop_run(T, write.run, Stop.CANCEL, "ann", "")
 

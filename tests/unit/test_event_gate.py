@@ -25,7 +25,8 @@ from penstock.kernel.errors import (
     WaitFailed,
 )
 from penstock.kernel.ids import new_id
-from penstock.ports.records import Status
+from penstock.ports.controls import of_all
+from penstock.ports.records import Status, Stop
 from penstock.ports.waits import Beginning, Begun, Wait
 from penstock.runs.client import Penstock
 from penstock.runs.replaying.replay import replay
@@ -266,7 +267,7 @@ async def test_a_cancelled_run_gives_back_what_it_did_not_take(platform: Penstoc
     await parked(platform, first)
     second = await platform.submit(keyed, "k")
     await parked(platform, second)
-    await platform.journal.stop_all(None, "test", "nothing is claimed meanwhile")
+    await platform.journal.stop_scope(of_all(None), Stop.KILL, "test", "nothing is claimed meanwhile")
     await platform.publish_event("paid", "k", 1)
     await platform.cancel(first, actor="test")
     await platform.resume_everything(actor="test")

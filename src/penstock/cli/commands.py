@@ -121,8 +121,9 @@ COMMANDS: tuple[Entry | Group, ...] = (
             Entry("remove", "penstock.cli.limits.set:remove", "Lift a limit"),
         ),
     ),
-    Entry("kill", "penstock.cli.kill:kill", "Stop one run or everything, at once"),
-    Entry("resume", "penstock.cli.resume:resume", "Lift a kill of everything"),
+    Entry("kill", "penstock.cli.kill:kill", "Stop one run or all of a scope, at once"),
+    Entry("pause", "penstock.cli.kill:pause", "Hold back all runs of a scope"),
+    Entry("resume", "penstock.cli.resume:resume", "Lift kills and pauses of a scope"),
     Group(
         "keys",
         "Who may use the API and the console",

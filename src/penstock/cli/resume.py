@@ -1,37 +1,45 @@
 """``penstock resume``."""
 
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import print_json, say
+from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, scope_of
 from penstock.cli.text import plural
 from penstock.kernel.errors import UsageError
 
+if TYPE_CHECKING:
+    from penstock.ports.controls import ScopeKind
+
 
 def resume(
-    everything: Annotated[bool, typer.Option("--all", help="Lift the kill of everything, or of the tenant.")] = False,
+    *,
+    everything: Everything = False,
+    agent: Agent = None,
+    release: Release = None,
+    session: Session = None,
+    customer: Customer = None,
     actor: Actor = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
-    """Lift a kill of everything. Runs that were ended by it stay ended; what had waited goes on."""
-    if not everything:
-        raise UsageError("resume takes --all", hint="for one paused run: penstock runs resume ID")
-    return execute(_resume(actor_or_account(actor), tenant, as_json))
+    """Lift kills and pauses of a scope. Runs that were ended by them stay ended; what had waited goes on."""
+    choice = chosen(everything=everything, agent=agent, release=release, session=session, customer=customer)
+    if choice is None:
+        raise UsageError("resume takes a scope, such as --all", hint="for one paused run: penstock runs resume ID")
+    return execute(_resume(choice, actor_or_account(actor), tenant, as_json))
 
 
-async def _resume(actor: str, tenant: str | None, as_json: bool) -> int:
+async def _resume(choice: "tuple[ScopeKind, str]", actor: str, tenant: str | None, as_json: bool) -> int:
     async with opened(tenant) as platform:
-        lifted = await platform.resume_everything(actor=actor, tenant=tenant)
-        left = await platform.journal.stopped(tenant)
+        lifted = await platform.resume(scope_of(choice, platform.tenant, tenant), actor=actor)
+        left = await platform.journal.controls.wide(platform.tenant)
     if as_json:
-        print_json({"lifted": lifted, "in_force": left, "tenant": tenant})
+        print_json({"lifted": lifted, "in_force": [item.id for item in left], "tenant": tenant})
         return ExitCode.OK
-    say(f"lifted {plural(lifted, 'kill')}" if lifted else "no kill of that scope was in force")
+    say(f"lifted {plural(lifted, 'stop')}" if lifted else "no stop of that scope was in force")
     if left:
-        say(f"{plural(len(left), 'kill')} of another scope still in force: {', '.join(str(item) for item in left)}")
+        say(f"still in force: {', '.join(f'{item.action} of {item.scope}' for item in left)}")
     return ExitCode.OK

@@ -27,6 +27,7 @@ from penstock.journal.chain import verify
 from penstock.kernel.clock import wall_seconds
 from penstock.kernel.errors import ChainBroken, PenstockError
 from penstock.kernel.money import show_usd
+from penstock.ports.controls import of_all
 from penstock.ports.records import Status
 from penstock.runs.client import Penstock
 from penstock.runs.submit import Request
@@ -111,7 +112,7 @@ async def kill_switch(stage: "Stage") -> Proof:
         tenant = platform.tenant
         sealed = await platform.kill_everything(actor=_ACTOR, reason="proof", tenant=tenant)
         at_seal = _calls(metered)
-        await platform.quiesced(tenant, timeout_seconds=_PATIENCE_SECONDS)
+        await platform.quiesced(of_all(tenant), timeout_seconds=_PATIENCE_SECONDS)
         calls, nano = _calls(metered), _nano(metered)
         await asyncio.sleep(1.0)
         later_calls, later_nano = _calls(metered), _nano(metered)

@@ -5,7 +5,7 @@ Reached as ``journal.controls``. Two stores answer, PostgreSQL and memory; both 
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from penstock.ports.records import Status
@@ -15,13 +15,53 @@ COUNTED_MOST = 100_000
 """Runs that are counted of those that a stop reaches."""
 
 
+ScopeKind = Literal["run", "session", "agent", "release", "customer", "tenant", "everything"]
+
+
+@dataclass(slots=True, frozen=True)
+class Scope:
+    """What a stop is of.
+
+    Attributes:
+        kind: which runs: a single one (for some actions with its descendants), or all of which the kind's field is
+            ``name``, also those that are submitted while the stop is in force.
+        tenant: whose; None with ``everything`` and nowhere else.
+        name: the run's id, or the agent's, release's, session's, customer's or tenant's name; empty for everything.
+    """
+
+    kind: ScopeKind
+    tenant: str | None
+    name: str = ""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "everything":
+                return "everything"
+            case "tenant":
+                return f"everything of tenant {self.tenant}"
+        return f"{self.kind} {self.name}"
+
+    @property
+    def run(self) -> UUID | None:
+        """Of which single run it is; None = it is wider."""
+        return UUID(self.name) if self.kind == "run" else None
+
+
+def of_run(tenant: str, run: UUID) -> Scope:
+    """One run."""
+    return Scope("run", tenant, str(run))
+
+
+def of_all(tenant: str | None) -> Scope:
+    """All runs of a tenant, or (None) everything."""
+    return Scope("everything", None) if tenant is None else Scope("tenant", tenant, tenant)
+
+
 @dataclass(slots=True, frozen=True)
 class Control:
     """A stop. Times in microseconds.
 
     Attributes:
-        tenant: None = of everything.
-        run: None = of all the tenant's runs, or of everything.
         action: pause | cancel | kill | release (a run let out of quarantine).
         sealed_at: since when nothing new starts in its scope; None = it is not known to be so.
         blockers: what prevented it, in words.
@@ -29,8 +69,7 @@ class Control:
     """
 
     id: UUID
-    tenant: str | None
-    run: UUID | None
+    scope: Scope
     action: str
     actor: str
     reason: str
@@ -77,10 +116,10 @@ class Controls(Protocol):
         """Those of one run, newest first, at most ``limit``."""
         ...
 
-    async def reach(self, tenant: str | None, run: UUID | None = None) -> Reach:
-        """What a stop of a run with its descendants, of a tenant, or (None) of everything reaches."""
+    async def reach(self, scope: Scope) -> Reach:
+        """What a stop reaches; of a run, with its descendants."""
         ...
 
-    async def stopped(self, tenant: str | None, run: UUID | None, since: int) -> int:
+    async def stopped(self, scope: Scope, since: int) -> int:
         """How many runs of a scope have ended as killed or cancelled since then; at most `COUNTED_MOST`."""
         ...

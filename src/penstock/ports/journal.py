@@ -10,7 +10,7 @@ from uuid import UUID
 from penstock.ports.access import Access
 from penstock.ports.actions import Actions
 from penstock.ports.circles import Circles
-from penstock.ports.controls import Controls
+from penstock.ports.controls import Controls, Scope
 from penstock.ports.documents import Documents
 from penstock.ports.lists import Lists
 from penstock.ports.live import Live
@@ -279,20 +279,26 @@ class Journal(Protocol):
         """Take a pause off; False when there was none (a kill or cancel stays)."""
         ...
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
-        """Kill everything of a tenant, or everything: a control row that every later append sees."""
+    async def stop_scope(
+        self, scope: Scope, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
+        """Kill or pause all runs of a scope wider than a run: a control that every later append and claim sees.
+
+        Runs in flight end as killed, or are handed back at their next call; whatever else is of the scope, or comes to
+        it, waits until the control is lifted.
+        """
         ...
 
-    async def resume_all(self, tenant: str | None, actor: str) -> int:
-        """Lift the controls of that scope; number lifted. Runs that were killed stay killed."""
+    async def resume_scope(self, scope: Scope, actor: str) -> int:
+        """Lift the controls of exactly that scope; number lifted. Runs that were killed stay killed."""
         ...
 
     async def stopped(self, tenant: str | None) -> list[UUID]:
-        """Controls now in force for that scope."""
+        """Controls of more than a run now in force for a tenant (those of everything among them), oldest first."""
         ...
 
-    async def open_intents(self, tenant: str | None, run: UUID | None = None) -> list[OpenIntent]:
-        """Intents without an outcome in unended runs of the scope: what a kill waits for."""
+    async def open_intents(self, scope: Scope) -> list[OpenIntent]:
+        """Intents without an outcome in unended runs of the scope: what a stop waits for."""
         ...
 
     async def get_run(self, tenant: str, run: UUID) -> RunRow | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.agents import runtime
 from penstock.agents.budget import Budget
-from penstock.events import RunEnded, decode
+from penstock.events import Preview, RunEnded, decode
 from penstock.gates.run.services import Services
 from penstock.gates.waits.continue_gate import added
 from penstock.journal.payloads import ref_address
@@ -19,6 +19,7 @@ from penstock.journal.pruned import pruned
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
+from penstock.ports.controls import Scope, of_all
 from penstock.ports.journal import Journal
 from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop, Submitted
 from penstock.runs import approvals as questions
@@ -267,18 +268,30 @@ class Penstock:
 
     async def kill_everything(self, *, actor: str, reason: str = "", tenant: str | None = None) -> Sealed:
         """Seal everything, or everything of a tenant, until `resume_everything`."""
-        return await self.journal.stop_all(tenant, actor, reason)
+        return await self.stop(of_all(tenant), Stop.KILL, actor=actor, reason=reason)
 
     async def resume_everything(self, *, actor: str, tenant: str | None = None) -> int:
         """Lift the kill; what was killed stays killed, what waited goes on."""
-        return await self.journal.resume_all(tenant, actor)
+        return await self.resume(of_all(tenant), actor=actor)
 
-    async def quiesced(self, tenant: str | None, run: UUID | None = None, *, timeout_seconds: float = 600.0) -> bool:
+    async def stop(self, scope: Scope, stop: Stop, *, actor: str, reason: str = "") -> Sealed:
+        """Kill or pause all runs of a scope wider than a run, until `resume`.
+
+        Runs in flight are killed, or handed back at their next call; the others, and those that are submitted
+        meanwhile, wait. Children that are of another scope go on; those of a killed run are cancelled with it.
+        """
+        return await self.journal.stop_scope(scope, stop, actor, reason)
+
+    async def resume(self, scope: Scope, *, actor: str) -> int:
+        """Lift the stops of exactly that scope; how many there were."""
+        return await self.journal.resume_scope(scope, actor)
+
+    async def quiesced(self, scope: Scope, *, timeout_seconds: float = 600.0) -> bool:
         """Wait until every open intent of the scope has ended or passed its allowance and time-out."""
         async with asyncio.timeout(timeout_seconds):
             while True:
                 now = await self.journal.now()
-                if not any(item.ends_by > now for item in await self.journal.open_intents(tenant, run)):
+                if not any(item.ends_by > now for item in await self.journal.open_intents(scope)):
                     return True
                 await asyncio.sleep(0.2)
 
@@ -328,6 +341,10 @@ class Penstock:
     async def approvals(self, tenant: str | None = None) -> list[questions.Approval]:
         """Questions that wait for a person."""
         return await questions.pending(self.journal, self.services.reader, tenant or self.tenant)
+
+    async def preview(self, approval: questions.Approval) -> Preview | None:
+        """What its tool said, when the question was asked, that the call would change; None when it has no preview."""
+        return await questions.read_preview(self.journal, approval)
 
     async def decide(self, approval: questions.Approval, answer: str, *, actor: str, reason: str = "") -> None:
         """Answer a question: approve or deny; happened or did_not_happen.

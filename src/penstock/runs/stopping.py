@@ -1,9 +1,10 @@
 """Stopping and resuming by scope: what it would reach, doing it once, and how far it has come.
 
-A scope is a row of `SCOPES`: what it is called, what may be done to it, and the keys by which the journal knows it.
+A kind of scope is a row of `SCOPES`: what may be done to it, what has to be typed again, and which right it needs.
 """
 
 import hashlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,7 +19,7 @@ from penstock.kernel.errors import (
     ScopeUnsupported,
 )
 from penstock.kernel.ids import derived_id, new_id
-from penstock.ports.controls import Control, Reach
+from penstock.ports.controls import Control, Reach, Scope, ScopeKind, of_all
 from penstock.ports.journal import Journal
 from penstock.ports.records import OpenIntent, Stop
 
@@ -28,20 +29,11 @@ LOOKED_BACK = 100
 
 
 @dataclass(slots=True, frozen=True)
-class Target:
-    """What a stop is of, as the journal has it: a run of a tenant, a tenant (no run), or everything (neither)."""
-
-    tenant: str | None
-    run: UUID | None = None
-
-
-@dataclass(slots=True, frozen=True)
 class Kind:
-    """A kind of scope. ``permission``: needed besides that of stopping; ``armed``: what has to be typed again."""
+    """A kind of scope. ``permission``: needed besides that of stopping."""
 
     actions: frozenset[str]
-    target: Callable[[str, str], Target]  # of the tenant and the scope's name
-    armed: Callable[[str, str], str] | None = None  # of the tenant and the environment
+    armed: Callable[[Scope, str], str] | None = None  # what has to be typed again, of the scope and the environment
     permission: str = ""
 
 
@@ -72,24 +64,17 @@ class Progress:
         return max((intent.ends_by for intent in self.intents), default=None)
 
 
-def _run(tenant: str, name: str) -> Target:
-    try:
-        return Target(tenant, UUID(name))
-    except ValueError as error:
-        raise InputInvalid(f"{name[:100]!r} is not the id of a run") from error
+_WIDE = frozenset({"kill", "pause", "resume"})
 
 
-SCOPES: dict[str, Kind] = {
-    "run": Kind(frozenset({"kill", "cancel", "pause", "resume"}), _run),
-    "tenant": Kind(
-        frozenset({"kill", "resume"}), lambda tenant, name: Target(tenant), lambda tenant, environment: tenant
-    ),
-    "everything": Kind(
-        frozenset({"kill", "resume"}),
-        lambda tenant, name: Target(None),
-        lambda tenant, environment: environment,
-        "everything:stop",
-    ),
+SCOPES: dict[ScopeKind, Kind] = {
+    "run": Kind(frozenset({"kill", "cancel", "pause", "resume"})),
+    "session": Kind(_WIDE, lambda scope, _: scope.name),
+    "agent": Kind(_WIDE, lambda scope, _: scope.name),
+    "release": Kind(_WIDE, lambda scope, _: scope.name),
+    "customer": Kind(_WIDE, lambda scope, _: scope.name),
+    "tenant": Kind(_WIDE, lambda scope, _: scope.name),
+    "everything": Kind(_WIDE, lambda _, environment: environment, "everything:stop"),
 }
 
 
@@ -99,19 +84,30 @@ def kind_of(scope: str, action: str) -> Kind:
     Raises:
         ScopeUnsupported: there is none, or it cannot be stopped in this way.
     """
-    kind = SCOPES.get(scope)
+    kind = next((kind for name, kind in SCOPES.items() if name == scope), None)
     if kind is None:
-        raise ScopeUnsupported(f"nothing can be stopped by {scope} yet", scope=scope, scopes=sorted(SCOPES))
+        raise ScopeUnsupported(f"nothing can be stopped by {scope}", scope=scope, scopes=sorted(SCOPES))
     if action not in kind.actions:
         raise ScopeUnsupported(f"{action} does not work on the scope {scope}", scope=scope, action=action)
     return kind
 
 
-def scope_of(control: Control) -> tuple[str, str]:
-    """Kind and name of the scope that a control is of."""
-    if control.run is not None:
-        return "run", str(control.run)
-    return ("everything", "") if control.tenant is None else ("tenant", control.tenant)
+def scope_named(kind: ScopeKind, tenant: str, name: str) -> Scope:
+    """The scope that is called so.
+
+    Raises:
+        InputInvalid: it needs a name, or that is no id of a run.
+    """
+    if kind in ("tenant", "everything"):
+        return of_all(None if kind == "everything" else tenant)
+    if not name.strip():
+        raise InputInvalid(f"which {kind}?", hint="the scope has no name")
+    if kind == "run":
+        try:
+            name = str(UUID(name))
+        except ValueError as error:
+            raise InputInvalid(f"{name[:100]!r} is not the id of a run") from error
+    return Scope(kind, tenant, name)
 
 
 class Stopping:
@@ -130,25 +126,23 @@ class Stopping:
         self._tenant = tenant
         self._environment = environment
 
-    async def preview(self, scope: str, name: str, action: str) -> Preview:
+    async def preview(self, kind: ScopeKind, name: str, action: str) -> Preview:
         """What it would reach. Nothing is done.
 
         Raises:
             ScopeUnsupported, RunUnknown, InputInvalid: it cannot be.
         """
-        target = await self._target(scope, name, action)
-        as_of = await self._journal.now()
-        is_narrow = action in ("pause", "resume") and target.run is not None
+        scope = await self._scope(kind, name, action)
         return Preview(
-            as_of,
-            await self._journal.controls.reach(target.tenant, target.run),
-            await self._journal.open_intents(target.tenant, target.run),
-            _not_reached(action, is_narrow=is_narrow, is_run=target.run is not None),
-            _command(scope, name, action, self._tenant),
+            await self._journal.now(),
+            await self._journal.controls.reach(scope),
+            await self._journal.open_intents(scope),
+            _not_reached(action, scope),
+            _command(scope, action, self._tenant),
         )
 
     async def act(
-        self, scope: str, name: str, action: str, *, actor: str, reason: str, armed: str, key: str | None
+        self, kind: ScopeKind, name: str, action: str, *, actor: str, reason: str, armed: str, key: str | None
     ) -> UUID:
         """Do it; the control's id. A stop is sealed, or known not to be, when this returns.
 
@@ -160,23 +154,23 @@ class Stopping:
             ControlUnknown: there is nothing to resume.
             IdempotencyConflict: the key was used for another stop.
         """
-        target = await self._target(scope, name, action)
-        arm = SCOPES[scope].armed
-        if arm is not None and armed != arm(self._tenant, self._environment):
-            raise NotArmed(f"to {action} {scope}, `armed` must be {arm(self._tenant, self._environment)!r}")
+        scope = await self._scope(kind, name, action)
+        arm = SCOPES[kind].armed
+        if arm is not None and armed != arm(scope, self._environment):
+            raise NotArmed(f"to {action} this {kind}, `armed` must be {arm(scope, self._environment)!r}")
         if action == "resume":
-            return await self._resume(target, actor)
+            return await self._resume(scope, actor)
         control = new_id(self._clock) if key is None else _id_by(self._tenant, key)
         known = await self._journal.controls.get(self._tenant, control)
         if known is not None:
-            if (known.tenant, known.run, known.action) != (target.tenant, target.run, action):
+            if (known.scope, known.action) != (scope, action):
                 raise IdempotencyConflict(f"the key {key!r} was used for another stop", control=known.id)
             if known.sealed_at is not None or known.lifted_at is not None:
                 return control
-        if target.run is None:
-            await self._journal.stop_all(target.tenant, actor, reason, control)
+        if scope.run is None:
+            await self._journal.stop_scope(scope, Stop(action), actor, reason, control)
         else:
-            await self._journal.stop_run(self._tenant, target.run, Stop(action), actor, reason, control)
+            await self._journal.stop_run(self._tenant, scope.run, Stop(action), actor, reason, control)
         return control
 
     async def progress(self, control: UUID, *, everything: bool) -> Progress:
@@ -188,9 +182,11 @@ class Stopping:
         known = await self._journal.controls.get(self._tenant, control)
         if known is None:
             raise ControlUnknown(f"there is no control {control}")
-        scope = None if known.tenant is None and everything else self._tenant
+        seen = known.scope
+        if seen.tenant is None and not everything:
+            seen = of_all(self._tenant)
         now = await self._journal.now()
-        intents = await self._journal.open_intents(scope, known.run) if known.in_force else []
+        intents = await self._journal.open_intents(seen) if known.in_force else []
         running = [intent for intent in intents if intent.ends_by > now]
         if known.lifted_at is not None:
             state = "lifted"
@@ -198,27 +194,28 @@ class Stopping:
             state = "not_sealed" if known.blockers else "requested"
         else:
             state = "sealed" if running else "quiesced"
-        stopped = await self._journal.controls.stopped(scope, known.run, known.at)
+        stopped = await self._journal.controls.stopped(seen, known.at)
         return Progress(known, state, running, len(intents) - len(running), stopped)
 
-    async def _target(self, scope: str, name: str, action: str) -> Target:
-        target = kind_of(scope, action).target(self._tenant, name)
-        if target.run is not None and await self._journal.get_run(self._tenant, target.run) is None:
-            raise RunUnknown(f"there is no run {target.run} for tenant {self._tenant!r}")
-        return target
+    async def _scope(self, kind: ScopeKind, name: str, action: str) -> Scope:
+        kind_of(kind, action)
+        scope = scope_named(kind, self._tenant, name)
+        if scope.run is not None and await self._journal.get_run(self._tenant, scope.run) is None:
+            raise RunUnknown(f"there is no run {scope.run} for tenant {self._tenant!r}")
+        return scope
 
-    async def _resume(self, target: Target, actor: str) -> UUID:
+    async def _resume(self, scope: Scope, actor: str) -> UUID:
         journal = self._journal
-        if target.run is not None:
-            known = await journal.controls.of_run(self._tenant, target.run, LOOKED_BACK)
+        if scope.run is not None:
+            known = await journal.controls.of_run(self._tenant, scope.run, LOOKED_BACK)
             paused = next((item for item in known if item.action == "pause" and item.lifted_at is None), None)
-            if not await journal.resume_run(self._tenant, target.run, actor) or paused is None:
+            if not await journal.resume_run(self._tenant, scope.run, actor) or paused is None:
                 raise ControlUnknown(
-                    f"run {target.run} is not paused", hint="a kill or cancel of a run cannot be taken back"
+                    f"run {scope.run} is not paused", hint="a kill or cancel of a run cannot be taken back"
                 )
             return paused.id
-        wide = [item for item in await journal.controls.wide(self._tenant) if item.tenant == target.tenant]
-        if not await journal.resume_all(target.tenant, actor) or not wide:
+        wide = [item for item in await journal.controls.wide(self._tenant) if item.scope == scope]
+        if not await journal.resume_scope(scope, actor) or not wide:
             raise ControlUnknown("no stop of this scope is in force")
         return wide[0].id
 
@@ -228,27 +225,33 @@ def _id_by(tenant: str, key: str) -> UUID:
     return derived_id(UUID(bytes=hashlib.sha256(f"control:{tenant}".encode()).digest()[:16]), key)
 
 
-def _not_reached(action: str, *, is_narrow: bool, is_run: bool) -> list[str]:
+def _not_reached(action: str, scope: Scope) -> list[str]:
+    """What one might think that it does and it does not, in words."""
     said = ["calls under way go on until they end; they are listed"] if action != "resume" else []
-    if is_narrow:
-        said.append("its children go on" if action == "pause" else "runs that were killed or cancelled stay so")
-    if action == "pause":
-        said.append("it holds its place in its session: runs behind it wait")
-    if action in ("kill", "cancel") and not is_run:
-        said.append("queued runs are kept, and go on when it is lifted; runs that a worker takes up end as killed")
-    if action == "resume" and not is_run:
+    if scope.run is not None:
+        if action == "pause":
+            said += ["its children go on", "it holds its place in its session: runs behind it wait"]
+        elif action == "resume":
+            said.append("runs that were killed or cancelled stay so")
+    elif action == "resume":
         said.append("runs that were killed stay killed")
+    else:
+        waiting = "queued and parked runs are kept, as are new ones, and go on when it is lifted"
+        said.append(waiting if action == "pause" else f"{waiting}; only runs that are under way end as killed")
+        if scope.kind in ("agent", "release", "session"):
+            fate = "go on" if action == "pause" else "are not killed but cancelled, when their parents end"
+            said.append(f"children that are of another {scope.kind}, or of none, {fate}")
     if action in ("kill", "cancel"):
         said.append("what tools have set going at other systems")
     return said
 
 
-def _command(scope: str, name: str, action: str, tenant: str) -> str:
+def _command(scope: Scope, action: str, tenant: str) -> str:
     """The command line that does the same; of ids and names only."""
-    if scope == "run":
+    whose = "" if scope.kind == "everything" else f" --tenant {shlex.quote(tenant)}"
+    why = "" if action == "resume" else " --reason …"
+    if scope.run is not None:
         verb = "kill" if action == "kill" else f"runs {action}"
-        return f"penstock {verb} {name} --tenant {tenant}" + (" --reason …" if action == "kill" else "")
-    whose = f" --tenant {tenant}" if scope == "tenant" else ""
-    return f"penstock {'kill' if action == 'kill' else 'resume'} --all{whose}" + (
-        " --reason …" if action == "kill" else ""
-    )
+        return f"penstock {verb} {scope.run}{whose}" + (why if action == "kill" else "")
+    what = "--all" if scope.kind in ("tenant", "everything") else f"--{scope.kind} {shlex.quote(scope.name)}"
+    return f"penstock {action} {what}{whose}{why}"

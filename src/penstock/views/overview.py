@@ -230,8 +230,7 @@ class Overviews:
             needs.append(Need("stranded", words, stranded, since, "/runs?status=queued"))
         if controls:
             first = controls[-1]
-            scope = "everything" if first.tenant is None else "the tenant"
-            words = f"{first.action} of {scope} in force" + (f", by {first.actor}" if first.actor else "")
+            words = f"{first.action} of {first.scope} in force" + (f", by {first.actor}" if first.actor else "")
             needs.append(Need("control", words, len(controls), first.at, "/controls"))
         trouble = await self._journal.webhooks.trouble(tenant)
         if trouble.count:

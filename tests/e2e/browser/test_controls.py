@@ -46,6 +46,23 @@ async def test_a_wide_stop_is_armed_by_its_name_and_lifted_with_a_preview(person
     await expect(page.get_by_text("None in force.")).to_be_visible()
 
 
+async def test_an_agent_is_paused_and_goes_on(person: People, house: House) -> None:
+    page = await person("operator")
+    await page.goto("/controls?scope=agent&name=slow&action=pause")
+    await page.get_by_label("reason").fill("its prompt is being changed")
+    await page.get_by_label("to arm").fill("slow")
+    await page.locator("[data-do]").click()
+    await expect(page.locator(TIMELINE)).to_have_attribute("data-state", "quiesced", timeout=30_000)
+    await expect(page.get_by_role("link", name="pause agent slow")).to_be_visible()
+    run = await house.submit("slow", 0.1)
+    await page.goto("/controls?scope=agent&name=slow&action=resume")
+    await expect(page.locator("[data-preview]")).to_contain_text("1 queued")
+    await page.get_by_label("to arm").fill("slow")
+    await page.locator("[data-do]").click()
+    await expect(page.locator(TIMELINE)).to_have_attribute("data-state", "lifted")
+    assert (await house.ended(run))["outcome"] == "succeeded"
+
+
 async def test_a_stop_without_an_answer_is_asked_for_again_and_happens_once(person: People, house: House) -> None:
     run = await house.submit("waiter", 1)
     page = await person("operator")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from penstock.kernel.errors import (
 )
 from penstock.kernel.randomness import GENERATOR, seeded
 from penstock.ports.journal import Journal
-from penstock.ports.records import Answer, Applied, Batch, Sealed, Stop
+from penstock.ports.records import Answer, Applied, Batch
 from penstock.runs.approvals import Approval
 from penstock.runs.client import Penstock
 from penstock.runs.schedules.firing import Firing
@@ -183,21 +183,9 @@ class Wanted:
     budget: Budget | None
     tenant: str
     session: str
+    customer: str = ""
     id: UUID | None = None  # once it was acknowledged
     number: int = 0
-
-
-@dataclass(slots=True)
-class Stopped:
-    """A stop that was acknowledged."""
-
-    what: str  # cancel | kill | pause | kill_all
-    tenant: str | None
-    run: UUID | None
-    sealed: Sealed
-    at: float  # when it was acknowledged
-    asked: float
-    order: int = 0  # commits before the acknowledgement
 
 
 async def insist(attempt: Callable[[], Awaitable[T]], rng: random.Random) -> T:
@@ -218,6 +206,8 @@ class Submitter(Node):
         options: dict[str, Any] = {"key": wanted.key, "budget": wanted.budget, "tenant": wanted.tenant}
         if wanted.session:
             options["session"] = wanted.session
+        if wanted.customer:
+            options["tags"] = {"customer": wanted.customer}
         run = await insist(lambda: self.platform.submit(self.agents[0], wanted.program, **options), self.rng)
         if wanted.id not in (None, run):
             self.world.fail("one_key_one_run", f"{wanted.key} made {wanted.id} and {run}")
@@ -314,87 +304,3 @@ class Person(Node):
             self.world.count(f"decided: {answer}")
             self.world.note(self.name, f"{answer} {approval.tool} at {approval.path} of {approval.run.hex[-6:]}")
             return
-
-
-@dataclass(slots=True, frozen=True)
-class Lifted:
-    """A pause of a run, or a kill of everything, was lifted at some moment between the two times."""
-
-    tenant: str | None
-    run: UUID | None
-    began: float
-    done: float
-
-
-@dataclass(slots=True)
-class Stops:
-    """Every stop that was acknowledged, and those that may have been put in force."""
-
-    acknowledged: list[Stopped] = field(default_factory=list)
-    lifted: list[Lifted] = field(default_factory=list)
-    asked: set[tuple[str, UUID]] = field(default_factory=set)
-    wide: bool = False
-
-
-class Stopper(Node):
-    """Cancels, kills, pauses and resumes."""
-
-    async def stop(self, what: str, tenant: str, run: UUID) -> None:
-        """One run."""
-        world = self.world
-        act = {"cancel": self.platform.cancel, "kill": self.platform.kill}[what]
-        asked = world.loop.time()
-        world.stops.asked.add((what, run))
-        try:
-            sealed = await insist(lambda: act(run, actor="stopper", tenant=tenant), self.rng)
-        except RunUnknown:
-            return
-        world.count(what)
-        self._acknowledge(what, tenant, run, sealed, asked)
-
-    async def pause(self, tenant: str, run: UUID, seconds: float) -> None:
-        """One run, for some time."""
-        world = self.world
-        asked = world.loop.time()
-        journal = self.journal
-        with contextlib.suppress(RunUnknown):
-            sealed = await insist(lambda: journal.stop_run(tenant, run, Stop.PAUSE, "stopper", ""), self.rng)
-            world.count("pause")
-            self._acknowledge("pause", tenant, run, sealed, asked)
-            await asyncio.sleep(seconds)
-            began = world.loop.time()
-            await insist(lambda: journal.resume_run(tenant, run, "stopper"), self.rng)
-            world.stops.lifted.append(Lifted(tenant, run, began, world.loop.time()))
-
-    async def stop_everything(self, tenant: str | None, seconds: float) -> None:
-        """All runs of a tenant, or all, for some time."""
-        world = self.world
-        asked = world.loop.time()
-        world.stops.wide = True
-        sealed = await insist(lambda: self.platform.kill_everything(actor="stopper", tenant=tenant), self.rng)
-        world.count("kill of everything")
-        self._acknowledge("kill_all", tenant, None, sealed, asked)
-        await asyncio.sleep(seconds)
-        began = world.loop.time()
-        await insist(lambda: self.platform.resume_everything(actor="stopper", tenant=tenant), self.rng)
-        world.stops.lifted.append(Lifted(tenant, None, began, world.loop.time()))
-
-    def _acknowledge(self, what: str, tenant: str | None, run: UUID | None, sealed: Sealed, asked: float) -> Stopped:
-        world = self.world
-        stopped = Stopped(what, tenant, run, sealed, world.loop.time(), asked, order=len(world.database.commits))
-        world.stops.acknowledged.append(stopped)
-        where = run.hex[-6:] if run else tenant or "everything"
-        world.note(self.name, f"{what} of {where} acknowledged, sealed={sealed.sealed}")
-        if not sealed.sealed:
-            world.count("not sealed")
-        self._check_list(stopped)
-        return stopped
-
-    def _check_list(self, stopped: Stopped) -> None:
-        """The acknowledgement lists every write that is still open."""
-        if not stopped.sealed.sealed:
-            return
-        listed = {(item.run, item.path) for item in stopped.sealed.open_intents}
-        for run, path in self.world.open_writes(stopped.tenant, stopped.run):
-            if (run, path) not in listed:
-                self.world.fail("open_intents_listed", f"{stopped.what}: the write at {path} of {run.hex[-6:]} is open")

@@ -22,6 +22,7 @@ from penstock.adapters.memory.records import Control
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import JournalUnavailable, RunUnknown
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import Scope, of_run
 from penstock.ports.records import (
     Answer,
     Applied,
@@ -210,8 +211,8 @@ class SimulatedJournal:
         self.tell()
         return resumed
 
-    async def resume_all(self, tenant: str | None, actor: str) -> int:
-        lifted = await self.ask(lambda: self.database.write(lambda: self.database.memory.resume_all(tenant, actor)))
+    async def resume_scope(self, scope: Scope, actor: str) -> int:
+        lifted = await self.ask(lambda: self.database.write(lambda: self.database.memory.resume_scope(scope, actor)))
         self.tell()
         return lifted
 
@@ -251,7 +252,7 @@ class SimulatedJournal:
         at = await self.now()
         intents: list[OpenIntent] = []
         for item in dict.fromkeys([*scope, run]):
-            known = await self.open_intents(tenant, item)
+            known = await self.open_intents(of_run(tenant, item))
             intents += [intent for intent in known if intent not in intents]
         return Sealed(
             control or new_id(self._clock), sealed=not blockers, at=at, open_intents=intents, blockers=blockers
@@ -260,21 +261,23 @@ class SimulatedJournal:
     def _children(self, parents: Sequence[UUID]) -> list[UUID]:
         return [item.new.id for item in self.database.stored.runs.values() if item.new.parent in parents]
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
+    async def stop_scope(
+        self, scope: Scope, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
         del actor, reason
-        kill = Control(control or new_id(self._clock), tenant)
+        ordered = Control(control or new_id(self._clock), scope, stop)
 
         async def put_in_force() -> None:
-            if kill not in self.database.stored.controls:
-                self.database.stored.controls.append(kill)
+            if ordered not in self.database.stored.controls:
+                self.database.stored.controls.append(ordered)
 
         await self.ask(lambda: self.database.write(put_in_force))
         at, blockers = await self._insist(self.database.seal, rows_too=False)
-        intents = await self.open_intents(tenant)
+        intents = await self.open_intents(scope)
         if at is None:
             now = await self.now()
-            return Sealed(kill.id, sealed=False, at=now, open_intents=intents, blockers=blockers)
-        return Sealed(kill.id, sealed=True, at=at, open_intents=intents)
+            return Sealed(ordered.id, sealed=False, at=now, open_intents=intents, blockers=blockers)
+        return Sealed(ordered.id, sealed=True, at=at, open_intents=intents)
 
     async def _insist(
         self, body: Callable[[Session], Coroutine[Any, Any, T]], *, rows_too: bool

@@ -31,7 +31,17 @@ GROUPS = {
         "append: ",
     ),
     "faults outside": ("outside: ",),
-    "people": ("cancel", "kill", "kill of everything", "not sealed", "pause", "decided: ", "decision that came second"),
+    "people": (
+        "cancel",
+        "kill",
+        "kill of: ",
+        "pause of: ",
+        "not sealed",
+        "pause",
+        "decided: ",
+        "decision that came second",
+        "preview: ",
+    ),
     "what runs share": (
         "wait: ",
         "time-outs that fired",

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sim.world.actors import SETTINGS, Node, WorkerNode
+from tests.sim.world.stops import KINDS as KINDS_OF_SCOPES
+from tests.sim.world.stops import scope_like
 
-from penstock.ports.records import RunKey
+from penstock.kernel.randomness import seeded
+from penstock.ports.controls import of_all
+from penstock.ports.records import RunKey, Stop
 
 if TYPE_CHECKING:
     from tests.sim.world.seeds import World
@@ -35,6 +39,8 @@ KINDS = (
     "drain",
     "deaf",
 )
+SCOPES_SHARE = 0.2
+"""Of the seeds, in which runs have customers, and all runs of a customer, an agent, ... are killed or paused."""
 
 
 @dataclass(slots=True)
@@ -50,12 +56,15 @@ class Chaos:
         return kind in self.kinds
 
 
-def draw_chaos(rng: random.Random) -> Chaos:
+def draw_chaos(seed: int) -> Chaos:
     """Of a seed."""
+    rng = seeded(seed, "chaos")
     share = rng.choice((0.1, 0.25, 0.4, 0.6))
     kinds = frozenset(kind for kind in KINDS if rng.random() < (max(share, 0.5) if kind == "outside" else share))
     chaos = Chaos(kinds, seconds=rng.choice((2.0, 4.0, 6.0, 10.0)))
     chaos.stall_after_intent = rng.choice((0.05, 0.2)) if chaos.has("stall_after_intent") else 0.0
+    if seeded(seed, "scopes").random() < SCOPES_SHARE:
+        chaos.kinds |= {"scopes"}
     chaos.double_decisions = 0.5 if chaos.has("double_decisions") else 0.0
     return chaos
 
@@ -91,6 +100,7 @@ class Faults:
             "stops": (self._stop_one, 1.5),
             "pauses": (self._pause_one, 2.0),
             "kill_all": (self._stop_all, 2.0),
+            "scopes": (self._stop_scope, 1.0),
             "drain": (self._drain, 3.0),
         }
         for kind, (act, mean) in repeated.items():
@@ -228,4 +238,14 @@ class Faults:
     def _stop_all(self) -> None:
         stopper = self.world.stopper
         tenant = self.rng.choice((None, "default", "other"))
-        stopper.process.spawn(stopper.stop_everything(tenant, self.rng.uniform(0.2, 3)), "kill of everything")
+        stopper.process.spawn(
+            stopper.stop_scope(of_all(tenant), Stop.KILL, self.rng.uniform(0.2, 3)), "kill of everything"
+        )
+
+    def _stop_scope(self) -> None:
+        if key := self._some_run():
+            scope = scope_like(self.world.database.stored.runs[key], self.rng.choice(KINDS_OF_SCOPES))
+            stop = self.rng.choice((Stop.KILL, Stop.PAUSE, Stop.PAUSE))
+            if scope is not None:
+                stopper = self.world.stopper
+                stopper.process.spawn(stopper.stop_scope(scope, stop, self.rng.uniform(0.1, 2)), f"{stop} of {scope}")

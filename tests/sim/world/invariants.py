@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from tests.sim.world import promises
-from tests.sim.world.actors import SETTINGS, Stopped
+from tests.sim.world import promises, stops
+from tests.sim.world.actors import SETTINGS
 from tests.sim.world.outside import ONCE, Asked
 from tests.sim.world.programs import AGENTS, NEXT_AGENTS, Program, expected, simulated_anew
 from tests.sim.world.told import Told
@@ -15,8 +15,6 @@ from penstock.adapters.memory.records import Run
 from penstock.events import (
     ApprovalDecided,
     ApprovalRequested,
-    ChildIntent,
-    ModelIntent,
     RunAdopted,
     RunClaimed,
     RunEnded,
@@ -38,7 +36,6 @@ QUARANTINE_REASONS = ("poison",)
 POISON_CLAIMS = SETTINGS.poison_claims
 DECISION_SECONDS = 25.0
 """How long an accepted decision may take to be taken note of, whatever goes wrong meanwhile."""
-INTENTS = (ToolIntent, ModelIntent, ChildIntent)
 
 
 async def check(world: "World") -> None:
@@ -53,7 +50,7 @@ async def check(world: "World") -> None:
     _epochs(world)
     _submitted(world, tapes)
     _effects(world, tapes, committed)
-    _stops(world, tapes, committed)
+    stops.check(world, tapes, committed)
     _budgets(world, tapes)
     _approvals(world, tapes)
     _sessions(world, tapes)
@@ -183,7 +180,7 @@ def _allowed(world: "World", told: Told, tapes: dict[RunKey, Told]) -> set[str]:
                 allowed.add({"cancel": "cancelled", "kill": "killed"}[what])
     if len(family) > 1 and any(member.end is not None for member in family[1:]):
         allowed.add("cancelled")  # its parent has ended and cancels it
-    if world.stops.wide:
+    if any(stops.in_scope(scope, member.run) for scope in world.stops.killed for member in family):
         allowed.add("killed")
     if (new.key or "").startswith("schedule:"):
         allowed.add("cancelled")  # by the next one
@@ -262,49 +259,6 @@ def _told_truly(world: "World", told: Told, path: str, count: int, calls: Sequen
         world.fail("reported_in_doubt", f"{where} has no outcome, and the end does not say so: {told.end.missing}")
 
 
-def _stops(world: "World", tapes: dict[RunKey, Told], committed: dict[tuple[RunKey, int], tuple[float, int]]) -> None:
-    """No intent was committed after the acknowledgement of a sealed stop."""
-    for stopped in world.stops.acknowledged:
-        if not stopped.sealed.sealed:
-            continue
-        lifted = _lifted(world, stopped)
-        for told in tapes.values():
-            if not _covers(stopped.what, stopped.tenant, stopped.run, told, tapes):
-                continue
-            for event in told.events:
-                if not isinstance(event, INTENTS) or (isinstance(event, ToolIntent) and event.effect == "read"):
-                    continue
-                at, order = committed[told.key, event.seq]
-                if order >= stopped.order and at < lifted:
-                    world.fail(
-                        "no_intent_after_a_kill",
-                        f"{type(event).__name__} at {event.path} of {told.short} was committed at {at:.4f}, "
-                        f"{stopped.what} was acknowledged at {stopped.at:.4f}",
-                    )
-
-
-def _lifted(world: "World", stopped: Stopped) -> float:
-    """From when on a stop may have been lifted."""
-    if stopped.what in ("kill", "cancel"):
-        return float("inf")
-    scope = stopped.tenant, stopped.run
-    times = (
-        item.began for item in world.stops.lifted if (item.tenant, item.run) == scope and item.done >= stopped.asked
-    )
-    return min(times, default=float("inf"))
-
-
-def _covers(what: str, tenant: str | None, run: UUID | None, told: Told, tapes: dict[RunKey, Told]) -> bool:
-    if run is None:
-        return tenant in (None, told.run.new.tenant)
-    if told.id == run:
-        return True
-    if what == "pause":
-        return False
-    parent = told.run.new.parent
-    return parent is not None and _covers(what, tenant, run, tapes[told.run.new.tenant, parent], tapes)
-
-
 def _budgets(world: "World", tapes: dict[RunKey, Told]) -> None:
     outside = world.outside
     families: dict[UUID, list[Told]] = {}
@@ -368,7 +322,9 @@ def _sessions(world: "World", tapes: dict[RunKey, Told]) -> None:
         world.counts["runs that waited for their session"] += len(members) - 1
         for before, after in itertools.pairwise(members):
             calls = [
-                row.at for event, row in zip(after.events, after.run.tape, strict=True) if isinstance(event, INTENTS)
+                row.at
+                for event, row in zip(after.events, after.run.tape, strict=True)
+                if isinstance(event, stops.INTENTS)
             ]
             if before.end is not None and calls and calls[0] < before.run.tape[-1].at:
                 world.fail("sessions_in_order", f"{after.short} began before {before.short} of its session had ended")
@@ -387,6 +343,7 @@ async def _replays(world: "World", tapes: dict[RunKey, Told]) -> None:
     services = world.submitter.platform.services
     services.journal = world.database.memory
     services.clock = world.store_clock
+    previewed = len(world.outside.previewed)
     for told in tapes.values():
         if told.end is None:
             continue
@@ -398,3 +355,5 @@ async def _replays(world: "World", tapes: dict[RunKey, Told]) -> None:
             continue
         if not done.same:
             world.fail("replays", f"{told.short} ended as {told.end.outcome}: {done.divergence}")
+    if len(world.outside.previewed) != previewed:
+        world.fail("replays", f"{len(world.outside.previewed) - previewed} previews were asked for in replay")

@@ -12,12 +12,13 @@ from typing import Any
 from uuid import UUID
 
 from tests.sim.world import invariants, promises
-from tests.sim.world.actors import Node, Person, Stopper, Stops, Submitter, Wanted, WorkerNode
+from tests.sim.world.actors import Node, Person, Submitter, Wanted, WorkerNode
 from tests.sim.world.client import Exchange
 from tests.sim.world.faults import Faults, draw_chaos
 from tests.sim.world.loop import Process, ProcessClock, SimulatedLoop, Stuck
 from tests.sim.world.outside import Outside, Place
 from tests.sim.world.programs import AGENTS, NEXT_AGENTS, Author, simulated
+from tests.sim.world.stops import Stopper, Stops, in_scope
 from tests.sim.world.store import Database
 
 from penstock.adapters.memory.intents import intents_of
@@ -25,6 +26,7 @@ from penstock.adapters.memory.records import Run
 from penstock.events import ToolIntent, decode
 from penstock.kernel.errors import AdoptionRefused, UsageError
 from penstock.kernel.randomness import seeded
+from penstock.ports.controls import Scope
 from penstock.ports.rates import Limit
 from penstock.ports.records import Status
 from penstock.runs.replaying.adopt import adopt
@@ -71,7 +73,7 @@ class World:
         self.violations: list[tuple[str, str]] = []
         self._trace: deque[tuple[float, str, str]] = deque(maxlen=TRACE_LINES)
         self._digest = hashlib.sha256()
-        self.chaos = draw_chaos(seeded(seed, "chaos"))
+        self.chaos = draw_chaos(seed)
         self.calm = False
         store = Process("database", self.loop)
         self.store_clock = ProcessClock(self.loop)
@@ -133,15 +135,16 @@ class World:
         node.process.stop()
         self.loop.main.soon(seconds, self._resume, node)
 
-    def open_writes(self, tenant: str | None, run: UUID | None) -> list[tuple[UUID, str]]:
+    def open_writes(self, scope: Scope) -> list[tuple[UUID, str]]:
         """Writes whose intents are committed and whose outcomes are not, in a stop's scope."""
-        if run is None:
-            scope = [item for item in self.database.stored.runs.values() if tenant in (None, item.new.tenant)]
+        stored = self.database.stored
+        if scope.run is None:
+            reached = [item for item in stored.runs.values() if in_scope(scope, item)]
         else:
-            assert tenant is not None
-            scope = [self.database.stored.runs[tenant, run], *self.database.stored.descendants(tenant, run)]
+            tenant = scope.tenant or ""
+            reached = [stored.runs[tenant, scope.run], *stored.descendants(tenant, scope.run)]
         found = []
-        for item in scope:
+        for item in reached:
             if item.status is Status.ENDED:
                 continue
             events = map(decode, (row.body for row in item.tape))
@@ -189,7 +192,8 @@ class World:
         """One more run, and what it will wait for."""
         tenant = "other" if rng.random() < 0.15 else "default"
         session = f"s{rng.randrange(2)}" if rng.random() < 0.2 else ""
-        wanted = Wanted(f"run {number}", author.program(), author.limits(), tenant, session, number=number)
+        customer = f"c{number % 3}" if self.chaos.has("scopes") else ""
+        wanted = Wanted(f"run {number}", author.program(), author.limits(), tenant, session, customer, number=number)
         self.wanted.append(wanted)
         delay = rng.random() * self.chaos.seconds * 0.5
         for _ in range(2 if rng.random() < 0.15 else 1):

@@ -4,8 +4,8 @@ from collections import Counter
 from dataclasses import replace
 from uuid import UUID
 
-from penstock.adapters.memory.records import Run, Store
-from penstock.ports.controls import PAGE_MAX, Control, Reach
+from penstock.adapters.memory.records import Store
+from penstock.ports.controls import PAGE_MAX, Control, Reach, Scope
 from penstock.ports.records import Status
 
 
@@ -24,10 +24,10 @@ class MemoryControls:
         self._store.when_sealed(sealed)
         return True
 
-    def lift(self, tenant: str | None, run: UUID | None, actor: str, now: int) -> None:
-        """Pauses of a run, or what is in force for a tenant or everything, is over."""
+    def lift(self, scope: Scope, actor: str, now: int) -> None:
+        """Pauses of a run, or what is in force for a wider scope, is over."""
         for known in list(self._known.values()):
-            is_meant = (known.tenant, known.run) == (tenant, run) and (run is None or known.action == "pause")
+            is_meant = known.scope == scope and (scope.run is None or known.action == "pause")
             if is_meant and known.lifted_at is None:
                 self._known[known.id] = replace(known, lifted_at=now, lifted_by=actor)
 
@@ -39,35 +39,28 @@ class MemoryControls:
         return found[: min(limit, PAGE_MAX)]
 
     async def wide(self, tenant: str) -> list[Control]:
-        return [known for known in self._of(tenant) if known.run is None and known.lifted_at is None][:PAGE_MAX]
+        return [known for known in self._of(tenant) if known.scope.run is None and known.lifted_at is None][:PAGE_MAX]
 
     async def of_run(self, tenant: str, run: UUID, limit: int) -> list[Control]:
-        return [known for known in self._of(tenant) if known.run == run][: min(limit, PAGE_MAX)]
+        return [known for known in self._of(tenant) if known.scope.run == run][: min(limit, PAGE_MAX)]
 
-    async def reach(self, tenant: str | None, run: UUID | None = None) -> Reach:
-        unended = [item for item in self._scope(tenant, run) if item.status is not Status.ENDED]
+    async def reach(self, scope: Scope) -> Reach:
+        unended = [item for item in self._store.within(scope) if item.status is not Status.ENDED]
         counts = Counter(item.status.value for item in unended)
         return Reach(**counts, nano=sum(item.summary.nano for item in unended))
 
-    async def stopped(self, tenant: str | None, run: UUID | None, since: int) -> int:
-        outcomes = ("killed",) if run is None else ("killed", "cancelled")
+    async def stopped(self, scope: Scope, since: int) -> int:
+        outcomes = ("killed",) if scope.run is None else ("killed", "cancelled")
         return sum(
             item.outcome in outcomes and item.ended_at is not None and item.ended_at >= since
-            for item in self._scope(tenant, run)
+            for item in self._store.within(scope)
         )
 
-    def _scope(self, tenant: str | None, run: UUID | None) -> list[Run]:
-        runs = [item for item in self._store.runs.values() if tenant in (None, item.new.tenant)]
-        if run is None or tenant is None:
-            return runs
-        return [*(item for item in runs if item.new.id == run), *self._store.descendants(tenant, run)]
-
     def _of(self, tenant: str) -> list[Control]:
-        mine = [known for known in self._known.values() if known.tenant in (None, tenant)]
+        mine = [known for known in self._known.values() if known.scope.tenant in (None, tenant)]
         return [self._with_status(known) for known in sorted(mine, key=lambda item: (item.at, item.id), reverse=True)]
 
     def _with_status(self, control: Control) -> Control:
-        if control.run is None or control.tenant is None:
-            return control
-        run = self._store.runs.get((control.tenant, control.run))
-        return replace(control, status=run.status if run else None)
+        run, tenant = control.scope.run, control.scope.tenant
+        known = None if run is None or tenant is None else self._store.runs.get((tenant, run))
+        return replace(control, status=known.status if known else None)

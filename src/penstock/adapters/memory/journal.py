@@ -31,7 +31,7 @@ from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
-from penstock.ports.controls import Control
+from penstock.ports.controls import Control, Scope, of_run
 from penstock.ports.lists import listed
 from penstock.ports.records import (
     Applied,
@@ -149,7 +149,7 @@ class MemoryJournal:
             if run.release in releases
             and run.new.format <= FORMAT
             and run.stop is not Stop.PAUSE
-            and not store.covered(run.new.tenant)
+            and store.claimable(run)
         ]
         lost = [
             run
@@ -266,7 +266,7 @@ class MemoryJournal:
         self, tenant: str, run: UUID, stop: Stop, actor: str, reason: str, control: UUID | None = None
     ) -> Sealed:
         now = self._clock.now_us()
-        noted = Control(control or self._ids(self._clock), tenant, run, stop.value, actor, reason, now)
+        noted = Control(control or self._ids(self._clock), of_run(tenant, run), stop.value, actor, reason, now)
         sealed = self._stops.stop_run(stop, noted)
         self._news.set()
         return sealed
@@ -276,27 +276,24 @@ class MemoryJournal:
         self._news.set()
         return resumed
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
+    async def stop_scope(
+        self, scope: Scope, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
         now = self._clock.now_us()
-        noted = Control(control or self._ids(self._clock), tenant, None, Stop.KILL.value, actor, reason, now)
-        self._stops.stop_all(noted)
-        return Sealed(noted.id, sealed=True, at=now, open_intents=await self.open_intents(tenant))
+        noted = Control(control or self._ids(self._clock), scope, stop.value, actor, reason, now)
+        self._stops.stop_scope(noted)
+        return Sealed(noted.id, sealed=True, at=now, open_intents=await self.open_intents(scope))
 
-    async def resume_all(self, tenant: str | None, actor: str) -> int:
-        lifted = self._stops.resume_all(tenant, actor, self._clock.now_us())
+    async def resume_scope(self, scope: Scope, actor: str) -> int:
+        lifted = self._stops.resume_scope(scope, actor, self._clock.now_us())
         self._news.set()
         return lifted
 
     async def stopped(self, tenant: str | None) -> list[UUID]:
-        return [control.id for control in self._store.controls if control.tenant is None or control.tenant == tenant]
+        return [control.id for control in self._store.controls if control.scope.tenant in (None, tenant)]
 
-    async def open_intents(self, tenant: str | None, run: UUID | None = None) -> list[OpenIntent]:
-        if run is not None:
-            if tenant is None:
-                raise ValueError("a run is looked up with its tenant")
-            known = self._store.runs.get((tenant, run))
-            return open_intents([*([known] if known else []), *self._store.descendants(tenant, run)])
-        return open_intents(item for item in self._store.runs.values() if tenant in (None, item.new.tenant))
+    async def open_intents(self, scope: Scope) -> list[OpenIntent]:
+        return open_intents(self._store.within(scope))
 
     async def get_run(self, tenant: str, run: UUID) -> RunRow | None:
         known = self._store.runs.get((tenant, run))

@@ -8,6 +8,7 @@ import msgspec
 
 from penstock.adapters.memory.line import Line
 from penstock.ports.controls import Control as ControlRecord
+from penstock.ports.controls import Scope
 from penstock.ports.questions import Decided
 from penstock.ports.records import Letter, NewRun, Payload, Row, RunKey, RunRow, Status, Stop, Summary
 from penstock.ports.snapshots import Snapshot
@@ -124,12 +125,40 @@ class Worker:
     lease_until: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, frozen=True)
 class Control:
-    """A kill of a tenant, or (None) of everything."""
+    """A stop of a scope wider than a run that is in force."""
 
     id: UUID
-    tenant: str | None
+    scope: Scope
+    stop: Stop
+
+    def covers(self, run: "Run") -> bool:
+        """Whether it holds for a run."""
+        new, name = run.new, self.scope.name
+        match self.scope.kind:
+            case "release":
+                return self.of(new.tenant) and run.release == name
+            case "session":
+                return self.of(new.tenant) and new.session == name
+            case "customer":
+                return self.of(new.tenant) and new.tags.get("customer", "") == name
+        return self.holds_back(new.tenant, new.agent)
+
+    def of(self, tenant: str) -> bool:
+        """Whether it is of a tenant, or of everything."""
+        return self.scope.tenant in (None, tenant)
+
+    @property
+    def shuts(self) -> bool:
+        """Whether nothing at all is given out."""
+        return self.scope.kind == "everything" or (self.scope.kind == "tenant" and self.stop is Stop.KILL)
+
+    def holds_back(self, tenant: str, agent: str) -> bool:
+        """Whether nothing may fall due for an agent."""
+        if self.scope.kind == "agent":
+            return self.of(tenant) and agent == self.scope.name
+        return self.scope.kind in ("tenant", "everything") and self.of(tenant)
 
 
 def _unheard(*said: object) -> None:
@@ -154,13 +183,38 @@ class Store:
     when_decided: Callable[[Decided], None] = _unheard
     when_sealed: Callable[[ControlRecord], None] = _unheard
 
-    def covered(self, tenant: str) -> bool:
-        """Whether a control is in force for the tenant."""
-        return any(control.tenant is None or control.tenant == tenant for control in self.controls)
+    def held_back(self, tenant: str, agent: str) -> bool:
+        """Whether a control holds back whatever falls due for an agent."""
+        return any(control.holds_back(tenant, agent) for control in self.controls)
+
+    def claimable(self, run: Run) -> bool:
+        """Whether no control keeps a run from being given out.
+
+        One that was killed or cancelled itself has to be ended, whatever scope is stopped; but nothing is given out of
+        a tenant that was killed.
+        """
+        holding = [control for control in self.controls if control.covers(run)]
+        if run.stop in (Stop.CANCEL, Stop.KILL):
+            return not any(control.shuts for control in holding)
+        return not holding
 
     def stop_of(self, run: Run) -> Stop | None:
-        """The run's own stop, or a kill of all."""
-        return Stop.KILL if self.covered(run.new.tenant) else run.stop
+        """The strongest of the run's own stop and those of its scopes."""
+        if run.stop is Stop.KILL or not self.controls:
+            return run.stop
+        scoped = {control.stop for control in self.controls if control.covers(run)}
+        if Stop.KILL in scoped:
+            return Stop.KILL
+        return run.stop or (Stop.PAUSE if scoped else None)
+
+    def within(self, scope: Scope) -> list[Run]:
+        """The runs of a scope; of a run with its descendants."""
+        if scope.run is None:
+            meant = Control(UUID(int=0), scope, Stop.KILL)
+            return [run for run in self.runs.values() if meant.covers(run)]
+        tenant = scope.tenant or ""
+        known = self.runs.get((tenant, scope.run))
+        return [*([known] if known else []), *self.descendants(tenant, scope.run)]
 
     def create(self, new: NewRun, now: int) -> None:
         """Make a run, unless its id or key is taken."""

@@ -87,7 +87,7 @@ class MemorySchedules:
             if entry.schedule.agent in agents
             and entry.look_at is not None
             and entry.look_at <= now
-            and not self._store.covered(entry.schedule.tenant)
+            and not self._store.held_back(entry.schedule.tenant, entry.schedule.agent)
         ]
         due.sort(key=lambda entry: entry.look_at or 0)
         return [self._take(entry, now, lease_seconds) for entry in due[:limit]]

@@ -26,14 +26,11 @@ class MemoryStops:
         Raises:
             RunUnknown: no such run for the tenant.
         """
-        assert control.tenant is not None
-        assert control.run is not None
-        known = self._store.runs.get((control.tenant, control.run))
-        if known is None:
-            raise RunUnknown(f"there is no run {control.run} for tenant {control.tenant!r}")
-        scope = [known]
-        if stop is not Stop.PAUSE:
-            scope += self._store.descendants(control.tenant, control.run)
+        scope = self._store.within(control.scope)
+        if not scope or scope[0].new.id != control.scope.run:
+            raise RunUnknown(f"there is no run {control.scope.name} for tenant {control.scope.tenant!r}")
+        if stop is Stop.PAUSE:
+            del scope[1:]
         for item in scope:
             if item.status is Status.ENDED:
                 continue
@@ -51,19 +48,19 @@ class MemoryStops:
         if known is None or known.stop is not Stop.PAUSE:
             return False
         known.stop = None
-        self._known.lift(tenant, run, actor, now)
+        self._known.lift(controls.of_run(tenant, run), actor, now)
         return True
 
-    def stop_all(self, control: controls.Control) -> None:
-        """Put a kill of a tenant, or of everything, in force, unless it is known."""
+    def stop_scope(self, control: controls.Control) -> None:
+        """Put a stop of a scope wider than a run in force, unless it is known."""
         if self._known.note(control):
-            self._store.controls.append(Control(control.id, control.tenant))
+            self._store.controls.append(Control(control.id, control.scope, Stop(control.action)))
 
-    def resume_all(self, tenant: str | None, actor: str, now: int) -> int:
+    def resume_scope(self, scope: controls.Scope, actor: str, now: int) -> int:
         """Lift what is in force for that scope; how many there were."""
         before = len(self._store.controls)
-        self._store.controls = [control for control in self._store.controls if control.tenant != tenant]
-        self._known.lift(tenant, None, actor, now)
+        self._store.controls = [control for control in self._store.controls if control.scope != scope]
+        self._known.lift(scope, actor, now)
         return before - len(self._store.controls)
 
 

@@ -122,7 +122,9 @@ class MemoryTriggers:
         due = [
             held
             for trigger in self._triggers.values()
-            if not trigger.paused and trigger.agent in agents and not self._store.covered(trigger.tenant)
+            if not trigger.paused
+            and trigger.agent in agents
+            and not self._store.held_back(trigger.tenant, trigger.agent)
             for held in self._pending(trigger)
             if held.look_at is not None and held.look_at <= now
         ]

@@ -86,18 +86,19 @@ class MemoryWebhooks:
 
     def sealed(self, control: Control) -> None:
         """Nothing new starts in the scope of a stop."""
-        scope = "run" if control.run is not None else "everything" if control.tenant is None else "tenant"
+        scope, run = control.scope, control.scope.run
         facts = {
-            "run": None if control.run is None else str(control.run),
+            "run": None if run is None else str(run),
             "control": str(control.id),
             "action": control.action,
-            "scope": scope,
-            "actor": "" if control.tenant is None else control.actor,
+            "scope": scope.kind,
+            "name": "" if run is not None else scope.name,
+            "actor": "" if scope.tenant is None else control.actor,
         }
-        for tenant in {tenant for tenant, _ in self._endpoints if control.tenant in (None, tenant)}:
-            run = None if control.run is None else self._store.runs.get((tenant, control.run))
-            agent = None if run is None else run.new.agent
-            self._tell(tenant, "control.applied", control.run, agent, str(control.id), facts)
+        for tenant in {tenant for tenant, _ in self._endpoints if scope.tenant in (None, tenant)}:
+            known = None if run is None else self._store.runs.get((tenant, run))
+            agent = known.new.agent if known else scope.name if scope.kind == "agent" else None
+            self._tell(tenant, "control.applied", run, agent, str(control.id), facts)
 
     def _tell(
         self, tenant: str, topic: str, run: UUID | None, agent: str | None, what: str, facts: dict[str, Any]

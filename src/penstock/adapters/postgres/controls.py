@@ -6,23 +6,29 @@ from typing import Any
 from uuid import UUID
 
 from penstock.adapters.postgres.database import Database
-from penstock.ports.controls import COUNTED_MOST, PAGE_MAX, Control, Reach
+from penstock.adapters.postgres.stops import COLUMNS
+from penstock.ports.controls import COUNTED_MOST, PAGE_MAX, Control, Reach, Scope, of_all, of_run
 from penstock.ports.records import Status
 
 _NO_END = 2**52  # a time after all others, in the year 2112
 
 # S608: all of these are made of constants.
 _CONTROL = """
-SELECT c.id, c.tenant, c.run_id, c.action, c.actor, c.reason, penstock.to_us(c.at), penstock.to_us(c.lifted_at),
-       coalesce(c.lifted_by, ''), penstock.to_us(c.sealed_at), c.blockers, r.status
+SELECT c.tenant, c.run_id, c.scope, c.name,
+       c.id, c.action, c.actor, c.reason, penstock.to_us(c.at), penstock.to_us(c.lifted_at), coalesce(c.lifted_by, ''),
+       penstock.to_us(c.sealed_at), c.blockers, r.status
 FROM penstock.controls c LEFT JOIN penstock.runs r ON r.tenant = c.tenant AND r.id = c.run_id"""
 
 _GET = f"{_CONTROL} WHERE c.id = $2 AND (c.tenant = $1 OR c.tenant IS NULL)"
 _BELOW = "(c.at, c.id) < (penstock.from_us($1), $2) ORDER BY c.at DESC, c.id DESC LIMIT $3"
 _NEWEST = f"{_CONTROL} WHERE c.tenant = $4 AND {_BELOW}"
 _NEWEST_OF_ALL = f"{_CONTROL} WHERE c.tenant IS NULL AND {_BELOW}"
-_WIDE = f"""{_CONTROL}
-WHERE c.run_id IS NULL AND c.lifted_at IS NULL AND (c.tenant = $1 OR c.tenant IS NULL) ORDER BY c.at DESC LIMIT $2"""
+_WIDE = f"""
+({_CONTROL}
+WHERE c.run_id IS NULL AND c.lifted_at IS NULL AND (c.tenant = $1 OR c.tenant IS NULL) ORDER BY c.at DESC LIMIT $2)
+UNION ALL
+({_CONTROL}
+WHERE c.scope <> '' AND c.lifted_at IS NULL AND (c.tenant = $1 OR c.tenant IS NULL) ORDER BY c.at DESC LIMIT $2)"""
 _OF_RUN = f"{_CONTROL} WHERE c.tenant = $1 AND c.run_id = $2 ORDER BY c.at DESC LIMIT $3"
 
 _FAMILY = """
@@ -42,13 +48,14 @@ _REACH = "SELECT status, count(*), coalesce(sum(nano), 0)::bigint FROM {} WHERE 
 _REACH_RUN = f"{_FAMILY} {_REACH.format('scope')}"
 _UNENDED = "SELECT r.status, r.nano FROM penstock.runs r WHERE r.status <> 'ended'"
 _REACH_ALL = _REACH.format(f"({_UNENDED} AND ($1::text IS NULL OR r.tenant = $1) LIMIT {COUNTED_MOST}) AS scope")
+_REACH_SOME = _REACH.format(f"({_UNENDED} AND r.tenant = $1 AND r.{{}} = $2 LIMIT {COUNTED_MOST}) AS scope")
 _STOPPED = "SELECT count(*) FROM scope WHERE outcome IN ('killed', 'cancelled') AND ended_at >= penstock.from_us($3)"
 _STOPPED_RUN = f"{_FAMILY} {_STOPPED}"
-_STOPPED_ALL = f"""
+_STOPPED_WIDE = f"""
 SELECT count(*) FROM (
     SELECT FROM penstock.runs r
     WHERE r.status = 'ended' AND r.outcome <> 'succeeded' AND r.outcome = 'killed'
-      AND r.ended_at >= penstock.from_us($2) AND ($1::text IS NULL OR r.tenant = $1)
+      AND r.ended_at >= penstock.from_us($2) AND ($1::text IS NULL OR r.tenant = $1) {{}}
     LIMIT {COUNTED_MOST}
 ) AS k"""  # noqa: S608
 
@@ -71,28 +78,39 @@ class PostgresControls:
         return sorted(map(_control, found), key=lambda item: (item.at, item.id), reverse=True)[:limit]
 
     async def wide(self, tenant: str) -> list[Control]:
-        return [_control(record) for record in await self._database.fetch(_WIDE, tenant, PAGE_MAX)]
+        found = map(_control, await self._database.fetch(_WIDE, tenant, PAGE_MAX))
+        return sorted(found, key=lambda item: (item.at, item.id), reverse=True)[:PAGE_MAX]
 
     async def of_run(self, tenant: str, run: UUID, limit: int) -> list[Control]:
         found = await self._database.fetch(_OF_RUN, tenant, run, min(limit, PAGE_MAX))
         return [_control(record) for record in found]
 
-    async def reach(self, tenant: str | None, run: UUID | None = None) -> Reach:
-        if run is None:
-            found = await self._database.fetch(_REACH_ALL, tenant)
+    async def reach(self, scope: Scope) -> Reach:
+        if scope.run is not None:
+            found = await self._database.fetch(_REACH_RUN, scope.tenant, scope.run)
+        elif scope.kind in COLUMNS:
+            found = await self._database.fetch(_REACH_SOME.format(COLUMNS[scope.kind]), scope.tenant, scope.name)
         else:
-            found = await self._database.fetch(_REACH_RUN, tenant, run)
+            found = await self._database.fetch(_REACH_ALL, scope.tenant)
         counts = {status: count for status, count, _ in found}
         return Reach(**counts, nano=sum(nano for _, _, nano in found))
 
-    async def stopped(self, tenant: str | None, run: UUID | None, since: int) -> int:
-        if run is None:
-            count: int = await self._database.value(_STOPPED_ALL, tenant, since)
+    async def stopped(self, scope: Scope, since: int) -> int:
+        if scope.run is not None:
+            count: int = await self._database.value(_STOPPED_RUN, scope.tenant, scope.run, since)
+        elif scope.kind in COLUMNS:
+            query = _STOPPED_WIDE.format(f"AND r.{COLUMNS[scope.kind]} = $3")
+            count = await self._database.value(query, scope.tenant, since, scope.name)
         else:
-            count = await self._database.value(_STOPPED_RUN, tenant, run, since)
+            count = await self._database.value(_STOPPED_WIDE.format(""), scope.tenant, since)
         return count
 
 
 def _control(record: Sequence[Any]) -> Control:
-    status = record[11]
-    return replace(Control(*record[:11]), status=Status(status) if status else None)
+    tenant, run, kind, name = record[:4]
+    if kind:
+        scope = Scope(kind, tenant, name)
+    else:
+        scope = of_all(tenant) if run is None else of_run(tenant, run)
+    status = record[13]
+    return replace(Control(record[4], scope, *record[5:13]), status=Status(status) if status else None)

@@ -36,6 +36,7 @@ from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
 from penstock.ports.circles import Circles
+from penstock.ports.controls import Scope
 from penstock.ports.documents import Documents
 from penstock.ports.lists import Lists, listed
 from penstock.ports.queue import Queue
@@ -278,19 +279,22 @@ class PostgresJournal:
         self._signals.tell()
         return resumed
 
-    async def stop_all(self, tenant: str | None, actor: str, reason: str, control: UUID | None = None) -> Sealed:
-        return await stops.stop_all(self._database, self._clock, tenant, actor, reason, control)
+    async def stop_scope(
+        self, scope: Scope, stop: Stop, actor: str, reason: str, control: UUID | None = None
+    ) -> Sealed:
+        database, clock = self._database, self._clock
+        return await stops.stop_scope(database, clock, scope, stop, actor=actor, reason=reason, control=control)
 
-    async def resume_all(self, tenant: str | None, actor: str) -> int:
-        lifted = await self._database.fetch(queries.RESUME_ALL, tenant, actor)
+    async def resume_scope(self, scope: Scope, actor: str) -> int:
+        lifted = await self._database.fetch(queries.RESUME_SCOPE, scope.tenant, scope.kind, scope.name, actor)
         self._signals.tell()
         return len(lifted)
 
     async def stopped(self, tenant: str | None) -> list[UUID]:
         return [record[0] for record in await self._database.fetch(queries.STOPPED, tenant)]
 
-    async def open_intents(self, tenant: str | None, run: UUID | None = None) -> list[OpenIntent]:
-        return await stops.open_intents(self._database, tenant, run)
+    async def open_intents(self, scope: Scope) -> list[OpenIntent]:
+        return await stops.open_intents(self._database, scope)
 
     async def get_run(self, tenant: str, run: UUID) -> RunRow | None:
         record = await self._database.row(queries.GET_RUN, tenant, run)
@@ -313,7 +317,7 @@ class PostgresJournal:
         released = bool(await self._database.value(queries.RELEASE_QUARANTINE, tenant, run, release))
         if released:
             await self._database.fetch(
-                queries.ADD_CONTROL, new_id(self._clock), tenant, run, "release", actor, release or "", actor
+                queries.ADD_CONTROL, new_id(self._clock), tenant, run, "release", actor, release or "", "", "", actor
             )
             self._signals.tell()
         return released

@@ -163,7 +163,8 @@ ORDER BY k.i, x.arrival"""
 DELIVER = "SELECT penstock.deliver($1, $2, $3, $4, $5)"
 
 FLAGS = """
-SELECT r.tenant, r.id, r.epoch, r.letters, CASE WHEN c.id IS NULL THEN r.stop ELSE 'kill' END
+SELECT r.tenant, r.id, r.epoch, r.letters,
+       CASE WHEN c.id IS NULL THEN penstock.stronger(r.stop, s.action) ELSE 'kill' END
 FROM unnest($2::text[], $3::uuid[]) AS k(tenant, run_id)
 CROSS JOIN LATERAL (
     SELECT * FROM penstock.runs r WHERE r.tenant = k.tenant AND r.id = k.run_id OFFSET 0
@@ -172,7 +173,9 @@ LEFT JOIN LATERAL (
     SELECT c.id FROM penstock.controls c
     WHERE c.run_id IS NULL AND c.lifted_at IS NULL AND (c.tenant IS NULL OR c.tenant = r.tenant) LIMIT 1
 ) AS c ON true
-WHERE r.letters > 0 OR r.stop IS NOT NULL OR c.id IS NOT NULL OR r.worker IS DISTINCT FROM $1"""
+LEFT JOIN LATERAL penstock.scoped_stop(r.tenant, r.agent, r.release, r.session, r.customer) AS s
+    ON (SELECT penstock.any_scoped())
+WHERE r.letters > 0 OR r.stop IS NOT NULL OR c.id IS NOT NULL OR s.id IS NOT NULL OR r.worker IS DISTINCT FROM $1"""
 
 STOP_RUNS = "SELECT id FROM penstock.stop_runs($1, $2::uuid[], $3, $4)"
 
@@ -184,9 +187,9 @@ WHERE r.tenant = $1 AND r.parent = ANY ($2::uuid[])
 # ``flushed`` makes the commit wait for the disk, whatever the server's default is.
 ADD_CONTROL = """
 WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))
-INSERT INTO penstock.controls (id, tenant, run_id, action, actor, reason, lifted_at, lifted_by)
-SELECT $1::uuid, $2::text, $3::uuid, $4::text, $5::text, $6::text,
-       CASE WHEN $7::text IS NOT NULL THEN clock_timestamp() END, $7
+INSERT INTO penstock.controls (id, tenant, run_id, action, actor, reason, scope, name, lifted_at, lifted_by)
+SELECT $1::uuid, $2::text, $3::uuid, $4::text, $5::text, $6::text, $7::text, $8::text,
+       CASE WHEN $9::text IS NOT NULL THEN clock_timestamp() END, $9
 FROM flushed
 ON CONFLICT DO NOTHING"""
 
@@ -221,17 +224,35 @@ WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true
 )
 SELECT true FROM resumed"""
 
-RESUME_ALL = """
+# A kill of a tenant or of everything has no run; what else is of a scope has one of zeros: see 0020_controls.sql.
+RESUME_SCOPE = """
 WITH flushed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'on', true))
-UPDATE penstock.controls SET lifted_at = clock_timestamp(), lifted_by = $2 FROM flushed
-WHERE run_id IS NULL AND lifted_at IS NULL AND tenant IS NOT DISTINCT FROM $1
+UPDATE penstock.controls SET lifted_at = clock_timestamp(), lifted_by = $4 FROM flushed
+WHERE id IN (
+    SELECT c.id FROM penstock.controls c
+    WHERE c.run_id IS NULL AND c.lifted_at IS NULL AND c.tenant IS NOT DISTINCT FROM $1
+      AND $2 IN ('tenant', 'everything')
+    UNION ALL
+    SELECT c.id FROM penstock.controls c
+    WHERE c.scope <> '' AND c.lifted_at IS NULL AND coalesce(c.tenant, '') = coalesce($1, '')
+      AND c.scope = $2 AND c.name = $3
+) AND lifted_at IS NULL
 RETURNING id"""
 
 STOPPED = """
-SELECT id FROM penstock.controls
-WHERE run_id IS NULL AND lifted_at IS NULL AND (tenant IS NULL OR tenant = $1) ORDER BY at, id"""
+SELECT id FROM (
+    SELECT id, at, tenant FROM penstock.controls WHERE run_id IS NULL AND lifted_at IS NULL
+    UNION ALL
+    SELECT id, at, tenant FROM penstock.controls WHERE scope <> '' AND lifted_at IS NULL
+) AS wide
+WHERE tenant IS NULL OR tenant = $1 ORDER BY at, id"""
 
 OPEN_INTENTS = "SELECT tenant, run_id, path, name, attempt, ends_by FROM penstock.open_intents($1, $2::uuid[])"
+
+# To be completed with the column that a scope names.
+HOLDING_INTENTS = """
+SELECT r.id FROM penstock.runs r
+WHERE r.tenant = $1 AND r.status <> 'ended' AND r.open_intents > 0 AND r.{} = $2"""
 
 RUN_COLUMNS = """
     tenant, id, agent, release, env, status, outcome, code, stop, epoch, last_seq, head, subject, key, session,

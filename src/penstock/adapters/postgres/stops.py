@@ -12,6 +12,7 @@ from penstock.adapters.postgres.database import Database
 from penstock.kernel.clock import Clock, wall_seconds
 from penstock.kernel.errors import JournalUnavailable, PenstockError, RunUnknown
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import Scope
 from penstock.ports.records import OpenIntent, Sealed, Stop
 
 T = TypeVar("T")
@@ -20,6 +21,10 @@ PAUSE_SECONDS = 0.02
 PAUSE_MAX_SECONDS = 0.2
 """Between tries: writers catch up."""
 TERMINATE_WAIT_SECONDS = 0.2
+NO_RUN = UUID(int=0)
+"""Stands in the controls of scopes; see 0020_controls.sql."""
+COLUMNS = {"agent": "agent", "release": "release", "session": "session", "customer": "customer"}
+"""Where a run's row has what a scope names."""
 
 
 async def stop_run(
@@ -54,7 +59,7 @@ async def stop_run(
         if not found and not scope:
             raise RunUnknown(f"there is no run {run} for tenant {tenant!r}")
         if not scope:
-            await database.fetch(queries.ADD_CONTROL, control, tenant, run, stop.value, actor, reason, None)
+            await database.fetch(queries.ADD_CONTROL, control, tenant, run, stop.value, actor, reason, "", "", None)
         scope.update(found)
         if stop is Stop.PAUSE:
             break
@@ -66,15 +71,25 @@ async def stop_run(
     return Sealed(control, sealed=not blockers, at=at, open_intents=still_open, blockers=blockers)
 
 
-async def stop_all(
-    database: Database, clock: Clock, tenant: str | None, actor: str, reason: str, control: UUID | None = None
+async def stop_scope(
+    database: Database,
+    clock: Clock,
+    scope: Scope,
+    stop: Stop,
+    *,
+    actor: str,
+    reason: str,
+    control: UUID | None = None,
 ) -> Sealed:
     """Put a control in force, and wait until no append that missed it is under way.
 
     The control commits first: it holds for every append that begins from then on, also when sealing does not succeed.
     """
     control = control or new_id(clock)
-    await database.fetch(queries.ADD_CONTROL, control, tenant, None, Stop.KILL.value, actor, reason, None)
+    is_first_form = scope.kind in ("tenant", "everything") and stop is Stop.KILL
+    kept = (None, "", "") if is_first_form else (NO_RUN, scope.kind, scope.name)
+    run, kind, name = kept
+    await database.fetch(queries.ADD_CONTROL, control, scope.tenant, run, stop.value, actor, reason, kind, name, None)
 
     async def seal() -> int:
         at: int = await database.value(queries.SEAL, database.settings.seal_wait_ms)
@@ -82,26 +97,27 @@ async def stop_all(
 
     at, blockers = await _insist(database, seal, rows_too=False)
     await database.fetch(queries.NOTE_SEAL, control, at, blockers)
-    still_open = await _open_intents(database, tenant, None)
+    still_open = await open_intents(database, scope)
     if at is None:
         now = await database.value(queries.NOW)
         return Sealed(control, sealed=False, at=now, open_intents=still_open, blockers=blockers)
     return Sealed(control, sealed=True, at=at, open_intents=still_open)
 
 
-async def open_intents(database: Database, tenant: str | None, run: UUID | None) -> list[OpenIntent]:
-    """Intents without an outcome, of a run with its descendants, of a tenant, or of all."""
-    if run is None:
-        return await _open_intents(database, tenant, None)
-    if tenant is None:
-        raise ValueError("a run is looked up with its tenant")
-    scope = {run}
-    generation = [run]
-    while generation:
-        rows = await database.fetch(queries.CHILDREN, tenant, generation, run)
-        generation = [row[0] for row in rows if row[0] not in scope]
-        scope.update(generation)
-    return await _open_intents(database, tenant, list(scope))
+async def open_intents(database: Database, scope: Scope) -> list[OpenIntent]:
+    """Intents without an outcome of a scope; of a run with its descendants."""
+    if (run := scope.run) is not None:
+        family = {run}
+        generation = [run]
+        while generation:
+            rows = await database.fetch(queries.CHILDREN, scope.tenant, generation, run)
+            generation = [row[0] for row in rows if row[0] not in family]
+            family.update(generation)
+        return await _open_intents(database, scope.tenant, list(family))
+    if (column := COLUMNS.get(scope.kind)) is not None:
+        rows = await database.fetch(queries.HOLDING_INTENTS.format(column), scope.tenant, scope.name)
+        return await _open_intents(database, scope.tenant, [row[0] for row in rows])
+    return await _open_intents(database, scope.tenant, None)
 
 
 async def _open_intents(database: Database, tenant: str | None, runs: list[UUID] | None) -> list[OpenIntent]:

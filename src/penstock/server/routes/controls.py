@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from penstock.kernel.errors import CursorInvalid, InputInvalid
 from penstock.ports.controls import Control
-from penstock.runs.stopping import OPEN_SHOWN, Progress, Stopping, kind_of, scope_of
+from penstock.runs.stopping import OPEN_SHOWN, Progress, Stopping, kind_of
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
 from penstock.server.routes.runs import Key
@@ -106,10 +106,9 @@ def _demand(caller: Caller, body: ControlAsked) -> None:
 
 
 def _fields(control: Control) -> dict[str, object]:
-    kind, name = scope_of(control)
     return {
         "id": control.id,
-        "scope": Scope.model_validate({"kind": kind, "name": name}),
+        "scope": Scope(kind=control.scope.kind, name=control.scope.name),
         "action": control.action,
         "actor": control.actor,
         "reason": control.reason,

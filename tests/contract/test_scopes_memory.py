@@ -1,0 +1,12 @@
+"""Stops by scope in memory pass the conformance suite."""
+
+import pytest
+from tests.contract.journal_world import World
+from tests.contract.scopes_suite import ScopesSuite
+from tests.contract.test_journal_memory import MemoryWorld
+
+
+class TestMemoryScopes(ScopesSuite):
+    @pytest.fixture
+    def world(self) -> World:
+        return MemoryWorld()
