@@ -1,7 +1,9 @@
 """What every store must know of deploys. Subclasses provide ``world``; see `tests.contract.journal_world`."""
 
+from typing import Any
+
 import pytest
-from tests.contract.journal_world import CLOCK, LEASE, Holder, World, new_run
+from tests.contract.journal_world import CLOCK, LEASE, World, new_run
 
 from penstock.events import FORMAT, RunAdopted, encode
 from penstock.journal.chain import link
@@ -10,7 +12,7 @@ from penstock.ports.records import Answer, Status, Stop
 from penstock.ports.releases import RESTORED_EPOCHS, Adopted, Adoption
 
 
-async def adoption(world: World, run: Holder, **fields: object) -> Adoption:
+async def adoption(world: World, run: Any, **fields: object) -> Adoption:
     """The run, as it is now, put under release ``r2``."""
     row = await world.journal.get_run(*run.key)
     assert row is not None

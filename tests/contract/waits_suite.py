@@ -3,17 +3,20 @@
 import asyncio
 import itertools
 import random
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 from tests.contract.journal_world import CLOCK, SECOND, Holder, World, new_run
+from tests.contract.releases_suite import adoption
 
 from penstock.events import WaitEnded, Waiting
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.ids import new_id
 from penstock.ports.records import Move, NewRun, Status
+from penstock.ports.releases import Adopted
 from penstock.ports.waits import Begun, Edge, EventLetter, EventPost, Sent, Wait
 
 HOUR = 3600.0
@@ -323,6 +326,19 @@ class WaitsSuite:
         other = new_run(session="t")
         await world.journal.submit([other])
         assert (await world.journal.waits.begin(for_run(first, other.id))).answer is Begun.WAITING
+
+    async def test_a_run_that_was_adopted_before_anybody_held_it_still_waits_its_turn(self, world: World) -> None:
+        """To adopt it raises its epoch, which says nothing of its turn."""
+        first = await world.held(session="s")
+        behind = new_run(session="s")
+        await world.journal.submit([behind])
+        taken = await adoption(world, SimpleNamespace(key=("acme", behind.id), tenant="acme", run=behind.id))
+        assert await world.journal.releases.adopt(taken) is Adopted.ADOPTED
+        assert Edge(behind.id, first.run, "session", "s") in await world.journal.waits.edges("acme", 10)
+        begun = await world.journal.waits.begin(for_run(first, behind.id))
+        assert begun.circle == [first.run, behind.id]
+        [sleeper] = await world.journal.circles.sleepers("acme", [behind.id])
+        assert sleeper.behind == [first.run]
 
     async def test_a_child_in_the_session_of_its_parent(self, world: World) -> None:
         parent = await world.held(session="s")

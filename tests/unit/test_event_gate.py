@@ -45,6 +45,13 @@ async def keyed(run: Run, key: str) -> Any:
     return await run.wait_event("paid", key=key)
 
 
+@agent("drawn", version="1")
+async def drawn(run: Run, key: str) -> Any:
+    """Where it waits depends on what it has drawn."""
+    await run.record("lot", lambda: 7)
+    return await run.wait_event("paid", key=key)
+
+
 @agent("impatient", version="1")
 async def impatient(run: Run, key: str) -> Any:
     try:
@@ -144,6 +151,7 @@ async def both(run: Run, value: int) -> list[Any]:
 
 
 AGENTS = [
+    drawn,
     chained,
     cut_short,
     taker,
@@ -311,6 +319,26 @@ async def test_a_wait_that_a_time_out_cuts_short_leaves_the_event_to_the_next(pl
     assert await output(platform, await platform.submit(keyed, "k")) == 1
 
 
+async def test_what_led_to_a_wait_is_on_the_tape_when_the_wait_begins(
+    platform: Penstock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, if this worker dies now, the next holder may take another way: the event that this wait is given
+    meanwhile would be nobody's."""
+    begin = MemoryWaits.begin
+    seen: list[list[str]] = []
+
+    async def looked_at(self: MemoryWaits, wait: Wait) -> Beginning:
+        row = self.store.runs[wait.tenant, wait.run]
+        seen.append([type(decode(stored.body)).__name__ for stored in row.tape][-2:])
+        return await begin(self, wait)
+
+    monkeypatch.setattr(MemoryWaits, "begin", looked_at)
+    run = await platform.submit(drawn, "k")
+    await platform.publish_event("paid", "k", 1)
+    assert await output(platform, run) == 1
+    assert seen == [["NoteRecorded", "WaitBegun"]]
+
+
 async def test_a_wait_is_given_back_once_it_is_on_the_tape_that_it_was_cut_short(
     platform: Penstock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,7 +366,11 @@ async def test_a_worker_that_was_passed_learns_it_when_it_comes_to_wait() -> Non
         async def begin(self, wait: Wait) -> Beginning:
             return Beginning(Begun.LOST)
 
-    ctx = SimpleNamespace(services=SimpleNamespace(journal=SimpleNamespace(waits=Passed())))
+    async def flush() -> None:
+        """All is durable."""
+
+    services = SimpleNamespace(journal=SimpleNamespace(waits=Passed()))
+    ctx = SimpleNamespace(services=services, log=SimpleNamespace(flush=flush))
     wait = Wait("default", new_id(SystemClock()), "0", "event", "paid", key="k", epoch=1)
     with pytest.raises(ClaimLost, match="epoch 1"):
         await begin_wait(cast("RunContext", ctx), wait)

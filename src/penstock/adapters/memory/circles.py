@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.adapters.memory.line import BEHIND
 from penstock.adapters.memory.records import Run
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.events import Waiting
@@ -41,16 +42,16 @@ class MemoryCircles:
             if _is_parked(run):
                 waiting = msgspec.json.decode(run.waiting, type=list[Waiting])
                 found.append(Sleeper(run.new.id, run.epoch, waiting, self._held(run)))
-            elif run.status is Status.QUEUED and run.epoch == 0 and run.new.session:
+            elif _waits_its_turn(run):
                 behind = self.waits.session_holders(tenant, run.new.session, run.new.id)
-                found.append(Sleeper(run.new.id, 0, [], behind=behind))
+                found.append(Sleeper(run.new.id, run.epoch, [], behind=behind))
         return found
 
     async def break_wait(self, broken: Broken) -> bool:
         store = self.waits.store
         for run, epoch in broken.sleeping.items():
             known = store.runs.get((broken.tenant, run))
-            if known is None or known.epoch != epoch or not (_is_parked(known) or _is_unbegun(known)):
+            if known is None or known.epoch != epoch or not (_is_parked(known) or _waits_its_turn(known)):
                 return False
         letter = Letter(broken.dedup, "wait", broken.body, self.waits.clock.now_us())
         if not store.runs[broken.tenant, broken.run].receive(letter):
@@ -75,5 +76,5 @@ def _is_parked(run: Run) -> bool:
     return run.status is Status.PARKED and run.wake_at is None
 
 
-def _is_unbegun(run: Run) -> bool:
-    return run.status is Status.QUEUED and run.epoch == 0
+def _waits_its_turn(run: Run) -> bool:
+    return run.status is Status.QUEUED and run.turn == BEHIND

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 FlowKey = tuple[str, str, str, int]
 """``(release, tenant, customer, priority)``."""
 FLOWS_BEFORE_SWEEP = 256
+HOLDS, BEHIND = 1, 2
+"""What a run's ``turn`` says of its session; 0 = it is in none, or has given it up."""
 CONTINUED = "continued"
 """The parent path of a run in which another goes on."""
 
@@ -107,9 +109,9 @@ class Line:
                 waiting.insert(1, new.id)  # one in which another run goes on stands where that one stood
             else:
                 waiting.append(new.id)
-            run.turn = 1 if len(waiting) == 1 else 2
+            run.turn = HOLDS if len(waiting) == 1 else BEHIND
         run.ranked_in = run.release
-        if run.turn < 2:
+        if run.turn != BEHIND:
             run.rank = self.rank(flow_of(run)) if new.rank is None else new.rank
 
     def hand_over(self, runs: "dict[RunKey, Run]") -> None:
@@ -126,11 +128,12 @@ class Line:
                 continue
             self.sessions[tenant, session] = behind
             following = runs[tenant, behind[0]]
-            following.turn, following.rank, following.ranked_in = 1, self.rank(flow_of(following)), following.release
+            following.turn, following.rank = HOLDS, self.rank(flow_of(following))
+            following.ranked_in = following.release
 
     def in_order(self, due: "Iterable[Run]") -> "list[Run]":
         """Those whose turn it is, the first to be taken first."""
-        allowed = [run for run in due if run.turn < 2 or run.stop in (Stop.CANCEL, Stop.KILL)]
+        allowed = [run for run in due if run.turn != BEHIND or run.stop in (Stop.CANCEL, Stop.KILL)]
         for run in allowed:
             if run.ranked_in != run.release:  # it goes before what is new in its new release
                 run.ranked_in, run.rank = run.release, self.tag(run.release) - run.new.priority * PRIORITY_UNIT

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.adapters.memory.line import BEHIND, HOLDS
 from penstock.adapters.memory.records import Run, Store
 from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.events import WaitEnded, decode
@@ -199,7 +200,7 @@ class MemoryWaits:
         children = [
             Edge(run.new.parent, run.new.id, "child", run.new.agent) for run in newest if run.new.parent is not None
         ]
-        queued = [run for run in newest if run.epoch == 0 and run.new.session]
+        queued = [run for run in newest if run.turn == BEHIND]
         behind = [
             Edge(run.new.id, holder, "session", run.new.session)
             for run in queued
@@ -287,7 +288,7 @@ class MemoryWaits:
             and session
             and run.new.session == session
             and _open(run)
-            and run.epoch > 0
+            and run.turn == HOLDS
             and run.new.id != but
         )[:10]
 
@@ -336,10 +337,10 @@ class MemoryWaits:
                 yield _Step(wait.target, wait.kind == "event", at, via)
                 continue
             child = self.store.runs.get((tenant, wait.target))
-            if child is None or child.epoch == 0:
+            if child is None or child.turn == BEHIND:
                 for holder in self.session_holders(tenant, wait.key, wait.target):
                     yield _Step(holder, False, at, via)
-        if run.epoch == 0:
+        if run.turn == BEHIND:
             for holder in self.session_holders(tenant, run.new.session, run.new.id):
                 yield _Step(holder, False, at)
 

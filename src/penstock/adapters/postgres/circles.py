@@ -20,7 +20,7 @@ SELECT r.id, r.epoch, CASE WHEN r.status = 'parked' THEN r.waiting ELSE '[]' END
     ARRAY(SELECT penstock.session_holders(r.tenant, r.session, r.id) WHERE r.status = 'queued')
 FROM penstock.runs r
 WHERE r.tenant = $1 AND r.id = ANY ($2::uuid[])
-  AND (r.status = 'parked' AND r.wake_at IS NULL OR r.status = 'queued' AND r.epoch = 0 AND r.session <> '')"""
+  AND (r.status = 'parked' AND r.wake_at IS NULL OR r.status = 'queued' AND r.turn = 2)"""
 _BREAK = "SELECT penstock.break_circle($1, $2, $3, $4, $5, $6, $7)"
 
 

@@ -66,7 +66,7 @@ ORDER BY c.id DESC LIMIT $2"""
 SESSION_EDGES = """
 SELECT q.id, h.id, 'session', q.session, 0::bigint FROM penstock.runs q
 CROSS JOIN LATERAL penstock.session_holders(q.tenant, q.session, q.id) AS h(id)
-WHERE q.tenant = $1 AND q.session <> '' AND q.status <> 'ended' AND q.epoch = 0
+WHERE q.tenant = $1 AND q.session <> '' AND q.status <> 'ended' AND q.turn = 2
 ORDER BY q.id DESC LIMIT $2"""
 
 _SENT: Final = {1: Sent.DELIVERED, 0: Sent.KNOWN, -1: Sent.ABSENT, -2: Sent.FULL, -3: Sent.BEHIND}

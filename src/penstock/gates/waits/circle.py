@@ -21,9 +21,13 @@ from penstock.ports.waits import Beginning, Begun, Wait
 async def begin_wait(ctx: RunContext, wait: Wait) -> Beginning:
     """Begin a wait that the store has to know of; the store's answer.
 
+    What led to the wait is durable first. From a tape that ends before it the next holder might take another way and
+    come to another wait: the event that this one was given would be nobody's.
+
     Raises:
         ClaimLost: another worker has gone on with the run.
     """
+    await ctx.log.flush()
     beginning = await insist(ctx, lambda: ctx.services.journal.waits.begin(wait))
     if beginning.answer is Begun.LOST:
         raise ClaimLost(f"run {wait.run} has another holder than epoch {wait.epoch}", run=wait.run)
