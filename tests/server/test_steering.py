@@ -163,6 +163,19 @@ async def test_a_paused_scope_waits_and_goes_on(both: Api, kind: str, name: str 
     assert (await ended(both, held))["outcome"] == "succeeded"
 
 
+async def test_a_resume_whose_answer_was_lost_is_sent_again(both: Api) -> None:
+    run = await submit(both, "waiter")
+    await shown_as(both, run, "waiting")
+    for kind, name in (("run", run), ("agent", "waiter")):
+        paused = (await order(both, kind, name, "pause", armed=name)).json()
+        for _ in range(2):
+            lifted = (await order(both, kind, name, "resume", armed=name, key="r")).json()
+            assert (lifted["id"], lifted["state"]) == (paused["id"], "lifted")
+        assert (await order(both, kind, name, "resume", armed=name)).json()["code"] == "control_unknown"
+        other = await order(both, kind, name, "resume", "admin", armed=name, key="r")
+        assert other.json()["code"] == "control_unknown", "what another has lifted is not one's own order"
+
+
 async def test_a_killed_agents_runs_end_and_anothers_go_on(both: Api) -> None:
     mine = await submit(both, "waiter")
     await shown_as(both, mine, "waiting")

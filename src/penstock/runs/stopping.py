@@ -19,7 +19,7 @@ from penstock.kernel.errors import (
     ScopeUnsupported,
 )
 from penstock.kernel.ids import derived_id, new_id
-from penstock.ports.controls import Control, Reach, Scope, ScopeKind, of_all
+from penstock.ports.controls import PAGE_MAX, Control, Reach, Scope, ScopeKind, of_all
 from penstock.ports.journal import Journal
 from penstock.ports.records import OpenIntent, Stop
 
@@ -146,7 +146,8 @@ class Stopping:
     ) -> UUID:
         """Do it; the control's id. A stop is sealed, or known not to be, when this returns.
 
-        The same ``key`` again does nothing new, unless it is not known that the first was sealed.
+        The same ``key`` again does nothing new, unless it is not known that the first was sealed. A resume with a key
+        that finds nothing in force answers with what the same actor has lifted last.
 
         Raises:
             ScopeUnsupported, RunUnknown, InputInvalid: it cannot be; nothing was done.
@@ -159,7 +160,7 @@ class Stopping:
         if arm is not None and armed != arm(scope, self._environment):
             raise NotArmed(f"to {action} this {kind}, `armed` must be {arm(scope, self._environment)!r}")
         if action == "resume":
-            return await self._resume(scope, actor)
+            return await self._resume(scope, actor, again=key is not None)
         control = new_id(self._clock) if key is None else _id_by(self._tenant, key)
         known = await self._journal.controls.get(self._tenant, control)
         if known is not None:
@@ -204,20 +205,29 @@ class Stopping:
             raise RunUnknown(f"there is no run {scope.run} for tenant {self._tenant!r}")
         return scope
 
-    async def _resume(self, scope: Scope, actor: str) -> UUID:
+    async def _resume(self, scope: Scope, actor: str, *, again: bool) -> UUID:
+        """Lift what is in force. ``again``: it may be the order of before, whose answer was lost."""
         journal = self._journal
         if scope.run is not None:
             known = await journal.controls.of_run(self._tenant, scope.run, LOOKED_BACK)
-            paused = next((item for item in known if item.action == "pause" and item.lifted_at is None), None)
-            if not await journal.resume_run(self._tenant, scope.run, actor) or paused is None:
-                raise ControlUnknown(
-                    f"run {scope.run} is not paused", hint="a kill or cancel of a run cannot be taken back"
-                )
-            return paused.id
-        wide = [item for item in await journal.controls.wide(self._tenant) if item.scope == scope]
-        if not await journal.resume_scope(scope, actor) or not wide:
-            raise ControlUnknown("no stop of this scope is in force")
-        return wide[0].id
+            known = [item for item in known if item.action == "pause"]
+            was_lifted = await journal.resume_run(self._tenant, scope.run, actor)
+        else:
+            known = [item for item in await journal.controls.wide(self._tenant) if item.scope == scope]
+            was_lifted = bool(await journal.resume_scope(scope, actor))
+        lifted = next((item for item in known if item.lifted_at is None), None)
+        if was_lifted and lifted is not None:
+            return lifted.id
+        if again:
+            newest = known if scope.run is not None else await journal.controls.newest(self._tenant, None, PAGE_MAX)
+            before = next((item for item in newest if item.scope == scope), None)
+            if before is not None and before.lifted_by == actor:
+                return before.id
+        if scope.run is not None:
+            raise ControlUnknown(
+                f"run {scope.run} is not paused", hint="a kill or cancel of a run cannot be taken back"
+            )
+        raise ControlUnknown("no stop of this scope is in force")
 
 
 def _id_by(tenant: str, key: str) -> UUID:
