@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from penstock.agents.run import Run, escalate
     from penstock.agents.stages import Failed
     from penstock.agents.tool import Tool, tool
-    from penstock.events import Fact
+    from penstock.events import Change, Fact
     from penstock.kernel.errors import PenstockError, Reject, Revise
     from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, ToolContext, TransientToolError
     from penstock.runs.client import Penstock
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "Agent": ("penstock.agents.agent", "Agent"),
     "Budget": ("penstock.agents.budget", "Budget"),
+    "Change": ("penstock.events", "Change"),
     "Fact": ("penstock.events", "Fact"),
     "Failed": ("penstock.agents.stages", "Failed"),
     "IdempotencyKey": ("penstock.ports.tools", "IdempotencyKey"),
@@ -55,6 +56,7 @@ _PLACES = {
 __all__ = [
     "Agent",
     "Budget",
+    "Change",
     "Fact",
     "Failed",
     "IdempotencyKey",

@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from penstock import Agent, Budget, IdempotencyKey, Run, agent, tool
+from penstock import Agent, Budget, Change, IdempotencyKey, Run, agent, tool
 from penstock.events import Amount, Failure
 from penstock.events.messages import Message, Text, Thinking, ToolCall
 from penstock.ports.model import ModelError, ModelRequest, ModelResponse, Price
@@ -36,7 +36,12 @@ async def look(order: str) -> str:
     return f"{ESCAPE}paid twice: {order}"
 
 
-@tool(effect="write", risk="high", in_doubt="keyed")
+async def refunded(order: str, cents: int) -> list[Change]:
+    """What a refund would change; tries to draw on the terminal."""
+    return [Change(f"order {order}: refunded", "0.00\x1b[2J", f"{cents / 100:.2f}")]
+
+
+@tool(effect="write", risk="high", in_doubt="keyed", preview=refunded)
 async def refund(order: str, cents: int, *, key: IdempotencyKey) -> str:
     """Pay back; notes each effect in the file that DESK_EFFECTS names."""
     with Path(os.environ["DESK_EFFECTS"]).open("a", encoding="utf-8") as effects:

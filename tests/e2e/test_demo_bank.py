@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from penstock import Change
 from penstock.demo.bank import Bank, BankRefused
 from penstock.demo.situations import Situation, situation
+from penstock.demo.support_tools import BankTools
 
 CUSTOMER = "C-world1-0000"
 
@@ -69,6 +71,23 @@ async def test_a_refund_is_paid_once_for_each_key(bank: Bank) -> None:
     assert not await bank.refunded("key-2")
     await bank.refund(CUSTOMER, owed, 50, "twice", "key-2")
     assert await bank.count(CUSTOMER, "refund") == 2
+
+
+async def test_who_decides_on_a_refund_sees_what_it_changes(bank: Bank) -> None:
+    one, tools = customers("world1")[0], BankTools(bank)
+    owed, balance = one.truth.owed[0], one.balance_cents / 100
+    await bank.refund(CUSTOMER, owed, 100, "a part", "key-1")
+    paid_back, account = await tools.refund_changes(CUSTOMER, owed, 250)
+    row = next(row for row in one.transactions if row.transaction_id == owed)
+    words = f"{row.description} of {row.day.isoformat()} (-€{-row.amount_cents / 100:,.2f}): paid back"
+    assert paid_back == Change(words, "€1.00", "€3.50")
+    assert account == Change("balance of the account", f"€{balance + 1:,.2f}", f"€{balance + 3.5:,.2f}")
+    with pytest.raises(BankRefused):
+        await tools.refund_changes(CUSTOMER, customers("world1")[1].truth.owed[0], 250)
+    assert tools.calls == 0, "a look is no call of an agent"
+    declared = next(item.definition for item in tools.all() if item.name == "refund")
+    assert declared.preview is not None
+    assert await bank.count(CUSTOMER, "refund") == 1
 
 
 async def test_other_effects_count_themselves(bank: Bank) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Literal
 
-from penstock import Agent, Budget, Run, agent, tool
+from penstock import Agent, Budget, Change, Run, agent, tool
 from penstock.events import Amount
 from penstock.events.messages import Message, Text, ToolCall
 from penstock.ports.model import ModelRequest, ModelResponse, Price
@@ -28,7 +28,12 @@ async def look(order: str) -> str:
     return f"paid twice: {order}"
 
 
-@tool(effect="write", risk="high")
+async def refunded(order: str, cents: int) -> list[Change]:
+    """What a refund would change."""
+    return [Change(f"order {order}: refunded", "$0.00", f"${cents / 100:.2f}")]
+
+
+@tool(effect="write", risk="high", preview=refunded)
 async def refund(order: str, cents: int) -> str:
     """Waits for a person before it pays back."""
     return f"paid back {cents} for {order}"

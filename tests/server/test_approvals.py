@@ -1,14 +1,19 @@
 """Approvals over HTTP: the question as it is, one decision that counts, and who may not decide."""
 
 import asyncio
+import dataclasses
 from typing import Any
+from uuid import UUID
 
 import pytest
+from tests.server import desk as agents
 from tests.server.conftest import Api, served
 from tests.server.test_runs import ended, shown_as, submit
 
 from penstock.adapters.memory import MemoryJournal
+from penstock.events import ApprovalRequested, decode
 from penstock.kernel.clock import wall_seconds
+from penstock.ports.tools import ToolDef
 from penstock.server import waiters
 
 
@@ -36,13 +41,15 @@ async def decide(api: Api, asked: dict[str, Any], as_: str = "approver", **chang
 async def test_a_person_sees_what_will_be_done_and_approves_it(both: Api) -> None:
     asked = await question(both, tags={"customer": "ada"})
     assert (asked["tool"], asked["risk"], asked["question"], asked["mine"]) == ("refund", "high", "may_run", True)
-    assert (asked["summary"], asked["customer"]) == ("refund cents 500, order o-1", "ada")
+    assert (asked["summary"], asked["customer"]) == ("refund order o-1, 5.00", "ada")
     shown = (await both.get(f"/v1/approvals/{asked['id']}", "approver")).json()
     assert shown["args"] == '{"cents":500,"order":"o-1"}'
     assert shown["goal"] == "I was charged twice"
     assert (shown["effect"], shown["spent_nano"] > 0, shown["budget_nano"]) == ("write", True, 500_000_000)
     assert [rule["verdict"] for rule in shown["why"]] == ["hold"]
     assert any("look" in line for line in shown["so_far"])
+    assert (shown["previewed"], shown["changes_unknown"]) == (True, "")
+    assert shown["changes"] == [{"what": "order o-1: refunded", "before": "$0.00", "after": "$5.00"}]
     assert shown["like"]["approved"] == 0
     answer = await decide(both, asked, reason="it is right", seen_seconds=4.5)
     assert (answer.status_code, answer.json()["actor"]) == (200, "key:default-approver")
@@ -58,7 +65,7 @@ async def test_a_person_sees_what_will_be_done_and_approves_it(both: Api) -> Non
     [past] = like["recent"]
     assert (past["reason"], past["summary"], past["actor"]) == (
         "it is right",
-        "refund cents 500, order o-1",
+        "refund order o-1, 5.00",
         "key:default-approver",
     )
 
@@ -138,6 +145,49 @@ async def test_what_has_expired_cannot_be_decided(api: Api, monkeypatch: pytest.
     assert (unknown.status_code, unknown.json()["code"]) == (404, "approval_unknown")
 
 
+async def test_why_the_state_before_is_unknown_is_shown(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    definition = agents.refund.definition
+    assert definition.preview is not None
+
+    async def fails(**_: Any) -> Any:
+        raise LookupError("no such order")
+
+    monkeypatch.setattr(agents.desk.tools["refund"], "definition", _with_preview(definition, fails))
+    asked = await question(api)
+    shown = (await api.get(f"/v1/approvals/{asked['id']}", "approver")).json()
+    assert (shown["previewed"], shown["changes"]) == (True, [])
+    assert shown["changes_unknown"] == "its preview failed: LookupError: no such order"
+
+
+def _with_preview(definition: ToolDef, function: Any) -> ToolDef:
+    assert definition.preview is not None
+    return dataclasses.replace(definition, preview=dataclasses.replace(definition.preview, call=function))
+
+
+async def test_what_nobody_decided_is_counted_and_told_to_who_comes_late(
+    both: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definition = agents.refund.definition
+    hasty = dataclasses.replace(definition, approval_seconds=0.1)
+    monkeypatch.setattr(agents.desk.tools["refund"], "definition", hasty)
+    run = await submit(both, "desk", "I was charged twice")
+    await ended(both, run)
+    monkeypatch.undo()
+    tape = [decode(row.body) for row in await both.journal.tape("default", UUID(run))]
+    [asked] = [event for event in tape if isinstance(event, ApprovalRequested)]
+    again = await question(both, value="again")
+    async with asyncio.timeout(20):  # it is remembered a moment after the run has noted it
+        while (like := (await both.get(f"/v1/approvals/{again['id']}", "approver")).json()["like"])["expired"] == 0:
+            await asyncio.sleep(0.01)
+    assert (like["approved"], like["denied"], like["expired"], like["recent"]) == (0, 0, 1, [])
+    assert like["median_seconds"] is None
+    late = await both.get(f"/v1/approvals/{asked.approval}", "approver")
+    assert (late.status_code, late.json()["code"]) == (409, "approval_expired")
+    assert late.json()["fields"]["expired_at"] >= asked.expires
+    decision = await decide(both, {"id": asked.approval, "digest": asked.digest, "version": asked.seq})
+    assert decision.json()["code"] == "approval_expired"
+
+
 async def test_who_else_looks_is_a_hint_that_passes(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = await question(api)
     await api.get(f"/v1/approvals/{asked['id']}", "approver")
@@ -156,10 +206,11 @@ async def test_who_may_not_see_content_sees_no_arguments(api: Api) -> None:
     asked = await question(api)
     shown = (await api.get(f"/v1/approvals/{asked['id']}", "viewer")).json()
     assert (shown["args"], shown["hidden"], shown["goal"], shown["summary"]) == ("", "forbidden", "", "refund")
+    assert (shown["previewed"], shown["changes"]) == (False, [])
     await decide(api, asked, reason="seen the invoice")
     await ended(api, asked["run"])
     again = await question(api, value="again")
-    for role, summary, reason in (("approver", "refund cents 500, order o-1", "seen the invoice"), ("viewer", "", "")):
+    for role, summary, reason in (("approver", "refund order o-1, 5.00", "seen the invoice"), ("viewer", "", "")):
         like = (await api.get(f"/v1/approvals/{again['id']}", role)).json()["like"]
         assert (like["approved"], bool(like["numbers"])) == (1, role == "approver")
         assert [(past["summary"], past["reason"]) for past in like["recent"]] == [(summary, reason)]

@@ -249,6 +249,25 @@ async def test_a_revoked_key_ends_its_streams(live: Live) -> None:
     assert {"event", "approvals", "status"} <= {one.event for one in reader.told}
 
 
+async def test_a_revoked_key_ends_also_a_stream_that_is_never_quiet(live: Live) -> None:
+    key = await live.make_key("operator", name="for-a-while")
+
+    async def submit() -> None:
+        while True:
+            await live.platform.submit(waiter, "x")
+            await asyncio.sleep(0.2)
+
+    submitting = asyncio.create_task(submit())
+    try:
+        async with live.reading("/v1/stream?topics=runs", key) as reader:
+            await reader.until("runs")
+            await live.journal.access.revoke_key("default", live.ids[key])
+            await reader.rest()
+    finally:
+        submitting.cancel()
+        await asyncio.gather(submitting, return_exceptions=True)
+
+
 async def test_the_topic_of_runs_tells_all_once_and_then_what_changed(live: Live) -> None:
     still = await live.platform.submit(waiter, "x")
     async with live.reading("/v1/stream?topics=runs") as reader:

@@ -17,15 +17,18 @@ from penstock.adapters.memory.questions import MemoryQuestions
 from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.agents import stages
-from penstock.events import Amount, ModelIntent, ModelOutcome, ToolOutcome
+from penstock.events import Amount, ModelIntent, ModelOutcome, Preview, ToolOutcome
 from penstock.gates.model import gate as model_gate
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import Ledger
 from penstock.gates.run.mailbox import Mailbox
+from penstock.gates.tool import approval as tool_approval
 from penstock.gates.tool import attempt as tool_attempt
 from penstock.gates.tool import doubt
 from penstock.gates.tool import execution as tool_run
 from penstock.gates.tool import gate as tool_gate
+from penstock.gates.tool import preview as tool_preview
+from penstock.gates.tool.preview import preview_data
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
@@ -107,6 +110,16 @@ def seal_without_waiting(patch: Patch) -> None:
         return self.clock.now_us()
 
     patch.setattr(Database, "seal", seal)
+
+
+def only_wide_stops_are_looked_at(patch: Patch) -> None:
+    """The check of controls knows those of a tenant and of everything, and none of a narrower scope."""
+    covers = memory_records.Control.covers
+
+    def blind(self: Any, run: Any) -> bool:
+        return self.scope.kind in ("tenant", "everything") and covers(self, run)
+
+    patch.setattr(memory_records.Control, "covers", blind)
 
 
 def inbox_not_drained(patch: Patch) -> None:
@@ -428,3 +441,20 @@ def content_read_too_early(patch: Patch) -> None:
         return None
 
     patch.setattr(stages, "_flush", hasty)
+
+
+def looked_at_again(patch: Patch) -> None:
+    """Whoever takes a run up has a question previewed once more, though it is on the tape."""
+    ask = tool_approval.ask
+
+    async def again(ctx: RunContext, call: Any, tool: Any, args: Any, **asked: Any) -> Any:
+        if call.recorded and tool.preview is not None:
+            await preview_data(ctx, call, tool, args)
+        return await ask(ctx, call, tool, args, **asked)
+
+    patch.setattr(tool_gate, "ask", again)
+
+
+def told_by_nobody(patch: Patch) -> None:
+    """A preview that fails is recorded as one that names no change."""
+    patch.setattr(tool_preview, "_preview", lambda ran: Preview(ran.value if isinstance(ran.value, list) else []))

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from penstock import Budget, Run, TransientToolError, agent, tool
+from penstock import Budget, Change, Run, TransientToolError, agent, tool
 from penstock.events import Amount, Failure
 from penstock.events.messages import say
 from penstock.kernel.canonical import digest
@@ -69,7 +69,16 @@ async def confirmed(x: int, key: IdempotencyKey) -> None:
     world.effect(str(key))
 
 
-@tool(effect="write", risk="high", in_doubt="keyed", repeatable=True, timeout_seconds=5)
+async def before_held(x: int) -> list[Change]:
+    """Asked whenever a person is about to be, and never in replay."""
+    world.asked += 1
+    await asyncio.sleep(0)
+    if x == 5:
+        raise LookupError("nothing known of five")
+    return [Change(f"thing {x}", "0", str(5 * x))]
+
+
+@tool(effect="write", risk="high", in_doubt="keyed", repeatable=True, timeout_seconds=5, preview=before_held)
 async def held(x: int, key: IdempotencyKey) -> int:
     """Waits for a person, who says no to every third."""
     world.asked += 1

@@ -17,6 +17,7 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     ),
     (planted.lock_inside_the_statement, range(150), {"no_intent_after_a_kill"}),
     (planted.seal_without_waiting, range(60), {"no_intent_after_a_kill"}),
+    (planted.only_wide_stops_are_looked_at, range(60), {"no_intent_after_a_kill"}),
     (planted.inbox_not_drained, range(40), {"no_lost_wake_up", "decision_not_lost"}),
     (planted.wake_only_the_parked, range(40, 100), {"letters_consumed", "no_lost_wake_up", "decision_not_lost"}),
     (planted.childs_end_by_itself, range(20, 80), {"no_lost_wake_up"}),
@@ -44,6 +45,8 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     (planted.event_fires_by_whoever_takes_it, range(284, 300), {"one_event_one_run"}),
     (planted.taken_events_are_nobody_elses, range(40), {"one_event_one_run"}),
     (planted.content_read_too_early, range(50, 130), {"right_outcome"}),
+    (planted.looked_at_again, range(40), {"previewed_once"}),
+    (planted.told_by_nobody, range(40), {"preview_recorded"}),
     (planted.consumed_before_its_event, range(80, 220), {"no_lost_wake_up", "letters_consumed"}),
 ]
 

@@ -47,6 +47,8 @@ AT_LEAST = {
     "decided: happened": 200,
     "decided: did_not_happen": 80,
     "decision that came second": 40,
+    "preview: told": 1000,
+    "preview: unknown": 10,
     "outside: act_then_fail": 120,
     "outside: fail_then_act": 50,
     "outside: act_then_hang": 90,

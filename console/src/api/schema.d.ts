@@ -1259,7 +1259,7 @@ export interface components {
             seen_by: string[];
             /**
              * Summary
-             * @description what will be done, in one line: refund order 1182, $49.00
+             * @description what will be done, in one line: refund order 1182, 49.00
              */
             summary: string;
             /** Tool */
@@ -1315,9 +1315,15 @@ export interface components {
             budget_nano: number;
             /**
              * Changes
-             * @description state before and after, where the tool says
+             * @description what it said, as it was when this was asked
              */
             changes: components["schemas"]["Change"][];
+            /**
+             * Changes Unknown
+             * @description why the state before is not known; empty: it is
+             * @default
+             */
+            changes_unknown: string;
             /**
              * Conflicts
              * @description other unended runs with the same arguments
@@ -1376,6 +1382,12 @@ export interface components {
              */
             policy: string;
             /**
+             * Previewed
+             * @description the tool was asked what the call would change
+             * @default false
+             */
+            previewed: boolean;
+            /**
              * Question
              * @enum {string}
              */
@@ -1410,7 +1422,7 @@ export interface components {
             spent_nano: number;
             /**
              * Summary
-             * @description what will be done, in one line: refund order 1182, $49.00
+             * @description what will be done, in one line: refund order 1182, 49.00
              */
             summary: string;
             /** Tool */
@@ -1676,15 +1688,15 @@ export interface components {
         };
         /**
          * Change
-         * @description A field of the thing that would be changed.
+         * @description One thing that the call would change, in the tool's words.
          */
         Change: {
             /** After */
-            after: unknown;
+            after: string;
             /** Before */
-            before: unknown;
-            /** Field */
-            field: string;
+            before: string;
+            /** What */
+            what: string;
         };
         /**
          * ChildShown
@@ -2593,6 +2605,7 @@ export interface components {
             denied: number;
             /**
              * Expired
+             * @description nobody decided in time
              * @default 0
              */
             expired: number;

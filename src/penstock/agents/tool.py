@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic.errors import PydanticSchemaGenerationError
 
 from penstock.adapters.isolation.address import check_sendable
+from penstock.agents.preview import PreviewFunction, preview_of
 from penstock.kernel.canonical import check_finite, stable_json
 from penstock.kernel.errors import ToolInvalid
 from penstock.ports.model import ToolSpec
@@ -80,6 +81,7 @@ def tool(
     key_seconds: float | None = ...,
     approval_seconds: float | None = ...,
     labels: dict[str, str] | None = ...,
+    preview: PreviewFunction | None = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -103,6 +105,7 @@ def tool(
     key_seconds: float | None = None,
     approval_seconds: float | None = None,
     labels: dict[str, str] | None = None,
+    preview: PreviewFunction | None = None,
 ) -> Any:
     """Declare a tool.
 
@@ -125,6 +128,8 @@ def tool(
         key_seconds: how long the receiver remembers an idempotency key; None = for ever.
         approval_seconds: how long a person has to decide; None = the setting approval_expiry_seconds.
         labels: owner, review date, why this risk: for the record.
+        preview: a function, sync or async, that only reads and returns a sequence of `Change`: what it would change,
+            for the person who is asked. It takes those of the tool's arguments that it names, and 5 s at most.
 
     Raises:
         ToolInvalid: the declaration is incomplete or contradicts itself, or a process could not find the function.
@@ -147,7 +152,7 @@ def tool(
             approval_seconds=approval_seconds,
             labels=labels,
         )
-        return Tool(inner, _with_tries(definition, retry_on, hedge_after, needs_seconds))
+        return Tool(inner, _with_preview(_with_tries(definition, retry_on, hedge_after, needs_seconds), preview))
 
     return declare if function is None else declare(function)
 
@@ -269,6 +274,12 @@ def _with_tries(
     if not 0 <= needs_seconds <= timeout_seconds:
         raise ToolInvalid(f"the tool {label} has needs_seconds={needs_seconds!r}; 0 <= it <= timeout_seconds")
     return dataclasses.replace(tool, retry_on=tuple(retry_on), hedge_after=hedge_after, needs_seconds=needs_seconds)
+
+
+def _with_preview(tool: ToolDef, preview: PreviewFunction | None) -> ToolDef:
+    if preview is None:
+        return tool
+    return dataclasses.replace(tool, preview=preview_of(tool, preview, _hints(f"{tool.name}'s preview", preview)))
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:

@@ -35,6 +35,17 @@ class CustomerLedger:
     closed: bool
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class BeforeRefund:
+    """A transaction and its account as they stand. ``amount_cents`` is negative when money left."""
+
+    description: str
+    day: str
+    amount_cents: int
+    balance_cents: int
+    paid_back_cents: int
+
+
 class Bank:
     """The bank behind a pool of connections. Make it with `open`; close it after use."""
 
@@ -138,6 +149,24 @@ class Bank:
         if amount_cents <= 0:
             raise BankRefused(f"{amount_cents} cents cannot be refunded")
         return await self._effect(effects.REFUND, customer_id, transaction_id, amount_cents, reason, key)
+
+    async def before_refund(self, customer_id: str, transaction_id: str) -> BeforeRefund:
+        """What a refund of that transaction would find.
+
+        Raises:
+            BankRefused: the customer has no such transaction.
+        """
+        row = await self._pool.fetchrow(
+            "SELECT t.description, t.day::text, t.amount_cents, a.balance_cents, coalesce((SELECT sum(r.amount_cents)"
+            " FROM refunds r WHERE r.customer_id = $1 AND r.transaction_id = $2), 0)::bigint AS paid_back_cents"
+            " FROM transactions t JOIN accounts a USING (customer_id)"
+            " WHERE t.customer_id = $1 AND t.transaction_id = $2",
+            customer_id,
+            transaction_id,
+        )
+        if row is None:
+            raise BankRefused(f"customer {customer_id} has no transaction {transaction_id}")
+        return BeforeRefund(**row)
 
     async def refunded(self, key: str) -> bool:
         """Whether a refund with that key was paid."""

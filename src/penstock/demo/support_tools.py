@@ -6,6 +6,7 @@ from pydantic import Field
 
 from penstock.agents.tool import Tool, tool
 from penstock.demo.bank import Bank
+from penstock.events import Change
 from penstock.ports.tools import IdempotencyKey
 
 REFUND_MAX_CENTS = 20_000
@@ -48,7 +49,14 @@ class BankTools:
             tool(effect="read")(self.search_help),
             tool(effect="write", permission="auto", in_doubt="keyed")(self.send_reply),
             tool(effect="write", permission="auto", in_doubt="idempotent", validate=[own_records])(self.freeze_card),
-            tool(effect="write", risk="high", in_doubt="keyed", validate=bounds, timeout_seconds=3)(self.refund),
+            tool(
+                effect="write",
+                risk="high",
+                in_doubt="keyed",
+                validate=bounds,
+                timeout_seconds=3,
+                preview=self.refund_changes,
+            )(self.refund),
             tool(effect="write", risk="prohibited")(self.close_account),
         ]
 
@@ -92,6 +100,16 @@ class BankTools:
         self.calls += 1
         return await self._bank.refund(customer_id, transaction_id, amount_cents, reason, key)
 
+    async def refund_changes(self, customer_id: str, transaction_id: str, amount_cents: int) -> list[Change]:
+        """What a refund would change, for the person who decides on it."""
+        now = await self._bank.before_refund(customer_id, transaction_id)
+        what = f"{now.description} of {now.day} ({_euros(now.amount_cents)}): paid back"
+        paid = now.paid_back_cents
+        return [
+            Change(what, _euros(paid), _euros(paid + amount_cents)),
+            Change("balance of the account", _euros(now.balance_cents), _euros(now.balance_cents + amount_cents)),
+        ]
+
     async def close_account(self, customer_id: CustomerId) -> dict[str, Any]:
         """Close the customer's account for good."""
         self.calls += 1
@@ -100,3 +118,7 @@ class BankTools:
     async def replies_sent(self, customer_id: CustomerId) -> int:
         """How many replies the customer was sent. For the desk itself, not for its model."""
         return await self._bank.count(customer_id, "reply")
+
+
+def _euros(cents: int) -> str:
+    return f"{'-' if cents < 0 else ''}€{abs(cents) // 100:,}.{abs(cents) % 100:02d}"

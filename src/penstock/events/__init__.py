@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.events.approval import ApprovalDecided, ApprovalRequested
+from penstock.events.approval import ApprovalDecided, ApprovalRequested, Change, Preview
 from penstock.events.child import ChildIntent, ChildOutcome
 from penstock.events.control import ControlApplied
 from penstock.events.decision import DecisionRecorded, Fact
@@ -139,6 +139,7 @@ __all__ = [
     "ApprovalDecided",
     "ApprovalRequested",
     "BudgetRecord",
+    "Change",
     "ChildIntent",
     "ChildOutcome",
     "ControlApplied",
@@ -156,6 +157,7 @@ __all__ = [
     "ModelIntent",
     "ModelOutcome",
     "NoteRecorded",
+    "Preview",
     "RuleVerdict",
     "RunAdopted",
     "RunClaimed",

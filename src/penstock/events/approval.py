@@ -1,10 +1,31 @@
 """Approvals: a person decides on exact arguments, once."""
 
+import msgspec
+
 from penstock.events.envelope import Event, RuleVerdict
 
 
+class Change(msgspec.Struct, frozen=True):
+    """One thing that a call would change, in words for a person: what, its state now, and its state afterwards."""
+
+    what: str
+    before: str
+    after: str
+
+
+class Preview(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a tool says that a call would change, as it was read just before a person was asked.
+
+    A payload, for it is content: it can be erased. ``unknown``: why the state before could not be read; '' = it was.
+    """
+
+    changes: list[Change] = []
+    unknown: str = ""
+
+
 class ApprovalRequested(Event, tag="approval.requested"):
-    """A call waits for a person. ``payloads.args`` are the arguments; ``digest`` is SHA-256 of their RFC 8785 form."""
+    """A call waits for a person. ``payloads.args`` are the arguments; ``digest`` is SHA-256 of their RFC 8785 form.
+    ``payloads.preview``, where the tool has one, is what the person is told that it will change."""
 
     approval: str
     tool: str

@@ -13,6 +13,8 @@ from penstock.ports.records import Post, RunRow
 NEVER = 2**63 - 1
 """When a question ends that has no end."""
 PAGE_MAX = 500
+EXPIRED = "expired"
+"""What is remembered in place of a decision that nobody made in time."""
 DECISIONS_KEPT = 1000
 """Of the decisions on one tool of one agent, the newest."""
 
@@ -27,10 +29,13 @@ class Asking:
 
 @dataclass(slots=True, frozen=True)
 class Decided:
-    """A person's decision. It holds no content: ``args`` and ``reason`` are addresses of payloads of the subject.
+    """A person's decision, or that nobody made one in time.
+
+    It holds no content: ``args`` and ``reason`` are addresses of payloads of the subject.
 
     Attributes:
         question: may_run | did_it_happen.
+        decision: approve | deny | happened | did_not_happen | `EXPIRED`.
         asked_at, at: microseconds; when it was asked, and when the decision was delivered.
         seen_seconds: how long it was on the screen.
         reason: None = no words were given.
@@ -82,6 +87,11 @@ class Questions(Protocol):
         Raises:
             RunUnknown: no such run, or it has ended, and no decision on the question is known.
         """
+        ...
+
+    async def expired(self, decided: Decided) -> None:
+        """Remember that nobody decided in time: ``decision`` is `EXPIRED`. What is remembered of the question already
+        stays."""
         ...
 
     async def decided(self, tenant: str, approval: str) -> Decided | None:

@@ -29,7 +29,8 @@ class ToolContext:
     ``fence`` grows with every claim of the run: a receiver that remembers the highest it has seen can refuse a
     worker that was overtaken. ``timeout_seconds`` is what the tool has left. ``deadline`` (microseconds since the
     epoch, the store's clock; 0 = none) is when nobody waits for the result any more, and ``seconds_left`` how far off
-    it was when the call started (None = there is none): hand them on to what the tool calls.
+    it was when the call started (None = there is none): hand them on to what the tool calls. ``attempt`` counts from 1;
+    a preview has 0 and no key.
     """
 
     tenant: str
@@ -71,6 +72,7 @@ class ToolDef:
     read_result: Callable[[Any], Any]  # plain result → what a direct caller gets
     validators: Sequence[Validator] = ()
     confirm: Confirm | None = None
+    preview: "ToolDef | None" = None  # a read with some of the arguments: what a call would change, for who decides
     key_param: str | None = None
     context_param: str | None = None
     repeatable: bool = False  # asking again with the same arguments is meaningful (polling)

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from penstock.events import ApprovalRequested, RuleVerdict, RunSubmitted, Waiting, decode
+from penstock.events import ApprovalRequested, Preview, RuleVerdict, RunSubmitted, Waiting, decode
+from penstock.gates.run.ledger import first_ref
 from penstock.gates.tool.approval import Decision
-from penstock.journal.payloads import PayloadReader, address, ref_address
+from penstock.journal.payloads import PayloadReader, address, ref_address, unpack
 from penstock.kernel.errors import (
     AnswerInvalid,
     ApprovalChanged,
@@ -18,9 +19,10 @@ from penstock.kernel.errors import (
     ApprovalMismatch,
     ApprovalOwn,
     ApprovalUnknown,
+    EventUnreadable,
 )
 from penstock.ports.journal import Journal
-from penstock.ports.questions import Asking, Decided, Verdict
+from penstock.ports.questions import EXPIRED, Asking, Decided, Verdict
 from penstock.ports.records import Post, Row, RunRow
 
 ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
@@ -36,7 +38,8 @@ class Approval:
     """One question that waits for a person.
 
     ``version`` is the number of the last event of the run that is about this question: what changes the question raises
-    it. ``args_ref`` and ``subject`` say where the arguments are kept.
+    it. ``args_ref`` and ``subject`` say where the arguments are kept, ``preview_ref`` where what the tool said that it
+    will change ('' = it was not asked): see `read_preview`.
     """
 
     id: str
@@ -57,6 +60,7 @@ class Approval:
     subject: str = ""
     args_ref: str = ""
     customer: str = ""
+    preview_ref: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -109,7 +113,8 @@ async def get(journal: Journal, reader: PayloadReader, tenant: str, approval: st
 
     Raises:
         ApprovalDecided: somebody has decided it; the error says who, what and when.
-        ApprovalUnknown: no such approval waits for this tenant, or it has expired or been withdrawn.
+        ApprovalExpired: nobody did in time.
+        ApprovalUnknown: no such approval waits for this tenant, or it has been withdrawn.
     """
     row = await journal.questions.asked_by(tenant, approval)
     if row is not None:
@@ -120,6 +125,23 @@ async def get(journal: Journal, reader: PayloadReader, tenant: str, approval: st
     if known is None:
         raise ApprovalUnknown(f"no approval {approval} waits", hint="it may have expired, or its run was stopped")
     raise _decided_before(approval, Verdict(False, known.decision, known.actor, known.at))
+
+
+async def read_preview(journal: Journal, approval: Approval) -> Preview | None:
+    """What the tool said, when the question was asked, that the call would change; None when it has no preview.
+
+    What was erased, lost or damaged since is unknown, and says so.
+    """
+    if not approval.preview_ref:
+        return None
+    where = ref_address(approval.preview_ref)
+    payload = (await journal.get_payloads(approval.tenant, approval.subject, [where])).get(where)
+    if payload is None:
+        return Preview(unknown="what it said was erased with its subject, or lost")
+    try:
+        return msgspec.json.decode(unpack(payload), type=Preview)
+    except (EventUnreadable, msgspec.DecodeError):
+        return Preview(unknown="what it said is damaged, or written by a newer penstock")
 
 
 async def decide(
@@ -197,7 +219,9 @@ async def check_not_own(journal: Journal, tenant: str, run: UUID, actor: str) ->
         raise ApprovalOwn(f"{actor} asked for the run {run}, and cannot decide on what it does")
 
 
-def _decided_before(approval: str, verdict: Verdict) -> ApprovalDecided:
+def _decided_before(approval: str, verdict: Verdict) -> ApprovalDecided | ApprovalExpired:
+    if verdict.decision == EXPIRED:
+        return ApprovalExpired(f"approval {approval} has expired", expired_at=verdict.at)
     who = f" by {verdict.actor}" if verdict.actor else ""
     what = f": {verdict.decision}" if verdict.decision else ""
     return ApprovalDecided(
@@ -253,6 +277,7 @@ async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[
                 row.subject,
                 ref,
                 row.tags.get("customer", ""),
+                first_ref(event, "preview"),
             )
         )
     return found[::-1]

@@ -22,11 +22,12 @@ from penstock.events import (
 from penstock.journal.payloads import unpack
 from penstock.kernel.errors import EventUnreadable
 from penstock.ports.journal import Journal
-from penstock.ports.questions import Decided
+from penstock.ports.questions import EXPIRED, Decided
 from penstock.ports.records import Payload, PayloadKey, RunRow
 from penstock.views.contents import Contents, read_contents
 from penstock.views.lines import event_line
 from penstock.views.run_page import goal_of
+from penstock.views.summary import summary_of
 
 EVENTS_SHOWN = 200
 """Events of the run before the question that are read."""
@@ -37,7 +38,6 @@ RECENT = 5
 CONFLICTS_OF = 50
 """Runs that wait for people, among which others with the same arguments are looked for."""
 SAYS_MAX_CHARS = 4000
-SUMMARY_MAX_CHARS = 200
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,10 +61,11 @@ class Among:
 
 @dataclass(slots=True, frozen=True)
 class Like:
-    """How people decided on the same tool of the same agent, of the newest `LIKE_MAX`."""
+    """How people decided on the same tool of the same agent, of the newest `LIKE_MAX`, and how often nobody did."""
 
     approved: int = 0
     denied: int = 0
+    expired: int = 0
     median_seconds: float | None = None
     recent: list[Past] = field(default_factory=list)
     numbers: dict[str, Among] = field(default_factory=dict)
@@ -118,18 +119,6 @@ async def read_context(
     )
 
 
-def summary_of(tool: str, args: Any) -> str:
-    """What will be done, in one line: the tool and its arguments, cut."""
-    named = args.items() if isinstance(args, dict) else [("", args)]
-    said = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}".strip() for name, value in named)
-    words = " ".join(f"{tool.replace('_', ' ')} {said}".split())
-    return words if len(words) <= SUMMARY_MAX_CHARS else words[: SUMMARY_MAX_CHARS - 1] + "…"
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
 def _asking_answer(events: Sequence[Event]) -> ModelOutcome | None:
     """The model's answer that the call came from: the last before the question."""
     return next((item for item in reversed(events) if isinstance(item, ModelOutcome) and item.status == "ok"), None)
@@ -150,6 +139,7 @@ def _lines(events: Sequence[Event], unread: int) -> list[str]:
 
 
 async def _like(journal: Journal, tool: str, past: Sequence[Decided], args: Any, *, contents: bool) -> Like:
+    everything, past = past, [item for item in past if item.decision != EXPIRED]
     approved = [item for item in past if item.decision in ("approve", "happened")]
     waited = [(item.at - item.asked_at) / 1e6 for item in past if item.asked_at]
     kept: dict[PayloadKey, Payload] = {}
@@ -161,6 +151,7 @@ async def _like(journal: Journal, tool: str, past: Sequence[Decided], args: Any,
     return Like(
         len(approved),
         len(past) - len(approved),
+        len(everything) - len(past),
         statistics.median(waited) if waited else None,
         [
             Past(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from penstock import Agent, Budget, Run, agent, tool
+from penstock import Agent, Budget, Change, Run, agent, tool
 from penstock.events import Amount
 from penstock.events.messages import Message, Part, Text, ToolCall
 from penstock.ports.model import ModelRequest, ModelResponse, Price
@@ -22,7 +22,15 @@ async def look(order: str) -> str:
     return f"paid twice: {order} {HOSTILE}"
 
 
-@tool(effect="write", risk="high", labels={"undo": "charging the customer again"})
+async def refunded(order: str, cents: int) -> list[Change]:
+    """What a refund would change: the effects are the state."""
+    path = Path(os.environ[EFFECTS])
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    before = sum(done["cents"] for done in map(json.loads, lines) if done["order"] == order)
+    return [Change(f"order {order}: refunded", f"${before / 100:.2f}", f"${(before + cents) / 100:.2f}")]
+
+
+@tool(effect="write", risk="high", labels={"undo": "charging the customer again"}, preview=refunded)
 async def refund(order: str, cents: int, note: str) -> str:
     """Pay back: each time that this runs is one line of a file."""
     line = json.dumps({"order": order, "cents": cents}) + "\n"

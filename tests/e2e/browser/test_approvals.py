@@ -37,6 +37,9 @@ async def test_a_refund_is_approved_and_executed_once(person: People, house: Hou
     # Facts first, all of them, and what cannot be seen is drawn; the agent's own words come last.
     await expect(card.locator("[data-args]")).to_contain_text('"cents": 4900')
     await expect(card.locator("[data-args]")).to_contain_text("RLO")
+    await expect(card.get_by_role("row", name="order o-once: refunded")).to_be_visible()
+    await expect(card.locator("del")).to_have_text("$0.00")
+    await expect(card.locator("ins")).to_have_text("$49.00")
     await expect(card).to_contain_text("Can be undone by charging the customer again.")
     titles = await card.get_by_role("heading", level=3).all_inner_texts()
     assert titles[0] == "Exactly"
@@ -44,7 +47,7 @@ async def test_a_refund_is_approved_and_executed_once(person: People, house: Hou
 
     await page.keyboard.press("a")
     await expect(card.locator(CONFIRM)).to_be_focused()
-    await expect(card.locator(CONFIRM)).to_contain_text("4900")
+    await expect(card.locator(CONFIRM)).to_contain_text("49.00")
     await expect(card.locator(CONFIRM)).to_contain_text("o-once")
     await page.keyboard.press("Enter")
     await expect(card.locator(TAKE_BACK)).to_be_focused()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from tests.sim.world.loop import Process
 
-from penstock import IdempotencyKey, ToolContext, TransientToolError, tool
+from penstock import Change, IdempotencyKey, ToolContext, TransientToolError, tool
 from penstock.events import Amount, Failure
 from penstock.events.messages import Message, Part, ToolCall, encode_message, say
 from penstock.kernel.clock import Clock
@@ -41,6 +41,17 @@ class Asked:
     happened: bool = False
 
 
+@dataclass(slots=True, frozen=True)
+class Previewed:
+    """One look at what a call would change."""
+
+    run: UUID
+    path: str
+    attempt: int
+    fence: int
+    at: float
+
+
 class Outside:
     """All receivers. ``trouble`` is the chance of each kind of misbehaviour; ``draw`` gives numbers in [0, 1)."""
 
@@ -50,6 +61,7 @@ class Outside:
         self.note = note
         self.trouble = 0.0
         self.asked: list[Asked] = []
+        self.previewed: list[Previewed] = []
         self.effects: dict[tuple[UUID, str], int] = {}
         self.keys: dict[str, int] = {}
         self.pending: dict[str, int] = {}
@@ -115,6 +127,18 @@ class Outside:
             await asyncio.sleep(3600)
         await asyncio.sleep(late if way == "slow" else quick * 2)
         return 3 * x
+
+    async def preview(self, x: int, context: ToolContext) -> list[Change]:
+        """One look at what a call would change: it may take long, fail, hang or say far too much."""
+        loop = asyncio.get_running_loop()
+        self.previewed.append(Previewed(context.run, context.path, context.attempt, context.fence, loop.time()))
+        way = self.manner("read")
+        if way == "hang":
+            await asyncio.sleep(3600)
+        await asyncio.sleep(context.timeout_seconds * self.draw() if way == "slow" else 0.01)
+        if way in ("fail", "transient"):
+            raise ConnectionError("connection reset by peer")
+        return [Change(f"thing {x}", "0", str(3 * x))] * (99 if way == "refuse" else 1)
 
     def _happen(self, asked: Asked) -> None:
         asked.happened = True
@@ -331,7 +355,12 @@ async def idempotent(x: int, context: ToolContext) -> int:
     return await Place.now.perform("idempotent", x, context, writes=True)
 
 
-@tool(effect="write", risk="high", in_doubt="escalate", timeout_seconds=TIMEOUT)
+async def before_held(x: int, context: ToolContext) -> list[Change]:
+    """What a person is shown who decides on `held`."""
+    return await Place.now.preview(x, context)
+
+
+@tool(effect="write", risk="high", in_doubt="escalate", timeout_seconds=TIMEOUT, preview=before_held)
 async def held(x: int, context: ToolContext) -> int:
     """Waits for a person."""
     return await Place.now.perform("held", x, context, writes=True)

@@ -3,11 +3,20 @@
 import bisect
 from collections import Counter
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 from tests.sim.world.told import Told
 
-from penstock.events import DocumentIntent, DocumentWritten, StageEntered, TimerFired, WaitBegun, WaitEnded
+from penstock.events import (
+    ApprovalRequested,
+    DocumentIntent,
+    DocumentWritten,
+    StageEntered,
+    TimerFired,
+    WaitBegun,
+    WaitEnded,
+)
 from penstock.journal import documents
 from penstock.ports.records import RunKey
 from penstock.ports.schedules import Schedule
@@ -32,6 +41,7 @@ def check(world: "World", tapes: dict[RunKey, Told]) -> None:
     _rates(world)
     _schedules(world, tapes)
     _triggers(world, tapes)
+    _previews(world, tapes)
     for told in tapes.values():
         for event in told.events:
             if isinstance(event, WaitEnded):
@@ -140,6 +150,27 @@ def _triggers(world: "World", tapes: dict[RunKey, Told]) -> None:
         if len(runs) != len(orders) or trigger.fired != len(orders):
             words = f"{len(orders)} orders fired {trigger.name} {trigger.fired} times, and became {len(runs)} runs"
             world.fail("one_event_one_run", words)
+
+
+def _previews(world: "World", tapes: dict[RunKey, Told]) -> None:
+    """A question carries what its preview said, or that it said nothing; whoever finds the question on the tape does
+    not look again."""
+    asked: dict[tuple[UUID, str], int] = {}
+    for told in tapes.values():
+        for event in told.events:
+            if not isinstance(event, ApprovalRequested) or event.question != "may_run":
+                continue
+            asked[told.id, event.path] = event.epoch
+            seen = told.value(world.database.stored, event, "preview") or {}
+            x = told.value(world.database.stored, event, "args")["x"]
+            told_so = [{"what": f"thing {x}", "before": "0", "after": str(3 * x)}]
+            if not seen.get("unknown") and seen.get("changes") != told_so:
+                world.fail("preview_recorded", f"{event.tool} at {event.path} of {told.short} was asked with {seen}")
+            world.counts[f"preview: {'unknown' if seen.get('unknown') else 'told'}"] += 1
+    for look in world.outside.previewed:
+        if look.attempt or asked.get((look.run, look.path), look.fence) < look.fence:
+            what = f"attempt {look.attempt} of claim {look.fence}"
+            world.fail("previewed_once", f"{look.path} of {look.run.hex[-6:]} was previewed by {what}, asked before")
 
 
 def triggers(world: "World") -> list[Trigger]:

@@ -5,14 +5,14 @@ import { HOUR, MINUTE, NOW, SECOND, SEEDS } from './seed';
 
 const line = (n: number, over: Partial<ApprovalLine>): ApprovalLine => ({
   id: `ap_${n}`, run: SEEDS.five, agent: 'support-desk', tool: 'refund', path: '17', question: 'may_run', risk: 'high',
-  summary: 'refund cents 4900, order 1182', customer: 'acme', digest: `d${n}`, version: 198, asked_at: NOW - n * 9 * MINUTE,
+  summary: 'refund order 1182, 49.00', customer: 'acme', digest: `d${n}`, version: 198, asked_at: NOW - n * 9 * MINUTE,
   expires: NOW + n * 11 * MINUTE, mine: true, why_not: '', seen_by: [], ...over,
 });
 
 const lines: ApprovalLine[] = [
   line(1, { seen_by: ['key:approver-b'] }),
   line(2, { tool: 'mail', risk: 'medium', summary: 'mail to beta@example.com, subject Your refund', customer: 'beta' }),
-  line(3, { run: SEEDS.hostile, question: 'did_it_happen', summary: 'refund cents 1200, order 77\u202e88' }),
+  line(3, { run: SEEDS.hostile, question: 'did_it_happen', summary: 'refund order 77\u202e88, 12.00' }),
   line(4, { mine: false, why_not: 'you asked for this run yourself', risk: 'low', summary: 'close order 9', tool: 'close' }),
 ];
 const decidedAt = new Map<string, { decision: string; actor: string; at: number }>();
@@ -26,13 +26,14 @@ function shown(one: ApprovalLine): ApprovalShown {
   return {
     ...one, args: ARGS[one.id] ?? '{"cents":4900,"order":"1182"}', hidden: '', effect: 'write', reversible: one.id === 'ap_2' ? 'a second letter' : '', policy: '3f9a'.repeat(16),
     why: [{ rule: 'refund-2', version: 7, verdict: 'hold', reason: 'amount > $25', code: 'approval_needed' }],
-    changes: one.tool === 'refund' ? [{ field: 'order 1182, refunded', before: '$0', after: '$49.00' }] : [],
+    previewed: one.tool !== 'close' && one.question === 'may_run', changes_unknown: one.tool === 'mail' ? 'its preview failed: no answer within 5 s' : '',
+    changes: one.tool === 'refund' && one.question === 'may_run' ? [{ what: 'order 1182: refunded', before: '$0.00', after: '$49.00' }] : [],
     agent_says: 'The customer is very upset, please approve quickly.', goal: 'I was charged twice for order 1182',
     so_far: ['goal given', 'model: looks the order up', 'search_kb: 2 results', 'get_account: charged twice on 12 May', 'model: asks to refund'],
     spent_nano: 96_400_000, budget_nano: 100_000_000,
     like: {
       approved: 18, denied: 2, expired: 0, median_seconds: 105, numbers: { cents: { value: 4900, median: 2200, percentile: 97, count: 18 } },
-      recent: [{ run: SEEDS.spiral, at: NOW - HOUR, decision: 'deny', actor: 'key:approver-b', reason: 'wrong amount', summary: 'refund cents 90000, order 7' }],
+      recent: [{ run: SEEDS.spiral, at: NOW - HOUR, decision: 'deny', actor: 'key:approver-b', reason: 'wrong amount', summary: 'refund order 7, 900.00' }],
     },
     conflicts: one.id === 'ap_1' ? [SEEDS.spiral] : [],
   };

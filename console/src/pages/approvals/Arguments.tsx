@@ -42,26 +42,28 @@ export function Arguments({ approval, seeEnd }: { approval: ApprovalShown; seeEn
           {unseen > 0 ? <Text c="var(--deny)" size="sm" role="alert">There are {unseen} characters that one would not see; they are drawn in frames.</Text> : null}
         </>
       )}
-      {approval.changes.length > 0 ? <Changes changes={approval.changes} /> : null}
+      {approval.previewed ? <Changes changes={approval.changes} unknown={approval.changes_unknown} /> : null}
     </section>
   );
 }
 
-function Changes({ changes }: { changes: readonly Change[] }) {
+/** What its tool says would change, as it was when the question was asked. */
+export function Changes({ changes, unknown }: { changes: readonly Change[]; unknown: string }) {
+  if (unknown) return <Text size="sm" mt="xs" c="var(--flag)" data-unknown>The state before is unknown: <Drawn text={unknown} />.</Text>;
+  if (changes.length === 0) return <Text size="sm" mt="xs">Its tool says that nothing would change.</Text>;
   return (
     <Table verticalSpacing={2} mt="xs">
       <Table.Thead><Table.Tr><Table.Th>what changes</Table.Th><Table.Th>before</Table.Th><Table.Th>after</Table.Th></Table.Tr></Table.Thead>
       <Table.Tbody>
-        {changes.map((change) => (
-          <Table.Tr key={change.field}>
-            <Table.Td><Drawn text={change.field} /></Table.Td>
-            <Table.Td><del className={styles.before}><Drawn text={value(change.before)} /></del></Table.Td>
-            <Table.Td><ins className={styles.after}><Drawn text={value(change.after)} /></ins></Table.Td>
+        {changes.map((change, at) => (
+          // Two may have the same words, and their order does not change.
+          <Table.Tr key={at}>
+            <Table.Td><Drawn text={change.what} /></Table.Td>
+            <Table.Td><del className={styles.before}><Drawn text={change.before} /></del></Table.Td>
+            <Table.Td><ins className={styles.after}><Drawn text={change.after} /></ins></Table.Td>
           </Table.Tr>
         ))}
       </Table.Tbody>
     </Table>
   );
 }
-
-const value = (one: unknown): string => (typeof one === 'string' ? one : (JSON.stringify(one) ?? 'nothing'));

@@ -43,11 +43,9 @@ class MemoryQuestions:
         now = self._clock.now_us()
         is_gone = run is None or run.status is Status.ENDED
         if run is not None and not is_gone and run.receive(Letter(post.dedup, post.kind, post.body, now)):
-            kept = self._decisions[post.tenant, decided.approval] = replace(decided, at=now)
-            self._store.when_decided(kept)
-            self._forget_old(decided)
+            kept = self._remember(decided, now)
             self._tell()
-            return Verdict(True, decided.decision, decided.actor, now)
+            return Verdict(True, kept.decision, kept.actor, kept.at)
         before = self._decisions.get((post.tenant, decided.approval))
         if before is not None and before.run == post.run:
             return Verdict(False, before.decision, before.actor, before.at)
@@ -56,6 +54,9 @@ class MemoryQuestions:
         letter = run.inbox[post.dedup]
         said = msgspec.json.decode(letter.body)
         return Verdict(False, said.get("decision", ""), said.get("actor", ""), letter.at)
+
+    async def expired(self, decided: Decided) -> None:
+        self._remember(decided, self._clock.now_us())
 
     async def decided(self, tenant: str, approval: str) -> Decided | None:
         return self._decisions.get((tenant, approval))
@@ -66,6 +67,16 @@ class MemoryQuestions:
     def _like(self, key: tuple[str, str, str, str]) -> list[Decided]:
         found = [item for item in self._decisions.values() if _key(item) == key]
         return sorted(found, key=lambda item: item.at, reverse=True)
+
+    def _remember(self, decided: Decided, now: int) -> Decided:
+        """What is remembered of the question; the first that is said of it."""
+        known = self._decisions.get((decided.tenant, decided.approval))
+        if known is not None:
+            return known
+        kept = self._decisions[decided.tenant, decided.approval] = replace(decided, at=now)
+        self._store.when_decided(kept)
+        self._forget_old(decided)
+        return kept
 
     def _forget_old(self, decided: Decided) -> None:
         for item in self._like(_key(decided))[DECISIONS_KEPT:]:

@@ -42,6 +42,24 @@ SELECT {_COLUMNS} FROM penstock.decisions
 WHERE tenant = $1 AND agent = $2 AND tool = $3 AND question = $4 ORDER BY at DESC LIMIT $5"""  # noqa: S608 - constants
 
 
+# As `penstock.decide` remembers and forgets. One statement sees what was there before it: the new row is one more.
+_EXPIRED = """
+WITH kept AS (
+    INSERT INTO penstock.decisions (
+        tenant, approval, run_id, agent, tool, question, decision, actor, asked_at, seen, subject, args
+    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11)
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+DELETE FROM penstock.decisions d
+WHERE d.tenant = $1 AND d.agent = $4 AND d.tool = $5 AND d.question = $6 AND EXISTS (SELECT FROM kept)
+  AND d.at <= (
+      SELECT x.at FROM penstock.decisions x
+      WHERE x.tenant = $1 AND x.agent = $4 AND x.tool = $5 AND x.question = $6
+      ORDER BY x.at DESC OFFSET $12 LIMIT 1
+  )"""
+
+
 class PostgresQuestions:
     """Implements `penstock.ports.questions.Questions`; see there."""
 
@@ -84,6 +102,23 @@ class PostgresQuestions:
         if answer == 1:
             self._tell()
         return Verdict(answer == 1, decision or "", actor or "", at or 0)
+
+    async def expired(self, decided: Decided) -> None:
+        await self._database.fetch(
+            _EXPIRED,
+            decided.tenant,
+            decided.approval,
+            decided.run,
+            decided.agent,
+            decided.tool,
+            decided.question,
+            decided.decision,
+            decided.actor,
+            decided.asked_at,
+            decided.subject,
+            decided.args,
+            DECISIONS_KEPT - 1,
+        )
 
     async def decided(self, tenant: str, approval: str) -> Decided | None:
         record = await self._database.row(_DECIDED, tenant, approval)

@@ -1,10 +1,15 @@
 """``penstock approvals show``."""
 
+from typing import TYPE_CHECKING
+
 from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import ApprovalId, AsJson, Tenant
-from penstock.cli.output import print_json, say
+from penstock.cli.output import plain, print_json, say
 from penstock.cli.text import safe, whole
+
+if TYPE_CHECKING:
+    from penstock.events import Preview
 
 
 def show(approval: ApprovalId, tenant: Tenant = None, as_json: AsJson = False) -> int:
@@ -13,13 +18,14 @@ def show(approval: ApprovalId, tenant: Tenant = None, as_json: AsJson = False) -
 
 
 async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
-    from penstock.runs.approvals import ANSWERS, find
+    from penstock.runs.approvals import ANSWERS, find, read_preview
     from penstock.views.lines import clock_time, verdict_words
 
     async with opened(tenant) as platform:
         found = await find(platform.journal, platform.services.reader, platform.tenant, approval)
+        preview = await read_preview(platform.journal, found)
     if as_json:
-        print_json(found)
+        print_json({**plain(found), "preview": preview})
         return ExitCode.OK
     question = "may it run?" if found.question == "may_run" else "did it happen?"
     say(f"approval {found.id}")
@@ -31,6 +37,16 @@ async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
         say(f"  because    {safe(verdict_words(verdict))}")
     say(f"  digest     {found.digest}")
     say("  arguments  " + whole(found.args).replace("\n", "\n             "))
+    if preview is not None:
+        say("  changes    " + "\n             ".join(_changes(preview)))
     yes, no = (answer.replace("_", "-") for answer in ANSWERS[found.question])
     say(f"  answer     penstock approvals {yes} {found.id}\n             penstock approvals {no} {found.id}")
     return ExitCode.OK
+
+
+def _changes(preview: "Preview") -> list[str]:
+    """What the tool said when the question was asked, a line each."""
+    if preview.unknown:
+        return [f"unknown: {safe(preview.unknown)}"]
+    lines = [f"{safe(one.what)}: {safe(one.before)} -> {safe(one.after)}" for one in preview.changes]
+    return lines or ["nothing, says the tool"]

@@ -1,5 +1,6 @@
 """Waiting for a person: one question, bound to exact arguments, answered once."""
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -7,9 +8,14 @@ import msgspec
 from penstock.events import ApprovalDecided, ApprovalRequested, RuleVerdict, ToolIntent, Waiting
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
+from penstock.gates.run.ledger import first_ref
 from penstock.gates.run.mailbox import WaitCut
+from penstock.gates.tool.preview import preview_data
+from penstock.journal.payloads import ref_address
 from penstock.kernel.canonical import canonical_digest
+from penstock.kernel.errors import JournalError
 from penstock.kernel.ids import derived_id
+from penstock.ports.questions import EXPIRED, Decided
 from penstock.ports.tools import ToolDef
 
 
@@ -23,7 +29,13 @@ class Decision(msgspec.Struct, omit_defaults=True, frozen=True):
 
 
 def approval_digest(tool: str, args: Any) -> str:
-    """SHA-256 of the RFC 8785 form of what is asked: what the decision is bound to."""
+    """SHA-256 of the RFC 8785 form of what is asked: what the decision is bound to.
+
+    What a preview said is not in it. A person allows a call, and the call is what is held against the digest before it
+    is made; what it finds there may have changed since it was asked about, and no sender could hold that against
+    anything. Which preview was on the screen is known all the same: it belongs to the question, and a decision names
+    that (see `penstock.runs.approvals.decide`, ``version``).
+    """
     return canonical_digest({"args": args, "tool": tool})
 
 
@@ -48,6 +60,9 @@ async def ask(
     turns = [event for event in call.recorded if isinstance(event, ApprovalRequested | ApprovalDecided | ToolIntent)]
     request = turns[-1] if turns else None
     if not isinstance(request, ApprovalRequested):
+        about = {"args": [ctx.args_ref(args)]}
+        if question == "may_run" and tool.preview is not None:
+            about["preview"] = [ctx.log.payload(await preview_data(ctx, call, tool, args))]
         request = ctx.event(
             ApprovalRequested,
             call.path,
@@ -60,13 +75,13 @@ async def ask(
             question=question,
             expires=ctx.now() + int(seconds * 1e6) if seconds else 0,
             verdicts=verdicts,
-            payloads={"args": [ctx.args_ref(args)]},
+            payloads=about,
         )
         ctx.record(call, request)
     waiting = Waiting(
         "approval" if question == "may_run" else "doubt", call.path, tool.name, request.approval, request.expires
     )
-    letter, lapsed = None, "expired"
+    letter, lapsed = None, EXPIRED
     try:
         if call.branch.cut and question == "may_run":
             raise WaitCut
@@ -75,6 +90,8 @@ async def ask(
         lapsed = "withdrawn"
     if letter is None:
         decision = Decision(lapsed, "penstock")
+        if lapsed == EXPIRED:
+            ctx.errand(_remember_expired(ctx, request))
     else:
         ctx.log.consume(letter.dedup)
         decision = msgspec.json.decode(letter.body, type=Decision)
@@ -92,3 +109,22 @@ async def ask(
     )
     ctx.record(call, event)
     return event
+
+
+async def _remember_expired(ctx: RunContext, request: ApprovalRequested) -> None:
+    """For those who decide on the like later. It only counts there, so nothing waits for it, nor tries again."""
+    decided = Decided(
+        ctx.claim.tenant,
+        request.approval,
+        ctx.run_id,
+        request.agent,
+        request.tool,
+        request.question,
+        EXPIRED,
+        "penstock",
+        ctx.claim.subject,
+        ref_address(first_ref(request, "args")),
+        asked_at=request.at,
+    )
+    with contextlib.suppress(JournalError):
+        await ctx.services.journal.questions.expired(decided)

@@ -18,7 +18,7 @@ from penstock.gates.run.deadline import at_most, at_most_within
 from penstock.gates.run.ledger import COUNTED
 from penstock.gates.run.mailbox import WaitCut
 from penstock.gates.tool.doubt import LateOutcome, settle
-from penstock.gates.tool.execution import Result, run_tool
+from penstock.gates.tool.execution import Result, Start, run_tool
 from penstock.kernel.errors import ClaimLost, JournalError
 from penstock.ports.records import Post
 from penstock.ports.tools import ToolDef
@@ -129,7 +129,8 @@ async def _run(ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, intent:
         return Ran(intent, Result(failure=failure, started=False), 0)
     clock = ctx.services.clock
     began = clock.boot_ns()
-    result = await run_tool(ctx, call, tool, asked.args, intent, start_by)
+    start = Start(intent.attempt, intent.key, intent.timeout / 1e6, start_by)
+    result = await run_tool(ctx, call, tool, asked.args, start)
     return Ran(intent, result, (clock.boot_ns() - began) // 1000)
 
 

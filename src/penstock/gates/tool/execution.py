@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from penstock.events import Failure, ToolIntent
+from penstock.events import Failure
 from penstock.gates.order.branches import outside_runs
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
@@ -32,22 +32,30 @@ class Result(msgspec.Struct, frozen=True):
     started: bool = True
 
 
-async def run_tool(
-    ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], intent: ToolIntent, start_by: int
-) -> Result:
-    """Call the function once, unless the start allowance (``start_by``, nanoseconds since boot) is over."""
-    seconds = intent.timeout / 1e6
+class Start(msgspec.Struct, frozen=True):
+    """How a function is called: which attempt it is, with which key, for how many seconds, and ``by`` when at the
+    latest (a reading of the boot clock, nanoseconds)."""
+
+    attempt: int
+    key: str
+    seconds: float
+    by: int
+
+
+async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], start: Start) -> Result:
+    """Call the function once, unless its start allowance is over."""
+    seconds = start.seconds
     kwargs = tool.bind(args)
     if tool.key_param:
-        kwargs[tool.key_param] = IdempotencyKey(intent.key)
+        kwargs[tool.key_param] = IdempotencyKey(start.key)
     if tool.context_param:
         kwargs[tool.context_param] = ToolContext(
             ctx.claim.tenant,
             ctx.run_id,
             call.path,
-            intent.attempt,
+            start.attempt,
             ctx.claim.epoch,
-            intent.key,
+            start.key,
             seconds,
             ctx.facts.environment,
             ctx.tape.submitted.tags,
@@ -56,10 +64,10 @@ async def run_tool(
         )
     try:
         if tool.is_async:
-            value = await _bounded(ctx, call, tool, _start(ctx.services.clock, tool, kwargs, start_by), seconds)
+            value = await _bounded(ctx, call, tool, _start(ctx.services.clock, tool, kwargs, start.by), seconds)
         else:
-            run = ctx.services.isolation.run(tool, kwargs, timeout_seconds=seconds, start_by_boot_ns=start_by)
-            allowance = max(0, start_by - ctx.services.clock.boot_ns()) / 1e9
+            run = ctx.services.isolation.run(tool, kwargs, timeout_seconds=seconds, start_by_boot_ns=start.by)
+            allowance = max(0, start.by - ctx.services.clock.boot_ns()) / 1e9
             value = await _bounded(ctx, call, tool, run, allowance + seconds + ISOLATION_GRACE_SECONDS)
     except StartedTooLate:
         return Result(failure=_late(), started=False)

@@ -17,6 +17,7 @@ from penstock.server.schemas.approvals import (
     ApprovalLine,
     ApprovalPage,
     ApprovalShown,
+    Change,
     DecisionGiven,
     DecisionTaken,
     LikeDecisions,
@@ -25,7 +26,8 @@ from penstock.server.schemas.approvals import (
 )
 from penstock.server.schemas.base import Limit
 from penstock.server.shapes import rules
-from penstock.views.approval_context import Like, read_context, summary_of
+from penstock.views.approval_context import Like, read_context
+from penstock.views.summary import summary_of
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"])
 
@@ -69,6 +71,9 @@ async def approvals_show(server: Here, caller: Reader, id: Id) -> ApprovalShown:
         approval.digest,
         contents=contents,
     )
+    preview = None
+    if contents:
+        preview = await questions.read_preview(server.journal, approval)
     line = await _line(server, caller, approval)
     tool = _tool(server, approval)
     return ApprovalShown(
@@ -79,6 +84,11 @@ async def approvals_show(server: Here, caller: Reader, id: Id) -> ApprovalShown:
         reversible=tool.labels.get("undo", "") if tool else "",
         policy=approval.policy,
         why=rules(approval.verdicts),
+        previewed=preview is not None,
+        changes=[]
+        if preview is None
+        else [Change(what=change.what, before=change.before, after=change.after) for change in preview.changes],
+        changes_unknown="" if preview is None else preview.unknown,
         agent_says=context.agent_says,
         goal=context.goal,
         so_far=context.so_far,
@@ -166,6 +176,7 @@ def _like(found: Like) -> LikeDecisions:
     return LikeDecisions(
         approved=found.approved,
         denied=found.denied,
+        expired=found.expired,
         median_seconds=found.median_seconds,
         recent=[
             PastDecision(

@@ -1,6 +1,6 @@
 """Questions to people, and their decisions."""
 
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -18,7 +18,7 @@ class ApprovalLine(Given):
     path: str
     question: Literal["may_run", "did_it_happen"]
     risk: str
-    summary: str = Field(description="what will be done, in one line: refund order 1182, $49.00")
+    summary: str = Field(description="what will be done, in one line: refund order 1182, 49.00")
     customer: str = ""
     digest: str
     version: int = Field(description="raised by whatever changes the question; a decision names the one it saw")
@@ -38,11 +38,11 @@ class ApprovalPage(Given):
 
 
 class Change(Given):
-    """A field of the thing that would be changed."""
+    """One thing that the call would change, in the tool's words."""
 
-    field: str
-    before: Any = None
-    after: Any = None
+    what: str
+    before: str
+    after: str
 
 
 class LikeDecisions(Given):
@@ -50,7 +50,7 @@ class LikeDecisions(Given):
 
     approved: int = 0
     denied: int = 0
-    expired: int = 0
+    expired: int = Field(default=0, description="nobody decided in time")
     median_seconds: float | None = None
     recent: list["PastDecision"] = Field(default_factory=list)
     numbers: dict[str, "NumberAmong"] = Field(default_factory=dict, description="numeric arguments among earlier ones")
@@ -85,7 +85,9 @@ class ApprovalShown(ApprovalLine):
     reversible: str = Field(default="", description="by what it can be undone, as the tool declares; empty: it cannot")
     policy: str = ""
     why: list[RuleSaid] = Field(description="the rules that ask")
-    changes: list[Change] = Field(default_factory=list, description="state before and after, where the tool says")
+    previewed: bool = Field(default=False, description="the tool was asked what the call would change")
+    changes: list[Change] = Field(default_factory=list, description="what it said, as it was when this was asked")
+    changes_unknown: str = Field(default="", description="why the state before is not known; empty: it is")
     agent_says: str = Field(default="", description="the agent's own words before the call: unverified")
     goal: str = ""
     so_far: list[str] = Field(default_factory=list, description="the run until now, a line a step")
