@@ -157,7 +157,10 @@ async def test_a_paused_scope_waits_and_goes_on(both: Api, kind: str, name: str 
     refused = await order(both, kind, name, "resume", armed="another")
     assert refused.json()["code"] == "not_armed"
     await asyncio.sleep(0.2)
-    assert (await both.get(f"/v1/runs/{held}")).json()["shown"] == "queued"
+    page = (await both.get(f"/v1/runs/{held}")).json()
+    of = "everything of tenant default" if kind == "tenant" else f"{kind} {name}"
+    assert page["sentence"] == f"It is held back by a pause of {of}, ordered by key:default-operator."
+    assert page["shown"] == "queued"
     lifted = (await order(both, kind, name, "resume", armed=name)).json()
     assert (lifted["id"], lifted["state"]) == (paused["id"], "lifted")
     assert (await ended(both, held))["outcome"] == "succeeded"

@@ -41,6 +41,13 @@ class Scope:
                 return f"everything of tenant {self.tenant}"
         return f"{self.kind} {self.name}"
 
+    def covers(self, tenant: str, agent: str, release: str = "", session: str = "", customer: str = "") -> bool:
+        """Whether a run of these names is in it; of a scope wider than a run."""
+        if self.tenant not in (None, tenant):
+            return False
+        names = {"agent": agent, "release": release, "session": session, "customer": customer}
+        return self.kind in ("tenant", "everything") or names.get(self.kind, "") == self.name != ""
+
     @property
     def run(self) -> UUID | None:
         """Of which single run it is; None = it is wider."""

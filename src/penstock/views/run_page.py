@@ -74,12 +74,13 @@ async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: b
     begun = first if isinstance(first, RunSubmitted) else None
     ended = last if isinstance(last, RunEnded) else None
     summary = row.summary
+    held = await _held_back(journal, row)
     output = _piece(viewer, ended, "output") if ended else None
     running = Totals(summary.steps, summary.model_calls, summary.tool_calls, tokens_in=summary.tokens)
     return RunPage(
         row,
         word,
-        _sentence(row, word, ended.reason if ended else ""),
+        held or _sentence(row, word, ended.reason if ended else ""),
         goal=goal_of(begun, read),
         input=_piece(viewer, first, "input"),
         output=output,
@@ -94,6 +95,18 @@ async def read_run_page(journal: Journal, tenant: str, run: UUID, *, contents: b
         behalf=first.behalf,
         answers=answers_of(all_events, output, read),
     )
+
+
+async def _held_back(journal: Journal, row: RunRow) -> str:
+    """What keeps a run from being worked on that could be; "" when nothing does."""
+    if row.status is not Status.QUEUED or row.stop is not None:
+        return ""
+    names = row.tenant, row.agent, row.release, row.session, row.tags.get("customer", "")
+    for control in await journal.controls.wide(row.tenant):
+        if control.scope.covers(*names):
+            by = f", ordered by {control.actor}" if control.actor and control.scope.tenant else ""
+            return f"It is held back by a {control.action} of {control.scope}{by}."
+    return ""
 
 
 def _piece(viewer: Viewer, event: Event, name: str) -> Piece | None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from penstock.adapters.memory.line import Line
+from penstock.adapters.memory.line import Line, customer_of
 from penstock.ports.controls import Control as ControlRecord
 from penstock.ports.controls import Scope
 from penstock.ports.questions import Decided
@@ -135,30 +135,13 @@ class Control:
 
     def covers(self, run: "Run") -> bool:
         """Whether it holds for a run."""
-        new, name = run.new, self.scope.name
-        match self.scope.kind:
-            case "release":
-                return self.of(new.tenant) and run.release == name
-            case "session":
-                return self.of(new.tenant) and new.session == name
-            case "customer":
-                return self.of(new.tenant) and new.tags.get("customer", "") == name
-        return self.holds_back(new.tenant, new.agent)
-
-    def of(self, tenant: str) -> bool:
-        """Whether it is of a tenant, or of everything."""
-        return self.scope.tenant in (None, tenant)
+        new = run.new
+        return self.scope.covers(new.tenant, new.agent, run.release, new.session, customer_of(new))
 
     @property
     def shuts(self) -> bool:
         """Whether nothing at all is given out."""
         return self.scope.kind == "everything" or (self.scope.kind == "tenant" and self.stop is Stop.KILL)
-
-    def holds_back(self, tenant: str, agent: str) -> bool:
-        """Whether nothing may fall due for an agent."""
-        if self.scope.kind == "agent":
-            return self.of(tenant) and agent == self.scope.name
-        return self.scope.kind in ("tenant", "everything") and self.of(tenant)
 
 
 def _unheard(*said: object) -> None:
@@ -185,7 +168,7 @@ class Store:
 
     def held_back(self, tenant: str, agent: str) -> bool:
         """Whether a control holds back whatever falls due for an agent."""
-        return any(control.holds_back(tenant, agent) for control in self.controls)
+        return any(control.scope.covers(tenant, agent) for control in self.controls)
 
     def claimable(self, run: Run) -> bool:
         """Whether no control keeps a run from being given out.
