@@ -9,7 +9,10 @@ import pytest
 
 from penstock import Agent, Run, Settings, agent, tool
 from penstock.events import Failure, ModelIntent, ModelOutcome, RunEnded, RunParked, ToolIntent, decode
-from penstock.kernel.errors import JournalUnavailable
+from penstock.gates.rates.throttle import Permit
+from penstock.gates.run.context import RunContext
+from penstock.journal.log import RunLog
+from penstock.kernel.errors import ClaimLost, JournalUnavailable
 from penstock.ports.model import ModelError
 from penstock.ports.rates import Limit
 from penstock.ports.records import Status
@@ -195,6 +198,63 @@ async def test_a_worker_that_leaves_hands_back_what_waits_at_once() -> None:
         row = await platform.journal.get_run("default", run)
         assert row is not None
         assert row.status is Status.QUEUED
+
+
+@pytest.mark.parametrize("end", ["cancel", "drain", "lost"])
+async def test_a_call_whose_turn_has_gone_by_is_not_made_when_its_run_stops(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its intent was so long in becoming durable that it stands in line again, and there the stop reaches it."""
+    intent = RunLog.intent
+    too_old: list[Permit] = []
+
+    async with limited(MODEL) as platform:
+        throttle, worker = platform.services.throttle, platform.worker
+        assert throttle is not None
+        assert worker is not None
+
+        def running() -> RunContext:
+            ctx = next(iter(worker.running.values())).ctx
+            assert ctx is not None
+            return ctx
+
+        def slow(self: RunLog, event: Any) -> "asyncio.Future[None]":
+            async def later() -> None:
+                await intent(self, event)
+                await platform.journal.rates.cool_down(MODEL.key, 10, "rate_limited")
+                too_old.extend(permit for _, _, permit in running().permits[event.path])
+
+            return asyncio.ensure_future(later())
+
+        monkeypatch.setattr(RunLog, "intent", slow)
+        monkeypatch.setattr(Permit, "stale", property(lambda self: self in too_old))
+        model = ScriptedModel(["hello"])
+        run = await platform.submit(greeter(model), "hi")
+
+        async def waits() -> bool:
+            return bool(too_old and throttle.waiting)
+
+        await until(waits)
+        if end == "cancel":
+            await platform.cancel(run, actor="ann")
+            assert (await platform.result(run, timeout_seconds=60)).outcome == "cancelled"
+        elif end == "drain":
+            worker.drain()
+            assert platform._working is not None
+            await platform._working
+        else:
+            lost = running()
+            lost.stop(ClaimLost("another has it", run=run))
+
+            async def let_go() -> bool:
+                return all(execution.ctx is not lost for execution in worker.running.values())
+
+            await until(let_go, 30)
+        assert not model.calls
+        if end != "lost":
+            [outcome] = [event for event in await events_of(platform, run) if isinstance(event, ModelOutcome)]
+            assert outcome.failure is not None
+            assert (outcome.failure.code, outcome.used.nano, outcome.at_maximum) == ("turn_missed", 0, False)
 
 
 async def test_a_worker_with_too_many_waiting_calls_takes_on_no_more_of_that_agent() -> None:

@@ -12,6 +12,7 @@ from penstock.events import Amount, Failure, ModelIntent, ModelOutcome
 from penstock.events.messages import Message, storable_message
 from penstock.gates.limits.alarm import Alarm
 from penstock.gates.model.plan import ModelCall, Plan
+from penstock.gates.rates.throttle import has_turn, passed_by
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most
@@ -46,6 +47,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
 async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) -> Made:
     """Make the wire call. In a task of its own a cancellation is a result too, not the run's concern."""
+    if not has_turn(ctx, call):
+        return Made(None, passed_by(), False, 0)
     settings, plan = asked.settings, attempt.plan
     if plan.max_tokens != settings.max_tokens:
         settings = replace(settings, max_tokens=plan.max_tokens)

@@ -245,9 +245,8 @@ class RunContext:
         When a stop covers the run the intent is refused, and a worker that drains starts nothing more: then this does
         not return.
         """
-        if self.draining and not isinstance(
-            event, ChildIntent | RunContinued
-        ):  # with those a new run's row is on its way
+        # With a child's intent, or a continuation's, a new run's row is on its way.
+        if self.draining and not isinstance(event, ChildIntent | RunContinued):
             await self.halt()
         clock = self.services.clock
         begun_ns = clock.boot_ns()
@@ -289,6 +288,7 @@ class RunContext:
         if self.fault is not None:
             return
         self.fault = fault
+        leave_lines(self)
         self.schedule.stopping = True
         for branch in list(self._interruptible):
             if branch.task is not None:

@@ -11,7 +11,7 @@ import msgspec
 from penstock.events import Amount, ApprovalDecided, Failure, ToolIntent, ToolOutcome
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
-from penstock.gates.rates.throttle import throttle
+from penstock.gates.rates.throttle import has_turn, passed_by, throttle
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most, at_most_within
@@ -127,6 +127,8 @@ async def _run(ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, intent:
     if call.branch.cut and not call.settling:  # the time-out fired while the intent was being written
         failure = Failure("tool_cancelled", "permanent", "the call was cancelled before it began")
         return Ran(intent, Result(failure=failure, started=False), 0)
+    if not has_turn(ctx, call):
+        return Ran(intent, Result(failure=passed_by(), started=False), 0)
     clock = ctx.services.clock
     began = clock.boot_ns()
     start = Start(intent.attempt, intent.key, intent.timeout / 1e6, start_by)
