@@ -70,11 +70,14 @@ async def check(world: "World") -> None:
 def rightly_set_aside(world: "World", run: Run) -> None:
     """Poison is what workers took and did not survive: a claim whose answer was lost says nothing of the run, when the
     worker lived on."""
-    epochs = range(max(1, run.epoch - POISON_CLAIMS), run.epoch)
     latest = {worker: at for at, _, worker in world.database.claimed}
-    for at, claim, worker in world.database.claimed:
-        known = (*run.key, claim.epoch) in world.database.received
-        if (claim.tenant, claim.run) == run.key and claim.epoch in epochs and not known and latest[worker] > at:
+    claims = [
+        (at, claim, worker) for at, claim, worker in world.database.claimed if (claim.tenant, claim.run) == run.key
+    ]
+    # One that was put back is not counted: the next has its number.
+    counted = [first for first, then in itertools.pairwise(claims) if then[1].claims > first[1].claims] + claims[-1:]
+    for at, claim, worker in counted[-POISON_CLAIMS:]:
+        if (*run.key, claim.epoch) not in world.database.received and latest[worker] > at:
             what = f"{run.new.id.hex[-6:]} counts claim {claim.epoch}, which its worker, that lives on, never knew of"
             world.fail("rightly_set_aside", what)
 
