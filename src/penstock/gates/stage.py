@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.events import ChildOutcome, Event, Failure, ModelOutcome, RunPatched, StageEnded, StageEntered
+from penstock.events import Event, Failure, RunPatched, StageEnded, StageEntered
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import first_ref
@@ -120,7 +120,5 @@ async def _from_tape(ctx: RunContext, call: Call, ended: StageEnded) -> bytes:
 def _note(ctx: RunContext, events: list[Event]) -> None:
     """What calls leave behind in the run besides their outcomes."""
     for event in events:
-        if isinstance(event, ModelOutcome | ChildOutcome):
-            ctx.simulated |= event.simulated
-        elif isinstance(event, RunPatched):
+        if isinstance(event, RunPatched):
             ctx.patches[event.patch] = event.taken

@@ -15,13 +15,10 @@ from typing import Any, Final
 from penstock.events import (
     ApprovalRequested,
     ChildIntent,
-    ChildOutcome,
-    ModelOutcome,
     TimerFired,
     TimerSet,
     ToolIntent,
     ToolOutcome,
-    WaitEnded,
     Waiting,
 )
 from penstock.gates.order.branches import Branch, outside_runs
@@ -183,12 +180,6 @@ class Timeout:
         for branch in self._under:
             if branch.call is not None:
                 ctx.seen.release(branch.call.recorded)
-                ends = (
-                    event
-                    for event in branch.call.recorded
-                    if isinstance(event, ModelOutcome | ChildOutcome | WaitEnded)
-                )
-                ctx.simulated |= any(event.simulated for event in ends)
         ctx.on_objection(ctx.schedule.sever(self._under))
         for path in [path for path in ctx.mail.waiting if path.startswith(self.prefix)]:
             ctx.mail.expect_no_more(path)

@@ -169,7 +169,6 @@ def record(ctx: RunContext, call: Call, attempt: Attempt, outcome: ModelOutcome)
     """Settle the attempt and journal what came of it; the commitment of the answer."""
     ctx.ledger.settle(attempt.plan.reserved, outcome.used, at_maximum=outcome.at_maximum)
     ctx.record(call, outcome)
-    ctx.simulated |= outcome.simulated
     return first_ref(outcome, "response")
 
 

@@ -109,7 +109,6 @@ async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
     ref = first_ref(last, "response")
     message = decode_message(await ctx.load(ref)) if ref else None
     await ctx.replay(call)
-    ctx.simulated |= last.simulated
     asked = _with_model(asked, intent.model)
     if message is None:
         raise _failed(asked.model, last.failure)

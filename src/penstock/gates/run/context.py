@@ -212,6 +212,7 @@ class RunContext:
     def record(self, call: Call, event: Event, if_lost: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
+        self.simulated |= getattr(event, "simulated", False)
         if isinstance(event, ModelOutcome | ToolOutcome):
             if isinstance(event, ToolOutcome) and any(map(is_write, call.recorded)):
                 self.acted[call.path] = call.recorded
@@ -358,10 +359,9 @@ class RunContext:
 
     def exhaust(self, code: str, reason: str) -> None:
         """End the run by a limit."""
-        if code == "price_unknown":
-            self.end("failed", code, reason, needed=[PriceUnknown.hint])
-        else:
-            self.end("exhausted", code, reason, needed=[f"more room: {reason}"])
+        is_unpriced = code == "price_unknown"
+        needed = PriceUnknown.hint if is_unpriced else f"more room: {reason}"
+        self.end("failed" if is_unpriced else "exhausted", code, reason, needed=[needed])
 
     async def load(self, ref: str, subject: str | None = None) -> bytes:
         """The payload that an event of this run refers to, of its own subject if no other is named.

@@ -82,7 +82,6 @@ async def call_child(ctx: RunContext, asked: ChildAsked) -> bytes:
     if isinstance(last, ChildOutcome):
         data = await _output(ctx, last)
         await ctx.replay(call)
-        ctx.simulated |= last.simulated
         return _give(asked, last, data)
     await ctx.schedule.live(call.path)
     ended: tuple[ChildOutcome, bytes] = await ctx.perform(call, _live(ctx, call, asked))
@@ -119,7 +118,6 @@ async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOu
         simulated=end.simulated,
         payloads={"output": [ctx.log.payload(data)]} if data else {},
     )
-    ctx.simulated |= outcome.simulated
     used = child_used(outcome)
     ctx.ledger.settle(intent.reserved, used)
     ctx.ledger.end_child(outcome)

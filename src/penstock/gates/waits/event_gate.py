@@ -111,11 +111,9 @@ async def _wait(ctx: RunContext, asked: _Asked) -> tuple[WaitEnded, bytes]:
         ref = first_ref(last, "value")
         data = await ctx.load(ref) if ref else b""
         await ctx.replay(call)
-        ctx.simulated |= last.simulated
         return last, data
     await ctx.schedule.live(call.path)
     ended: tuple[WaitEnded, bytes] = await ctx.perform(call, _live(ctx, call, asked))
-    ctx.simulated |= ended[0].simulated
     return ended
 
 
