@@ -8,6 +8,10 @@ from pathlib import Path
 from benchmarks.server import Server
 
 
+class Unavailable(Exception):
+    """This machine cannot measure a group; says why. The group is skipped, and keeps the figures that it has."""
+
+
 @dataclass(slots=True)
 class Bench:
     """One call of ``make bench``.

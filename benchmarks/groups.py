@@ -46,6 +46,10 @@ GROUPS = (
     Group("stored", scale=True),
     Group("console_reads", scale=True),
     Group("api", scale=True),
+    Group("serve"),
+    Group("viewers", scale=True),
+    Group("console", scale=True),
+    Group("phoenix", scale=True),
 )
 
 
