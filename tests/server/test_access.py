@@ -76,6 +76,35 @@ async def test_a_key_is_remembered_so_that_not_each_request_asks_the_journal(api
     assert len(asked) == 1
 
 
+async def test_many_who_come_at_once_with_one_key_share_a_look_up(api: Api) -> None:
+    access = api.server.doorkeeper.access
+    looked = 0
+    find, may = access.find_key, asyncio.Event()
+
+    async def counted(handle: str) -> Any:
+        nonlocal looked
+        looked += 1
+        await may.wait()
+        return await find(handle)
+
+    await api.ask("GET", "/v1/me")
+    api.server.doorkeeper.forget(api.ids[api.keys["operator"]])
+    access.find_key = counted  # type: ignore[method-assign]
+    asked = [asyncio.create_task(api.ask("GET", "/v1/me")) for _ in range(50)]
+    await asyncio.sleep(0.05)
+    asked[0].cancel()
+    await asyncio.sleep(0)
+    may.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [answer.status_code for answer in answers if isinstance(answer, httpx.Response)] == [200] * 49
+    assert looked == 1
+    api.server.doorkeeper.forget(api.ids[api.keys["operator"]])
+    await api.journal.access.revoke_key("default", api.ids[api.keys["operator"]])
+    refused = await asyncio.gather(*(api.ask("GET", "/v1/me") for _ in range(50)))
+    assert {answer.status_code for answer in refused} == {401}
+    assert looked == 2
+
+
 async def test_use_is_noted(api: Api) -> None:
     assert (await api.get("/v1/me", "viewer")).status_code == 200
     key = await api.journal.access.get_key("default", api.ids[api.keys["viewer"]])

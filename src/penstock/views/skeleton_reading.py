@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.events import RunEnded
 from penstock.ports.journal import Journal
-from penstock.ports.records import RunFilter, RunRow, Status
+from penstock.ports.records import Row, RunFilter, RunRow, Status
 from penstock.views.rows import find_row
 from penstock.views.sentences import run_sentence
 from penstock.views.skeleton import Child, Skeleton
@@ -51,13 +51,17 @@ async def take_tape(journal: Journal, row: RunRow) -> SkeletonBuilder:
     Raises:
         EventUnreadable: an event cannot be read.
     """
-    builder, after = SkeletonBuilder(), 0
-    while after < row.last_seq:
-        rows = await journal.tape(row.tenant, row.id, after=after, limit=min(PAGE, row.last_seq - after))
-        if not rows:
-            break
-        await asyncio.to_thread(builder.add, rows)
-        after = rows[-1].seq
+    builder = SkeletonBuilder()
+
+    async def read(after: int) -> list[Row]:
+        if after >= row.last_seq:
+            return []
+        return await journal.tape(row.tenant, row.id, after=after, limit=min(PAGE, row.last_seq - after))
+
+    rows = await read(0)
+    while rows:
+        # The next page comes while this one is taken: the database works beside us.
+        _, rows = await asyncio.gather(asyncio.to_thread(builder.add, rows), read(rows[-1].seq))
     return builder
 
 

@@ -1,8 +1,10 @@
 """Finds out who asks: by a key in the header Authorization, or by the cookie of a session."""
 
+import asyncio
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -47,6 +49,7 @@ class Doorkeeper:
         self._clock = clock
         self._settings = settings
         self._known: dict[bytes, _Known] = {}
+        self._looking: dict[bytes, asyncio.Task[Caller]] = {}
         self._welcome: dict[bytes, None] = {}
         """Credentials that were good before: looked up also for an address that has failed too often, which may be that
         of a proxy or of many people."""
@@ -92,6 +95,9 @@ class Doorkeeper:
             return caller
         if mark not in self._welcome:
             self.failures.check(address)
+        return await self._looked_up(mark, lambda: self._find_key(parts, mark, digest, address))
+
+    async def _find_key(self, parts: tuple[str, str] | None, mark: bytes, digest: bytes, address: str) -> Caller:
         found = await self.access.find_key(parts[0]) if parts else None
         if not hmac.compare_digest(found.digest if found else _NOBODY, digest) or found is None:
             self.failures.note(address)
@@ -119,6 +125,9 @@ class Doorkeeper:
             return caller
         if mark not in self._welcome:
             self.failures.check(address)
+        return await self._looked_up(mark, lambda: self._find_session(mark, secret))
+
+    async def _find_session(self, mark: bytes, secret: str) -> Caller:
         found = await self.access.find_session(mark, self._settings.session_idle_seconds)
         if found is None:
             self._welcome.pop(mark, None)
@@ -138,6 +147,7 @@ class Doorkeeper:
         gone = [mark for mark, item in self._known.items() if credential in (item.caller.credential, item.caller.key)]
         for mark in gone:
             del self._known[mark]
+        self._looking.clear()  # what was asked before may not be answered to those who come after
 
     def _check_usable(self, found: FoundKey) -> None:
         if found.key.revoked_at is not None:
@@ -148,6 +158,23 @@ class Doorkeeper:
     def _remembered(self, mark: bytes) -> Caller | None:
         known = self._known.get(mark)
         return known.caller if known is not None and known.until_ns > self._clock.boot_ns() else None
+
+    async def _looked_up(self, mark: bytes, look: Callable[[], Coroutine[Any, Any, Caller]]) -> Caller:
+        """What ``look`` finds. Those who come with a credential that was good before share one look-up: a thousand
+        streams of one person ask whether they may go on, and the answer is the same for all."""
+        if mark not in self._welcome:
+            return await look()
+        task = self._looking.get(mark)
+        if task is None:
+            task = self._looking[mark] = asyncio.create_task(look())
+            task.add_done_callback(lambda done: self._has_looked(mark, done))
+        return await asyncio.shield(task)  # whoever leaves does not take the others' answer along
+
+    def _has_looked(self, mark: bytes, done: "asyncio.Task[Caller]") -> None:
+        if self._looking.get(mark) is done:
+            del self._looking[mark]
+        if not done.cancelled():
+            done.exception()  # so that nobody is told of an error that all who waited have left
 
     async def _remember(self, mark: bytes, caller: Caller, now: int) -> None:
         seconds = self._settings.key_cache_seconds

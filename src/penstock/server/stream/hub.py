@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ LOOK_SECONDS = 0.1
 PAGE = 500
 """Events read at a time."""
 RUNS_A_STREAM = 20
+PIECE_BYTES = 64 * 1024
 
 Source = Callable[[str], Awaitable[Any]]
 """What a topic says for a tenant, as JSON; asked again and again while somebody looks."""
@@ -45,6 +46,56 @@ class _TopicFeed:
     news: bytes = b""  # for those who saw the number before
     viewers: set[Viewer] = field(default_factory=set)
     task: "asyncio.Task[None] | None" = None
+
+
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """Who reads, and what they have been told: the last event of each run, and the numbers of what was said last of how
+    it stands and of each topic."""
+
+    tenant: str
+    seen: dict[UUID, int]
+    stood: dict[UUID, int]
+    heard: dict[str, int]
+    words: bool
+    viewer: Viewer = field(default_factory=Viewer)
+
+
+class _Beat:
+    """Wakes a viewer when a heartbeat is due."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.is_due = False
+        self._viewer = viewer
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """The next is due after `HEARTBEAT_SECONDS`."""
+        self.is_due = False
+        self._timer = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._fall_due)
+
+    def stop(self) -> None:
+        """No more of them."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _fall_due(self) -> None:
+        self.is_due = True
+        self._viewer.news.set()
+
+
+def _joined(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames in pieces of about `PIECE_BYTES`: each piece is a system call."""
+    piece: list[bytes] = []
+    size = 0
+    for data in frames:
+        piece.append(data)
+        size += len(data)
+        if size >= PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+    if piece:
+        yield b"".join(piece)
 
 
 def cursor_of(seen: Mapping[UUID, int]) -> str:
@@ -123,7 +174,7 @@ class Hub:
         Args:
             runs: those to follow, each with the last event that the reader has.
             words: also what models say while they speak.
-            may_go_on: asked now and then; the stream ends when it says no.
+            may_go_on: asked with each heartbeat, however much there is to tell; the stream ends when it says no.
             until_end: end when all the runs have ended.
 
         Raises:
@@ -132,75 +183,77 @@ class Hub:
         """
         if self.viewers >= self._most:
             raise ServerBusy(f"{self.viewers:,} streams are open", retry_after_seconds=5)
-        known = await self._journal.live.heads([(tenant, run) for run in runs])
+        known = await self._journal.live.heads([(tenant, run) for run in runs]) if runs else {}
         for run in runs:
             if (tenant, run) not in known:
                 raise RunUnknown(f"there is no run {run} for tenant {tenant!r}")
-        return self._frames(tenant, topics, dict(runs), words, may_go_on, until_end)
+        reader = _Reader(tenant, dict(runs), dict.fromkeys(runs, 0), dict.fromkeys(topics, 0), words)
+        return self._frames(reader, may_go_on, until_end)
 
     async def _frames(
-        self,
-        tenant: str,
-        topics: Sequence[str],
-        seen: dict[UUID, int],
-        words: bool,
-        may_go_on: Callable[[], Awaitable[bool]],
-        until_end: bool,
+        self, reader: "_Reader", may_go_on: Callable[[], Awaitable[bool]], until_end: bool
     ) -> AsyncGenerator[bytes, None]:
-        viewer = Viewer()
-        heard = dict.fromkeys(topics, 0)
-        stood = dict.fromkeys(seen, 0)
+        viewer = reader.viewer
+        beat = _Beat(viewer)
         self.viewers += 1
         try:
-            for run in seen:
-                self._follow(tenant, run, viewer)
-            for topic in topics:
-                self._attend(tenant, topic, viewer)
+            for run in reader.seen:
+                self._follow(reader.tenant, run, viewer)
+            for topic in reader.heard:
+                self._attend(reader.tenant, topic, viewer)
+            beat.start()
             while True:
                 viewer.news.clear()
-                for run in seen:
-                    async for data in self._catch_up(tenant, run, seen):
-                        yield with_cursor(data, cursor_of(seen))
-                    feed = self._runs[run]
-                    if feed.status_number > stood[run]:
-                        stood[run] = feed.status_number
-                        yield feed.status
-                for topic in topics:
-                    said = self._feeds[tenant, topic]
-                    if said.number > heard[topic]:
-                        missed = said.number - heard[topic] > 1 or heard[topic] == 0
-                        heard[topic] = said.number
-                        yield said.latest if missed else said.news
-                while viewer.words:
-                    run, data = viewer.words.popleft()
-                    if words:
-                        yield data
-                if until_end and all(self._is_over(run, last) for run, last in seen.items()):
-                    yield frame("end", {})
-                    return
-                try:
-                    async with asyncio.timeout(HEARTBEAT_SECONDS):
-                        await viewer.news.wait()
-                except TimeoutError:
+                if beat.is_due:
+                    # However much there is to tell: a reader who may not go on is not told it.
                     if not await may_go_on():
                         return
+                    beat.start()
                     yield HEARTBEAT
+                for run in reader.seen:
+                    async for data in self._catch_up(reader, run):
+                        yield data
+                for data in _joined(self._ready(reader)):
+                    yield data
+                if until_end and all(self._is_over(run, last) for run, last in reader.seen.items()):
+                    yield frame("end", {})
+                    return
+                await viewer.news.wait()
         finally:
             self.viewers -= 1
-            self._leave(tenant, viewer, seen, topics)
+            beat.stop()
+            self._leave(reader.tenant, viewer, reader.seen, list(reader.heard))
 
-    async def _catch_up(self, tenant: str, run: UUID, seen: dict[UUID, int]) -> AsyncGenerator[bytes, None]:
-        feed = self._runs[run]
-        while (entries := feed.after(seen[run])) is None:
-            rows = await self._journal.tape(tenant, run, seen[run], PAGE)
+    async def _catch_up(self, reader: "_Reader", run: UUID) -> AsyncGenerator[bytes, None]:
+        """Events that are too old to be kept."""
+        seen = reader.seen
+        while self._runs[run].after(seen[run]) is None:
+            rows = await self._journal.tape(reader.tenant, run, seen[run], PAGE)
             if not rows:
                 return
             for row in rows:
                 seen[run] = row.seq
-                yield encoded(run, row, decode(row.body))
-        for entry in entries:
-            seen[run] = entry.seq
-            yield entry.data
+                yield with_cursor(encoded(run, row, decode(row.body)), cursor_of(seen))
+
+    def _ready(self, reader: "_Reader") -> Iterator[bytes]:
+        """What is kept and the reader has not been told."""
+        for run, last in reader.seen.items():
+            feed = self._runs[run]
+            for entry in feed.after(last) or ():
+                reader.seen[run] = entry.seq
+                yield with_cursor(entry.data, cursor_of(reader.seen))
+            if feed.status_number > reader.stood[run]:
+                reader.stood[run] = feed.status_number
+                yield feed.status
+        for topic, number in reader.heard.items():
+            said = self._feeds[reader.tenant, topic]
+            if said.number > number:
+                reader.heard[topic] = said.number
+                yield said.latest if said.number - number > 1 or number == 0 else said.news
+        while reader.viewer.words:
+            _, data = reader.viewer.words.popleft()
+            if reader.words:
+                yield data
 
     def _is_over(self, run: UUID, last: int) -> bool:
         feed = self._runs[run]
