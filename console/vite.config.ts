@@ -19,6 +19,7 @@ export default defineConfig(({ mode }) => ({
     reportCompressedSize: false,
   },
   worker: { format: 'es' },
-  server: { port: 8322, proxy: { '/v1': server, '/healthz': server } },
+  // The host stays the one that the browser names: the server takes a change only from its own origin.
+  server: { port: 8322, proxy: Object.fromEntries(['/v1', '/healthz'].map((path) => [path, { target: server, changeOrigin: false }])) },
   test: { include: ['src/**/*.test.{ts,tsx}'], restoreMocks: true },
 }));

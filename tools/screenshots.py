@@ -94,7 +94,7 @@ async def take(browser: Browser, said: dict[str, Any], run: str, question: str) 
         "run": (f"/runs/{run}", "[role=treegrid] [role=row]"),
         "approvals": (f"/approvals/{question}", "[data-args]"),
         "controls": ("/controls?scope=tenant&action=kill", "[data-preview]"),
-        "costs": ("/costs", "table"),
+        "costs": ("/costs", "canvas"),
     }
     blank = await browser.new_page()
     for theme in THEMES:

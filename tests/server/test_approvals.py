@@ -131,6 +131,14 @@ async def test_where_one_person_does_both_a_setting_allows_it() -> None:
         assert (await decide(api, asked, "admin")).status_code == 200
 
 
+async def test_a_run_that_waits_says_for_whom_and_names_its_question_apart(api: Api) -> None:
+    asked = await question(api)
+    run = (await api.get(f"/v1/runs/{asked['run']}")).json()
+    assert run["sentence"].startswith(f"It waits for a person to say whether {asked['tool']} may run, until ")
+    assert asked["id"] not in run["sentence"]
+    assert [waited["id"] for waited in run["waiting"]] == [asked["id"]]
+
+
 async def test_what_has_expired_cannot_be_decided(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = await question(api)
     assert asked["expires"] > asked["asked_at"]

@@ -73,7 +73,7 @@ export function Shell() {
         </AppShell.Section>
         <AppShell.Section p="sm" className={styles.foot}>
           <LiveLamp />
-          <Button variant="subtle" size="compact-xs" onClick={helpDialog.open} aria-keyshortcuts="?">Keys <kbd className={styles.kbd}>?</kbd></Button>
+          <Button variant="subtle" size="compact-xs" px={0} onClick={helpDialog.open} aria-keyshortcuts="?">Keys <kbd className={styles.kbd}>?</kbd></Button>
         </AppShell.Section>
       </AppShell.Navbar>
       <AppShell.Main id="main" ref={main} tabIndex={-1} className={styles.main}>

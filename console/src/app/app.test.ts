@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { safeNext } from '@/pages/signin/next';
-import { localPath } from '@/pages/overview/localPath';
+import { placeOf } from '@/pages/overview/placeOf';
 import { byMidnight } from '@/pages/overview/pace';
 
 import { fuzzy } from './Palette';
@@ -37,9 +37,9 @@ describe('where signing in leads', () => {
   ])('%s leads to %s', (next, target) => expect(safeNext(next)).toBe(target));
 
   it('follows links of the overview only within the console', () => {
-    expect(localPath('/approvals')).toBe('/approvals');
-    expect(localPath('//evil.example')).toBe('/');
-    expect(localPath('javascript:alert(1)')).toBe('/');
+    expect(placeOf('/approvals')).toEqual({ to: '/approvals', search: {} });
+    expect(placeOf('/runs?status=queued&agent=a%20b')).toEqual({ to: '/runs', search: { status: 'queued', agent: 'a b' } });
+    for (const link of ['//evil.example', '/\\evil.example', 'javascript:alert(1)', 'https://evil.example/', '/']) expect(placeOf(link), link).toBeNull();
   });
 });
 

@@ -5,11 +5,14 @@ const blue: MantineColorsTuple = ['#e9f1ff', '#cfdfff', '#a0beff', '#6d9bf9', '#
 // Darker than Mantine's own, whose outline button stays under a contrast of 4.5.
 const red: MantineColorsTuple = ['#fff0f1', '#ffd9dc', '#ffb3b9', '#ff8d80', '#ff8d80', '#e05565', '#b3152a', '#a30f22', '#a30f22', '#770d18'];
 
+// The hue of the dark tokens: fields and buttons are of the page they stand on.
+const dark: MantineColorsTuple = ['#e8eaed', '#c8ced6', '#a3acb8', '#6f7985', '#363d47', '#2b323b', '#1d2128', '#15181d', '#101317', '#0b0d10'];
+
 /** System fonts, small rows, quiet colours: the verdicts are what stands out. */
 export const theme = createTheme({
   primaryColor: 'blue',
   primaryShade: { light: 6, dark: 8 },
-  colors: { blue, red },
+  colors: { blue, red, dark },
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',
   fontFamilyMonospace: 'ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace',
   fontSizes: { xs: '12px', sm: '13px', md: '14px', lg: '16px', xl: '18px' },

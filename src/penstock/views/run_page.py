@@ -3,19 +3,21 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from penstock.events import BudgetRecord, Event, RunEnded, RunSubmitted, Totals, decode
+from penstock.events import BudgetRecord, Event, RunEnded, RunSubmitted, Totals, Waiting, decode
+from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import RunUnknown
 from penstock.ports.journal import Journal
 from penstock.ports.lists import shown
 from penstock.ports.records import RunRow, Status
 from penstock.views.answers import AMONG, Answer, answers_of, notes_of
 from penstock.views.contents import Contents, Missing, read_contents
-from penstock.views.lines import waiting_words
+from penstock.views.lines import clock_time, waiting_words
 from penstock.views.pieces import Piece, Viewer
 from penstock.views.standing import ENDS
 from penstock.views.waiting import waits_of
 
 GOAL_MAX_CHARS = 300
+_ASKED = {"approval": "may run", "doubt": "happened"}
 _STANDS = {
     "queued": "It waits for a worker",
     "running": "It is being worked on",
@@ -121,12 +123,14 @@ def goal_of(begun: RunSubmitted | None, contents: Contents | None) -> str:
     value = contents.one(begun, "input")
     if isinstance(value, dict) and len(value) == 1:
         [value] = value.values()
-    words = value if isinstance(value, str) else "" if value is None or isinstance(value, Missing) else str(value)
+    if value is None or isinstance(value, Missing):
+        return ""
+    words = value if isinstance(value, str) else stable_json(value).decode()
     return " ".join(words.split())[:GOAL_MAX_CHARS]
 
 
 def _sentence(row: RunRow, word: str, reason: str) -> str:
-    waits = "; ".join(waiting_words(item) for item in waits_of(row))
+    waits = "; ".join(_waits_for(item) for item in waits_of(row))
     if word in _STANDS:
         said = _STANDS[word]
         if row.status is Status.QUARANTINED and row.code:
@@ -134,4 +138,14 @@ def _sentence(row: RunRow, word: str, reason: str) -> str:
         if reason and word != "succeeded":
             said += f": {reason.rstrip('.')}"
         return f"{said}."
-    return f"It waits for: {waits}." if waits else "It waits."
+    return f"It waits for {waits}." if waits else "It waits."
+
+
+def _waits_for(waiting: Waiting) -> str:
+    """As on the tape, but a question to a person by what is asked: its id is among the facts, and leads there."""
+    asked = _ASKED.get(waiting.kind)
+    if asked is None or not waiting.id:
+        return waiting_words(waiting)
+    return f"a person to say whether {waiting.name} {asked}" + (
+        f", until {clock_time(waiting.until)}" if waiting.until else ""
+    )

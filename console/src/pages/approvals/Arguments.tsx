@@ -3,6 +3,7 @@ import { useCallback, useEffect, useRef } from 'react';
 
 import type { ApprovalShown, Change } from '@/api/schema';
 import { Drawn } from '@/ui/Theirs';
+import { plural } from '@/ui/format/count';
 import { pieces } from '@/ui/format/unseen';
 
 import styles from './approvals.module.css';
@@ -39,7 +40,7 @@ export function Arguments({ approval, seeEnd }: { approval: ApprovalShown; seeEn
             <Drawn text={laidOut(args)} />
           </pre>
           {inUnits(args).map((one) => <Text key={one.name} size="sm"><Drawn text={one.name} />: {one.words}</Text>)}
-          {unseen > 0 ? <Text c="var(--deny)" size="sm" role="alert">There are {unseen} characters that one would not see; they are drawn in frames.</Text> : null}
+          {unseen > 0 ? <Text c="var(--deny)" size="sm" role="alert">{plural(unseen, 'character')} that one would not see, drawn in {unseen === 1 ? 'a frame' : 'frames'}.</Text> : null}
         </>
       )}
       {approval.previewed ? <Changes changes={approval.changes} unknown={approval.changes_unknown} /> : null}

@@ -79,7 +79,7 @@ export function Card({ approval, problem, takesFocus, decided, next, refresh }: 
       <Text size="sm" c="var(--quiet)">
         {asked ? 'May it run?' : 'It is in doubt: did it happen?'} Tool <code>{approval.tool}</code> of <code>{approval.agent}</code>
         {approval.customer ? <> for <Drawn text={approval.customer} /></> : null}, asked <When at={approval.asked_at} />.{' '}
-        <Link to="/runs/$id" params={{ id: approval.run }} search={{ span: approval.path }}>To its run</Link>
+        <Link to="/runs/$id" params={{ id: approval.run }} search={{ span: approval.path }} className={styles.toRun}>To its run</Link>
       </Text>
       {approval.seen_by.length > 0 ? <Text size="sm" role="status" data-seen>{approval.seen_by.join(', ')} looks at it too.</Text> : null}
       <Arguments approval={approval} seeEnd={watched.seeEnd} />
@@ -94,13 +94,20 @@ function noRepeatedPress(event: KeyboardEvent): void {
   if (event.repeat && (event.key === 'Enter' || event.key === ' ') && !(event.target instanceof HTMLTextAreaElement)) event.preventDefault();
 }
 
+/** The share of the window that what stands above the card may take. */
+const ABOVE_MAX = 0.35;
+
 /** The card takes the focus when the person has gone to it, never by itself. */
 function useFocus(card: RefObject<HTMLElement | null>, takesFocus: () => boolean): void {
   const asked = useRef(takesFocus);
   useEffect(() => {
     if (!asked.current()) return;
-    card.current?.focus({ preventScroll: true });
-    card.current?.scrollIntoView({ block: 'start' });
+    const here = card.current;
+    if (!here) return;
+    here.focus({ preventScroll: true });
+    // What was decided last stands above it, and is to be seen too where there is room.
+    if (here.getBoundingClientRect().top + globalThis.scrollY < globalThis.innerHeight * ABOVE_MAX) globalThis.scrollTo({ top: 0 });
+    else here.scrollIntoView({ block: 'start' });
   }, [card]);
 }
 

@@ -89,7 +89,8 @@ function Next({ next }: { next: () => void }) {
 function Buttons({ approval, watched, choose, note }: DecideProps & { note: string }) {
   const { yes, no } = CHOICES[approval.question];
   const asked = approval.question === 'may_run';
-  const why = watched.endSeen ? (watched.focused ? '' : 'Go to the card to decide: j, or a press on it.') : 'Read the arguments to their end to decide.';
+  const keyboard = globalThis.matchMedia('(hover: hover)').matches;
+  const why = watched.endSeen ? (watched.focused ? '' : `Press the card${keyboard ? ', or j,' : ''} to decide.`) : 'Read the arguments to their end to decide.';
   const dead = watched.armed ? {} : { 'aria-disabled': true, 'data-disabled': true };
   const restored = useRef<HTMLDivElement>(null);
   useEffect(() => {

@@ -10,6 +10,7 @@ import { Verdict } from '@/ui/Verdict';
 import { When } from '@/ui/When';
 
 import styles from './approvals.module.css';
+import { numberOf } from './model/canonical';
 import { who } from './model/decide';
 
 /** What is known about the question; the agent's own words come last. */
@@ -70,7 +71,7 @@ function Like({ like }: { like: LikeDecisions }) {
   const total = like.approved + like.denied + like.expired;
   return (
     <section aria-labelledby="like">
-      <Title order={3} id="like">Like decisions</Title>
+      <Title order={3} id="like">Similar decisions</Title>
       {total === 0 ? <Text size="sm">None yet on this tool of this agent.</Text> : (
         <>
           <Text size="sm">
@@ -79,7 +80,7 @@ function Like({ like }: { like: LikeDecisions }) {
           </Text>
           <ul className={styles.list}>
             {Object.entries(like.numbers).map(([name, among]) => (
-              <li key={name}><Drawn text={name} /> {among.value}: of {among.count} approved before, {Math.round(among.percentile)} % were at or below; median {among.median}</li>
+              <li key={name}><Drawn text={name} /> {numberOf(name, among.value)}: of {among.count} approved before, {Math.round(among.percentile)} % were at or below; median {numberOf(name, among.median)}</li>
             ))}
             {like.recent.map((past) => (
               <li key={past.run + String(past.at)} className={styles.quiet}>

@@ -1,4 +1,5 @@
 import { Link } from '@tanstack/react-router';
+import { useEffect, useRef } from 'react';
 
 import type { ApprovalLine } from '@/api/schema';
 import { relative } from '@/ui/format/duration';
@@ -21,9 +22,18 @@ export function Inbox({ items, id, choose }: { items: readonly ApprovalLine[]; i
 
 function Row({ item, here, choose }: { item: ApprovalLine; here: boolean; choose: (id: string) => void }) {
   const now = useNow();
+  const row = useRef<HTMLAnchorElement>(null);
+  useEffect(() => {
+    // Not `scrollIntoView`: the page itself must stay where it is.
+    const list = row.current?.closest('ul');
+    if (!here || !row.current || !list) return;
+    const [mine, all] = [row.current.getBoundingClientRect(), list.getBoundingClientRect()];
+    list.scrollTop += Math.min(0, mine.top - all.top) + Math.max(0, mine.bottom - all.bottom);
+  }, [here]);
   return (
     <li>
       <Link
+        ref={row}
         to="/approvals/{-$id}"
         params={{ id: item.id }}
         className={styles.item}
@@ -31,15 +41,15 @@ function Row({ item, here, choose }: { item: ApprovalLine; here: boolean; choose
         // The focus goes to the card, as with the keys.
         onClick={() => choose(item.id)}
       >
-        <span className={styles.itemHead}>
-          <strong className={styles.itemSummary}><Drawn text={item.summary} /></strong>
-          <Risk risk={item.risk} />
-        </span>
+        <strong className={styles.itemSummary}><Drawn text={item.summary} /></strong>
         <span className={styles.quiet}>
-          {item.agent}{item.customer ? <> · <Drawn text={item.customer} /></> : null} · asked {relative(item.asked_at, now)}
-          {item.expires ? <> · ends {relative(item.expires, now)}</> : null}
-          {item.mine ? null : ' · not yours to decide'}
-          {item.seen_by.length > 0 ? ` · ${item.seen_by.join(', ')} looks at it` : null}
+          <span><Risk risk={item.risk} /></span>
+          <span>{item.agent}</span>
+          {item.customer && !item.summary.includes(item.customer) ? <span><Drawn text={item.customer} /></span> : null}
+          <span>asked {relative(item.asked_at, now)}</span>
+          {item.expires ? <span>ends {relative(item.expires, now)}</span> : null}
+          {item.mine ? null : <span>not yours to decide</span>}
+          {item.seen_by.length > 0 ? <span>{item.seen_by.join(', ')} looks at it</span> : null}
         </span>
       </Link>
     </li>

@@ -1,13 +1,11 @@
-import { Button, Paper, Table, Title } from '@mantine/core';
+import { Button, Paper, Table, Text, Title } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
 
 import type { ControlShown } from '@/api/schema';
 import { useCan } from '@/app/session';
-import { Empty } from '@/ui/Empty';
-import { Drawn } from '@/ui/Theirs';
-import { When } from '@/ui/When';
 
-import { liftable, scopeWords } from './model/scope';
+import { Cells } from './Cells';
+import { liftable } from './model/scope';
 
 /** What is stopped now. */
 export function InForce({ controls }: { controls: readonly ControlShown[] }) {
@@ -15,17 +13,14 @@ export function InForce({ controls }: { controls: readonly ControlShown[] }) {
   return (
     <Paper withBorder p="sm" component="section" aria-labelledby="in-force">
       <Title order={2} id="in-force" mb="xs">In force</Title>
-      {controls.length === 0 ? <Empty words="None in force." /> : (
+      {controls.length === 0 ? <Text c="var(--quiet)">None in force.</Text> : (
         <Table.ScrollContainer minWidth={520}>
           <Table verticalSpacing={4}>
             <Table.Thead><Table.Tr><Table.Th>what</Table.Th><Table.Th>since</Table.Th><Table.Th>who</Table.Th><Table.Th>why</Table.Th><Table.Th>do</Table.Th></Table.Tr></Table.Thead>
             <Table.Tbody>
               {controls.map((control) => (
                 <Table.Tr key={control.id}>
-                  <Table.Td><Link to="/controls/{-$id}" params={{ id: control.id }}>{control.action} <Drawn text={scopeWords(control.scope)} /></Link></Table.Td>
-                  <Table.Td><When at={control.at} /></Table.Td>
-                  <Table.Td>{control.actor}</Table.Td>
-                  <Table.Td><Drawn text={control.reason} /></Table.Td>
+                  <Cells control={control} />
                   <Table.Td>
                     {can('controls:stop') && liftable(control) ? (
                       <Button

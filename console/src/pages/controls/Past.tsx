@@ -1,11 +1,9 @@
 import { Table, Text, Title } from '@mantine/core';
-import { Link } from '@tanstack/react-router';
 
 import type { ControlShown } from '@/api/schema';
-import { Drawn } from '@/ui/Theirs';
 import { When } from '@/ui/When';
 
-import { scopeWords } from './model/scope';
+import { Cells } from './Cells';
 
 /** Stops that hold nothing back any more. */
 export function Past({ controls, more }: { controls: readonly ControlShown[]; more: boolean }) {
@@ -19,10 +17,7 @@ export function Past({ controls, more }: { controls: readonly ControlShown[]; mo
           <Table.Tbody>
             {controls.map((control) => (
               <Table.Tr key={control.id}>
-                <Table.Td><Link to="/controls/{-$id}" params={{ id: control.id }}>{control.action} <Drawn text={scopeWords(control.scope)} /></Link></Table.Td>
-                <Table.Td><When at={control.at} /></Table.Td>
-                <Table.Td>{control.actor}</Table.Td>
-                <Table.Td><Drawn text={control.reason} /></Table.Td>
+                <Cells control={control} />
                 <Table.Td>{control.lifted_at ? <><When at={control.lifted_at} plain /> {control.lifted_by}</> : ''}</Table.Td>
               </Table.Tr>
             ))}

@@ -10,7 +10,7 @@ import { useNow } from '@/ui/now';
 import { Drawn } from '@/ui/Theirs';
 
 import styles from './controls.module.css';
-import type { Action } from './model/scope';
+import type { Action, Kind } from './model/scope';
 import { OpenList } from './OpenList';
 import { PREVIEW_MS } from './queries';
 
@@ -22,19 +22,33 @@ export function useFresh(asOf: number): boolean {
   return useNow() - asOf < OLD_US;
 }
 
-const STOPS: Record<Action, string> = { kill: 'stops', pause: 'pauses', cancel: 'cancels', resume: 'is about' };
+const STOPS: Record<Action, string> = { kill: 'ends', pause: 'pauses', cancel: 'cancels', resume: 'is about' };
+
+function Figure({ n, word }: { n: number; word: string }) {
+  return <Changed value={n}><strong>{count(n)}</strong> {word}</Changed>;
+}
+
+/** One run stands in one way. */
+function One({ preview }: { preview: ControlPreview }) {
+  if (preview.running > 0) return <Figure n={preview.running} word="running run" />;
+  if (preview.queued > 0) return <Figure n={preview.queued} word="queued run" />;
+  return preview.parked > 0 ? <Figure n={preview.parked} word="parked run" /> : <>a run that neither runs nor waits</>;
+}
 
 /** What it would reach, as of a moment, and what not. */
-export function Preview({ preview, action, error }: { preview: ControlPreview; action: Action; error: unknown }) {
+export function Preview({ preview, kind, action, error }: { preview: ControlPreview; kind: Kind; action: Action; error: unknown }) {
   const fresh = useFresh(preview.as_of);
   return (
     <div data-preview data-stale={fresh ? undefined : true} className={styles.preview}>
       <Text component="div">
         {STOPS[action]}{' '}
-        <Changed value={preview.running}><strong>{count(preview.running)}</strong> running</Changed>,{' '}
-        <Changed value={preview.queued}><strong>{count(preview.queued)}</strong> queued</Changed>,{' '}
-        <Changed value={preview.parked}><strong>{count(preview.parked)}</strong> parked</Changed>
-        {'; '}{plural(preview.open_total, 'call')} under way; they have spent <Money nano={preview.spent_nano} />.{' '}
+        {kind === 'run' ? <One preview={preview} /> : (
+          <>
+            <Figure n={preview.running} word="running" />{action === 'kill' ? '; holds back ' : ', '}
+            <Figure n={preview.queued} word="queued" />, <Figure n={preview.parked} word="parked" />
+          </>
+        )}
+        {'; '}{plural(preview.open_total, 'call')} under way; {kind === 'run' ? 'it has' : 'they have'} spent <Money nano={preview.spent_nano} />.{' '}
         <span className={styles.quiet}>As of {clock(preview.as_of)}</span>
       </Text>
       {fresh ? null : <Text size="sm" c="var(--bad)" role="alert">That is too old to act on{error ? ': the server does not answer' : ''}. It is being asked for again.</Text>}

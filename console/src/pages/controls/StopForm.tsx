@@ -90,7 +90,7 @@ function Doing({ kind, name, action }: { kind: Kind; name: string; action: Actio
   if (!preview.data) return <Loading rows={3} />;
   return (
     <Stack gap="sm">
-      <Preview preview={preview.data} action={action} error={preview.error} />
+      <Preview preview={preview.data} kind={kind} action={action} error={preview.error} />
       <Arm kind={kind} name={name} action={action} preview={preview.data} ask={(reason, armed) => ask({ scope: { kind, name }, action, reason, armed })} />
     </Stack>
   );

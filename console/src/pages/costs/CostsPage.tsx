@@ -14,7 +14,7 @@ import { Chart } from '@/ui/chart/Chart';
 import { Empty } from '@/ui/Empty';
 import { ErrorBox } from '@/ui/ErrorBox';
 import { plural } from '@/ui/format/count';
-import { certaintyOf, money } from '@/ui/format/money';
+import { certaintyOf, money, moneyAxis } from '@/ui/format/money';
 import { Loading } from '@/ui/Loading';
 import { Money } from '@/ui/Money';
 import { When } from '@/ui/When';
@@ -74,11 +74,11 @@ function Sums({ costs, search, go }: { costs: Costs; search: CostsSearch; go: (s
       <Text>
         <strong><Money nano={costs.total.nano} certainty={costs.partial ? 'partial' : certaintyOf(costs.total)} copy /></strong> in {plural(costs.total_runs, 'run')}
         {costs.total.nano_at_maximum > 0 ? <>, of it <Money nano={costs.total.nano_at_maximum} /> charged at the maximum as the real figure was lost</> : null}
-        {costs.live_nano > 0 ? <>, <Money nano={costs.live_nano} /> by runs that go on</> : null}.
-        <Text span size="sm" c="var(--quiet)"> As of <When at={costs.as_of} />; by hour and model up to <When at={costs.counted_until} plain />.</Text>
+        {costs.live_nano > 0 ? <>, of it <Money nano={costs.live_nano} /> by runs that have not ended</> : null}.
+        <Text span size="sm" c="var(--quiet)"> As of <When at={costs.as_of} />; the trend and the sums by model up to <When at={costs.counted_until} plain />.</Text>
       </Text>
       <Paper withBorder p="sm">
-        <Chart stack={stack} label={`spent over time by ${groupOf(search)}`} summary={summary} height={200} format={(nano) => money(nano)} />
+        <Chart stack={stack} label={`spent over time by ${groupOf(search)}`} summary={summary} height={200} format={(nano) => money(nano)} axis={moneyAxis} />
       </Paper>
       <CostsTable costs={costs} search={search} go={go} />
     </Stack>

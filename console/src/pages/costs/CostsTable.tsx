@@ -32,7 +32,7 @@ function columnsOf(by: Group, range: string) {
       id: 'change', header: `against the ${range} before`, cell: (at) => change(at.row.original.used.nano, at.row.original.before_nano),
     }),
     helper.accessor('runs', { header: 'runs', cell: (at) => <RunsLink by={by} row={at.row.original} range={range} /> }),
-    helper.accessor((row) => (row.runs === 0 ? 0 : row.used.nano / row.runs), { id: 'each', header: 'a run', cell: (at) => <Money nano={Math.round(at.getValue())} /> }),
+    helper.accessor((row) => (row.runs === 0 ? 0 : row.used.nano / row.runs), { id: 'each', header: 'per run', cell: (at) => <Money nano={Math.round(at.getValue())} /> }),
     helper.accessor('model_calls', { header: 'model calls', cell: (at) => count(at.getValue()) }),
     helper.accessor((row) => row.used.tokens_in + row.used.tokens_out, { id: 'tokens', header: 'tokens', cell: (at) => count(at.getValue()) }),
     helper.accessor('dearest', { header: 'dearest run', enableSorting: false, cell: (at) => <Dearest run={at.getValue()} /> }),

@@ -51,8 +51,11 @@ export function OverviewPage() {
   );
 }
 
+const AREAS: Readonly<Record<string, string>> = { exhausted: 'var(--flag-area)', failed: 'var(--bad-area)' };
+const areaOf = (label: string): string => AREAS[label] ?? STANDINGS[label]?.color ?? 'var(--quiet)';
+
 function Ended({ overview }: { overview: Overview }) {
-  const stack = stackOf(overview.per_minute, MINUTE, ORDER, (label) => STANDINGS[label]?.color ?? 'var(--quiet)');
+  const stack = stackOf(overview.per_minute, MINUTE, ORDER, areaOf);
   const failed = overview.failed_last_hour;
   const summary = `In the last hour ${plural(overview.ended_last_hour, 'run')} ended, ${count(failed)} of them failed.`;
   return (

@@ -23,7 +23,7 @@ export function SpentToday({ overview }: { overview: Overview }) {
         </Anchor>
         {budget > 0 ? <> of <Money nano={budget} /></> : null}
       </span>
-      {budget > 0 ? <Bar share={share} /> : null}
+      {budget > 0 ? <span className={styles.barBox}><Bar share={share} /><span>{percent(share)}</span></span> : null}
       {forecast === null ? null : <span className={styles.beside}>about {money(forecast)} by 24:00 at this pace</span>}
     </section>
   );

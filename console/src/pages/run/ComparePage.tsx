@@ -54,7 +54,7 @@ function Compared({ diff, left, right }: { diff: RunDiff; left: TraceModel; righ
       <p className={styles.sentence}>
         {diff.first === null ? 'The calls of both are the same.' : diff.skipped + diff.first === 0 ? 'They differ from the first call on.' : `They part after ${plural(diff.skipped + diff.first, 'equal call')}.`}{' '}
         The right one was {more(diff.duration, duration, 'longer', 'shorter', 'as long')}, {more(diff.nano, money, 'dearer', 'cheaper', 'as dear')}, and took{' '}
-        {diff.steps === 0 ? 'as many steps' : `${plural(Math.abs(diff.steps), 'step')} ${diff.steps > 0 ? 'more' : 'fewer'}`}.
+        {diff.steps === 0 ? 'as many steps' : `${plural(Math.abs(diff.steps), 'step')} ${diff.steps > 0 ? 'more' : 'fewer'}`}{left.ended && right.ended ? '' : ', of what there is so far'}.
       </p>
       {diff.rows.length === 0 ? <Empty words="Neither has made a call." /> : (
         <div className={styles.split}>
@@ -108,6 +108,7 @@ function Rows({ diff, left, right, chosen, go, next }: RowsProps) {
   return (
     <div className={styles.left}>
       {diff.skipped > 0 ? <p className={styles.quiet}>{plural(diff.skipped, 'equal call')} before these folded</p> : null}
+      <div className={styles.pairHead} aria-hidden="true"><span>left</span><span /><span>right</span><span>differs in</span></div>
       <div ref={box} role="listbox" aria-label="calls of both runs" aria-activedescendant={chosen === null ? undefined : `pair-${chosen}`} tabIndex={0} className={styles.grid} style={{ height: diff.rows.length * ROW + 2 }}>
         <div style={{ height: diff.rows.length * ROW, position: 'relative' }} role="presentation">
           {diff.rows.slice(first, last).map((row, k) => (

@@ -11,10 +11,10 @@ import { Id } from '@/ui/Id';
 import { Money } from '@/ui/Money';
 import { useNow } from '@/ui/now';
 import { Outcome } from '@/ui/Outcome';
-import { Drawn, Theirs } from '@/ui/Theirs';
+import { Drawn } from '@/ui/Theirs';
 import { When } from '@/ui/When';
 
-import { asText } from './detail/text';
+import { Answer } from './Answer';
 import { placeWords } from './model/words';
 import styles from './run.module.css';
 import { Steer } from './Steer';
@@ -22,7 +22,7 @@ import { Steer } from './Steer';
 /** What was asked, what came of it, what the customer saw. */
 export function Header({ run }: { run: RunShown }) {
   const now = useNow();
-  const facts = [run.release, run.tags['customer'], run.tags['feature'], run.tags['task_type']].filter((fact): fact is string => Boolean(fact));
+  const asked = run.waiting.find((one) => (one.kind === 'approval' || one.kind === 'doubt') && one.id);
   return (
     <header className={styles.header}>
       <Group gap="sm" wrap="wrap">
@@ -30,26 +30,34 @@ export function Header({ run }: { run: RunShown }) {
         <Outcome shown={run.shown} />
         {run.simulated ? <span className={styles.chip}>simulated model</span> : null}
         <Id id={run.id} />
-        <span className={styles.quiet}><Drawn text={facts.join(' · ')} /></span>
         <Group ml="auto" gap="xs">
           <CopyMenu run={run} />
           <Steer run={run} />
         </Group>
       </Group>
-      <p className={styles.sentence}>{run.place !== null && run.status === 'queued' ? `${placeWords(run.place)}. ` : ''}<Drawn text={run.sentence} /></p>
+      <p className={styles.sentence}>{run.place !== null && run.status === 'queued' ? `${placeWords(run.place)}. ` : ''}<Drawn text={run.sentence} />{asked ? <> <Link to="/approvals/{-$id}" params={{ id: asked.id }}>Decide</Link></> : null}</p>
       <dl className={styles.facts}>
         <div className={styles.wideFact}><dt>goal</dt><dd className={styles.cut} title={run.goal}>{run.goal ? <>“<Drawn text={run.goal} />”</> : 'not shown'}</dd></div>
-        <div className={styles.wideFact}><dt>customer saw</dt><dd><Seen answers={run.answers} run={run} /></dd></div>
+        <div className={styles.wideFact}><dt>{run.answers.length > 0 || run.outcome === null ? 'customer saw' : 'result'}</dt><dd><Seen answers={run.answers} run={run} /></dd></div>
         <div><dt>submitted</dt><dd><When at={run.created_at} /></dd></div>
         <div><dt>{run.ended_at === null ? 'for' : 'took'}</dt><dd><Duration us={Math.max(0, (run.ended_at ?? now) - run.created_at)} /></dd></div>
         <div><dt>cost</dt><dd><Money nano={run.nano} certainty={certaintyOf({ nano: run.nano, nano_at_maximum: run.used.nano_at_maximum })} copy /></dd></div>
         <div><dt>work</dt><dd>{plural(run.model_calls, 'model call')}, {plural(run.tool_calls, 'tool call')}</dd></div>
+        {FACTS.map(([label, of]) => (of(run) ? <div key={label}><dt>{label}</dt><dd><Drawn text={of(run) ?? ''} /></dd></div> : null))}
         {run.parent ? <div><dt>part of</dt><dd><Link to="/runs/$id" params={{ id: run.parent }}><Id id={run.parent} still /></Link></dd></div> : null}
       </dl>
       {run.outcome && run.outcome !== 'succeeded' ? <Why run={run} /> : null}
     </header>
   );
 }
+
+/** What a run is known by besides its agent. */
+const FACTS: readonly (readonly [string, (run: RunShown) => string | undefined])[] = [
+  ['customer', (run) => run.tags['customer']],
+  ['feature', (run) => run.tags['feature']],
+  ['task', (run) => run.tags['task_type']],
+  ['release', (run) => run.release],
+];
 
 const KINDS: Readonly<Record<string, string>> = {
   provisional: 'a provisional answer', confirmed: 'that it was confirmed', replaced: 'another answer instead', withdrawn: 'that it was withdrawn', final: 'the answer',
@@ -59,42 +67,33 @@ const KINDS: Readonly<Record<string, string>> = {
 function Seen({ answers, run }: { answers: readonly AnswerShown[]; run: RunShown }) {
   if (answers.length === 0) {
     if (run.outcome === null) return <span>nothing yet</span>;
-    return run.output?.value === undefined || run.output?.value === null ? <span>no answer</span> : <Answer text={asText(run.output.value)} />;
+    return run.output?.value === undefined || run.output?.value === null ? <span>no answer</span> : <Answer value={run.output.value} />;
   }
   return (
     <ul className={styles.answers}>
       {answers.map((answer, i) => (
         <li key={i}>
           {KINDS[answer.kind] ?? answer.kind} at <When at={answer.at} plain />
-          {answer.content === null || answer.content.hidden ? null : <>: <Answer text={asText(answer.content.value)} /></>}
+          {answer.content === null || answer.content.hidden ? null : <>: <Answer value={answer.content.value} /></>}
         </li>
       ))}
     </ul>
   );
 }
 
-function Answer({ text }: { text: string }) {
-  if (text.length <= 120 && !text.includes('\n')) return <span>“<Drawn text={text} />”</span>;
-  return (
-    <details className={styles.inlineDetails}>
-      <summary>“<Drawn text={text.slice(0, 100).replaceAll('\n', ' ')} />…”</summary>
-      <Theirs text={text} />
-    </details>
-  );
-}
-
 /** Why it did not succeed, what is missing, what would be needed. */
 function Why({ run }: { run: RunShown }) {
   const lines = [
-    run.code ? `code ${run.code}` : '',
+    run.code && run.code !== run.outcome ? `code ${run.code}` : '',
     run.first_cause && run.first_cause !== run.code ? `first cause ${run.first_cause}` : '',
     run.missing.length > 0 ? `missing: ${run.missing.join(', ')}` : '',
     run.needed.length > 0 ? `needed: ${run.needed.join(', ')}` : '',
   ].filter(Boolean);
-  if (lines.length === 0 && !run.reason) return null;
+  const isSaid = run.reason === '' || run.sentence.includes(run.reason.replace(/\.+$/, ''));
+  if (lines.length === 0 && isSaid) return null;
   return (
     <p className={styles.why}>
-      {run.reason ? <><Drawn text={run.reason} /> </> : null}
+      {isSaid ? null : <><Drawn text={run.reason} /> </>}
       <span className={styles.quiet}><Drawn text={lines.join(' · ')} /></span>
     </p>
   );

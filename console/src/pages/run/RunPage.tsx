@@ -1,6 +1,6 @@
 import { Title } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
-import { useParams } from '@tanstack/react-router';
+import { Link, useParams } from '@tanstack/react-router';
 import { lazy, Suspense, useRef } from 'react';
 
 import { ApiProblem } from '@/api/problem';
@@ -64,6 +64,7 @@ function Failed({ error, retry }: { error: unknown; retry: () => void }) {
     <>
       <Title order={1} mb="sm">Run</Title>
       <ErrorBox error={error} {...(status === 404 || status === 410 || status === 422 ? {} : { retry })} />
+      {status === 404 || status === 422 ? <p>It may never have been, or not be of your tenant. <Link to="/runs">To the runs</Link></p> : null}
     </>
   );
 }

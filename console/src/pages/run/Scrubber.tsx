@@ -8,7 +8,7 @@ import { duration } from '@/ui/format/duration';
 import { Drawn } from '@/ui/Theirs';
 
 import { statusThen } from './model/tape';
-import type { TraceModel } from './model/trace';
+import { nameOf, type TraceModel } from './model/trace';
 import { tapeQuery } from './queries';
 import styles from './run.module.css';
 
@@ -53,6 +53,13 @@ export const Scrubber = memo(function Scrubber({ model, run, at, time, set, step
   );
 });
 
+/** Which call begins or ends with an event; of what lies between calls, nothing. */
+function ofCall(model: TraceModel, seq: number): string {
+  const begun = model.seq.indexOf(seq);
+  const span = begun >= 0 ? begun : model.endSeq.indexOf(seq);
+  return span < 0 ? '' : `${model.path[span] ?? ''} ${nameOf(model, span)}: `;
+}
+
 /** What happened there, and how the run stood. */
 function Then({ model, run, at, time, leave }: { model: TraceModel; run: RunShown; at: number; time: number | null; leave: () => void }) {
   const { data, error } = useQuery({ ...tapeQuery(run.id, at), placeholderData: keepPreviousData });
@@ -61,7 +68,7 @@ function Then({ model, run, at, time, leave }: { model: TraceModel; run: RunShow
     <div role="status" className={styles.then}>
       <strong>recorded, no calls made</strong>
       <span>{statusThen(model, at)} after {duration(time ?? 0)}</span>
-      <span className={styles.thenLine}>{event ? <Drawn text={event.line} /> : error ? 'this event cannot be read' : '…'}</span>
+      <span className={styles.thenLine}>{event ? <Drawn text={ofCall(model, at) + event.line} /> : error ? 'this event cannot be read' : '…'}</span>
       <Button size="compact-xs" variant="default" onClick={leave}>{model.ended ? 'To the end' : 'Back to live'}</Button>
     </div>
   );

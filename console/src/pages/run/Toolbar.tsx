@@ -47,6 +47,7 @@ function Filter({ filter, set }: { filter: string; set: (filter: string) => void
     >
       <TextInput
         size="xs"
+        w={240}
         data-search
         type="search"
         aria-label="filter the calls"

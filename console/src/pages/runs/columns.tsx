@@ -23,7 +23,7 @@ export const CELLS: readonly Column[] = [
   { id: 'steps', head: 'steps', className: styles.number, cell: (run) => run.steps },
   { id: 'time', head: 'took', className: styles.number, cell: (run) => <Took run={run} /> },
   { id: 'cost', head: 'cost', className: styles.number, cell: (run) => <Money nano={run.nano} certainty={run.status === 'ended' ? 'exact' : 'partial'} /> },
-  { id: 'code', head: 'cause or wait', className: `${styles.cut} ${styles.wide}`, cell: (run) => run.code || run.waiting.map((one) => `${one.kind} ${one.name}`).join(', ') },
+  { id: 'code', head: 'cause or wait', className: `${styles.cut} ${styles.wide}`, cell: (run) => causeOf(run) },
   { id: 'customer', head: 'customer', className: `${styles.cut} ${styles.wide}`, cell: (run) => run.tags['customer'] ?? '' },
 ];
 
@@ -33,6 +33,12 @@ export const COLUMNS = [
   { id: 'id', head: 'run', className: styles.wide },
   ...CELLS,
 ];
+
+/** The code of the error, which says more than how the run stands, or what is waited for. */
+function causeOf(run: RunLine): string {
+  if (run.code) return run.code === run.shown ? '' : run.code;
+  return run.waiting.map((one) => `${one.kind} ${one.name}`.trim()).join(', ');
+}
 
 /** When a run was submitted: the time of today, the date before. */
 export function submitted(run: RunLine): string {

@@ -95,6 +95,13 @@ describe('what runs share', () => {
 
   it('is nothing where there are no others', () => expect(sharesOf({ ...facets, others: 0 }, { outcome: 'failed' })).toEqual([]));
 
+  it('is not what one of them has alone, nor the outcome again under the name of a code', () => {
+    const one = { count: 1, share: 1, elsewhere: 0 };
+    const said = { ...facets, customer: [{ value: 'acme', ...one }], code: [{ value: 'escalated', count: 3, share: 1, elsewhere: 0 }], release: [], outcome: [] };
+    expect(sharesOf(said, { outcome: 'escalated' })).toEqual([]);
+    expect(sharesOf(said, { agent: 'x' }).map((share) => share.value)).toEqual(['escalated']);
+  });
+
   it('is not what was asked for', () => {
     expect(sharesOf(facets, { outcome: 'failed', release: 'r41' }).map((share) => share.value)).toEqual(['loop']);
   });
@@ -136,5 +143,13 @@ describe('bins that are put together', () => {
     expect(fewer(bins, 7)).toEqual(bins);
     expect(fewer(bins, 0)).toHaveLength(1);
     expect(fewer([], 5)).toEqual([]);
+  });
+
+  it('leaves room for the time in which nothing was submitted', () => {
+    const burst = [{ at: 0, width: 10, counts: { failed: 2 } }, { at: 80, width: 10, counts: { failed: 1 } }];
+    const bins = fewer(burst, 20);
+    expect(bins.map((bin) => bin.at)).toEqual([0, 10, 20, 30, 40, 50, 60, 70, 80]);
+    expect(bins.map((bin) => bin.counts['failed'] ?? 0)).toEqual([2, 0, 0, 0, 0, 0, 0, 0, 1]);
+    expect(fewer(burst, 3).map(({ at, counts }) => [at, counts['failed'] ?? 0])).toEqual([[0, 2], [30, 0], [60, 1]]);
   });
 });

@@ -16,12 +16,14 @@ interface ChartProps {
   readonly label: string;
   readonly height?: number;
   readonly format?: (value: number) => string;
+  /** The figures of the vertical axis, which are read together. */
+  readonly axis?: (ticks: readonly number[]) => string[];
 }
 
 const ROWS_MAX = 100;
 
 /** A stacked bar chart with its legend, a sentence that says what it shows, and itself as a table. */
-export function Chart({ stack, summary, label, height = 180, format = String }: ChartProps) {
+export function Chart({ stack, summary, label, height = 180, format = String, axis = (ticks) => ticks.map(format) }: ChartProps) {
   const [table, setTable] = useState(false);
   return (
     <figure aria-label={label} style={{ margin: 0 }}>
@@ -29,7 +31,7 @@ export function Chart({ stack, summary, label, height = 180, format = String }: 
         <AsTable stack={stack} format={format} height={height} label={label} />
       ) : (
         <Suspense fallback={<Skeleton height={height} />}>
-          <Plot stack={stack} height={height} format={format} />
+          <Plot stack={stack} height={height} axis={axis} />
         </Suspense>
       )}
       <Group component="figcaption" justify="space-between" gap="xs" fz="xs">

@@ -9,26 +9,27 @@ import { cumulated, type Stack } from './model';
 interface PlotProps {
   readonly stack: Stack;
   readonly height: number;
-  readonly format: (value: number) => string;
+  readonly axis: (ticks: readonly number[]) => string[];
 }
 
+const DAY_SECONDS = 86_400;
 const seconds = (us: number): number => us / 1_000_000;
 
 /** The canvas of a stacked bar chart. For eyes only: the chart around it says the same in words. */
-export default function Plot({ stack, height, format }: PlotProps) {
+export default function Plot({ stack, height, axis }: PlotProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const scheme = useComputedColorScheme('light');
   const shape = stack.series.map((one) => one.label + one.color).join('\n');
-  const latest = useRef({ stack, format });
+  const latest = useRef({ stack, axis });
   useEffect(() => {
-    latest.current = { stack, format };
+    latest.current = { stack, axis };
   });
 
   useEffect(() => {
     const element = box.current;
     if (!element) return undefined;
-    const options = makeOptions(element, latest.current.stack, height, (value) => latest.current.format(value));
+    const options = makeOptions(element, latest.current.stack, height, (ticks) => latest.current.axis(ticks));
     const made = new uPlot(options, dataOf(latest.current.stack), element);
     plot.current = made;
     const resize = new ResizeObserver(([entry]) => {
@@ -54,7 +55,7 @@ function dataOf(stack: Stack): uPlot.AlignedData {
   return [middle, ...cumulated(stack).toReversed()];
 }
 
-function makeOptions(element: HTMLElement, stack: Stack, height: number, format: (value: number) => string): uPlot.Options {
+function makeOptions(element: HTMLElement, stack: Stack, height: number, axis: (ticks: readonly number[]) => string[]): uPlot.Options {
   const style = getComputedStyle(element);
   const color = (css: string): string => {
     const name = /^var\((--[\w-]+)\)$/.exec(css)?.[1];
@@ -64,7 +65,9 @@ function makeOptions(element: HTMLElement, stack: Stack, height: number, format:
   const line = color('var(--line)');
   const grid = { stroke: line, width: 1 };
   const half = seconds(stack.width) / 2;
-  const bars = uPlot.paths.bars?.({ size: [0.85, 60], gap: 0 });
+  // Of sums by day no hours are named: there are none in them.
+  const incrs = seconds(stack.width) >= DAY_SECONDS ? { incrs: [1, 2, 3, 7, 14].map((days) => days * DAY_SECONDS) } : {};
+  const bars = uPlot.paths.bars?.({ size: [0.85, 140], gap: 0 });
   return {
     width: Math.max(120, element.clientWidth),
     height,
@@ -72,8 +75,8 @@ function makeOptions(element: HTMLElement, stack: Stack, height: number, format:
     cursor: { show: false },
     scales: { x: { range: (_, min, max) => [min - half, max + half] }, y: { range: (_, __, max) => [0, max > 0 ? max * 1.05 : 1] } },
     axes: [
-      { stroke: ink, grid: { show: false }, ticks: grid, size: 28, values: (_, ticks) => timeLabels(ticks) },
-      { stroke: ink, grid, ticks: { show: false }, size: 64, values: (_, ticks) => ticks.map(format) },
+      { stroke: ink, grid: { show: false }, ticks: grid, size: 28, ...incrs, values: (_, ticks) => timeLabels(ticks) },
+      { stroke: ink, grid, ticks: { show: false }, size: 64, values: (_, ticks) => axis(ticks) },
     ],
     series: [
       {},

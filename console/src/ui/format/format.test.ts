@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { bytes, count, percent, plural, shortId } from './count';
 import { duration, relative } from './duration';
-import { certaintyOf, exactMoney, money } from './money';
+import { certaintyOf, exactMoney, money, moneyAxis } from './money';
 import { moment } from './time';
 import { copyable, pieces } from './unseen';
 
@@ -24,6 +24,12 @@ describe('money', () => {
     [1_204_500_000_000, '$1,204.50'],
     [-3_100_000, '−$0.00310'],
   ])('%d nano-dollars read as %s', (nano, text) => expect(money(nano)).toBe(text));
+
+  it('gives the figures of an axis the same decimals', () => {
+    expect(moneyAxis([0, 250_000_000, 500_000_000, 1_000_000_000])).toEqual(['$0', '$0.25', '$0.50', '$1.00']);
+    expect(moneyAxis([0, 2_500_000, 5_000_000])).toEqual(['$0', '$0.0025', '$0.0050']);
+    expect(moneyAxis([0, 2_000_000_000_000])).toEqual(['$0', '$2,000.00']);
+  });
 
   it('never shows a sum that is not zero as zero', () => {
     for (let nano = 1; nano < 2e9; nano = Math.ceil(nano * 1.37)) {

@@ -28,6 +28,14 @@ function magnitude(nano: number): string {
   return (rounded / USD).toFixed(Math.min(9, 12 - String(rounded).length));
 }
 
+/** Amounts of an axis, all with the decimals that the finest of them needs: "$0.25", "$0.50". */
+export function moneyAxis(ticks: readonly number[]): string[] {
+  const fits = (decimals: number): boolean => ticks.every((nano) => Number.isInteger(Math.round(nano) / 10 ** (9 - decimals)));
+  let decimals = 2;
+  while (decimals < 9 && !fits(decimals)) decimals += 1;
+  return ticks.map((nano) => (nano === 0 ? '$0' : `$${(nano / USD).toLocaleString('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals })}`));
+}
+
 /** Every digit of an amount: "$0.096412345". */
 export function exactMoney(nano: number): string {
   const sign = nano < 0 ? '−' : '';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { inUnits, laidOut } from './canonical';
+import { inUnits, laidOut, numberOf } from './canonical';
 
 it('adds white space and takes nothing away', () => {
   const text = '{"a":[1,2.50000000000000000001,{"b":"x, {y}: \\"z\\\\"}],"a":{},"e":[],"u":"\u202e"}';
@@ -25,4 +25,10 @@ it('says amounts in cents as people read them', () => {
   expect(inUnits('{"cents":9007199254740993}')).toEqual([]);
   expect(inUnits('[1]')).toEqual([]);
   expect(inUnits('no json')).toEqual([]);
+});
+
+it('says a number beside its like in the same unit', () => {
+  expect(numberOf('amount_cents', 1724)).toBe('17.24');
+  expect(numberOf('cents', 2200.5)).toBe('22.01');
+  expect(numberOf('percents', 12_000.25)).toBe('12,000.25');
 });

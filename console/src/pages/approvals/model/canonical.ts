@@ -63,9 +63,19 @@ export function inUnits(args: string): InUnits[] {
   }
   if (typeof read !== 'object' || read === null || Array.isArray(read)) return [];
   return Object.entries(read).flatMap(([name, value]) => {
-    if (!/(^|_)cents$/i.test(name) || typeof value !== 'number' || !Number.isSafeInteger(value)) return [];
-    const size = Math.abs(value);
-    const whole = Math.floor(size / 100).toLocaleString('en-US');
-    return [{ name, words: `${value < 0 ? '−' : ''}${whole}.${String(size % 100).padStart(2, '0')} (${value.toLocaleString('en-US')} cents)` }];
+    if (!CENTS.test(name) || typeof value !== 'number' || !Number.isSafeInteger(value)) return [];
+    return [{ name, words: `${hundredths(value)} (${value.toLocaleString('en-US')} cents)` }];
   });
+}
+
+const CENTS = /(^|_)cents$/i;
+
+function hundredths(cents: number): string {
+  const size = Math.abs(cents);
+  return `${cents < 0 ? '−' : ''}${Math.floor(size / 100).toLocaleString('en-US')}.${String(size % 100).padStart(2, '0')}`;
+}
+
+/** A number of an argument, or a median of such, for reading: what is named as cents in the unit that people think in. */
+export function numberOf(name: string, value: number): string {
+  return CENTS.test(name) ? hundredths(Math.round(value)) : value.toLocaleString('en-US', { maximumFractionDigits: 3 });
 }

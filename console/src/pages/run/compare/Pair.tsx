@@ -3,6 +3,7 @@ import { useMemo } from 'react';
 
 import type { Content, DiffRow, SpanShown } from '@/api/schema';
 import { ErrorBox } from '@/ui/ErrorBox';
+import { count } from '@/ui/format/count';
 import { duration } from '@/ui/format/duration';
 import { money } from '@/ui/format/money';
 import { Loading } from '@/ui/Loading';
@@ -13,6 +14,9 @@ import { wordDiff } from '../model/diff';
 import { nameOf, type TraceModel } from '../model/trace';
 import { spanQuery } from '../queries';
 import styles from '../run.module.css';
+
+/** Characters up to which what is the same in both is shown at once. */
+const SHORT = 200;
 
 /** One call of each run, side by side: what differs word by word. */
 export function Pair({ row, left, right }: { row: DiffRow; left: TraceModel; right: TraceModel }) {
@@ -67,18 +71,45 @@ function plainOf(content: Content | null): string {
   return messages.map((one) => `${one.role ?? ''}: ${(one.parts ?? []).map((part) => [part.name, part.text].filter(Boolean).join(' ')).join('\n')}`).join('\n\n');
 }
 
+/** What both have is folded: one looks for what differs. */
+function Same({ text }: { text: string }) {
+  if (text.length <= SHORT) return <Theirs text={text} />;
+  return <details><summary>Show it</summary><Theirs text={text} /></details>;
+}
+
+/** Characters of an equal stretch that are shown beside what differs; more is folded. */
+const BESIDE = 160;
+
+/** A stretch that both have: of a long one what is next to a difference. */
+function Both({ text, first, last }: { text: string; first: boolean; last: boolean }) {
+  const before = first ? 0 : BESIDE;
+  const after = last ? 0 : BESIDE;
+  if (text.length <= before + after + BESIDE) return <Drawn text={text} />;
+  const end = text.length - after;
+  return (
+    <>
+      <Drawn text={text.slice(0, before)} />
+      <details>
+        <summary className={styles.quiet}>{count(end - before)} characters the same</summary>
+        <Drawn text={text.slice(before, end)} />
+      </details>
+      <Drawn text={text.slice(end)} />
+    </>
+  );
+}
+
 function WordDiff({ heading, left, right }: { heading: string; left: string; right: string }) {
   const parts = useMemo(() => wordDiff(left, right), [left, right]);
   const same = left === right;
   return (
     <section className={styles.content}>
       <h3>{heading} {same ? <span className={styles.quiet}>the same</span> : null}</h3>
-      {same ? <Theirs text={left} /> : (
-        <pre className={styles.wordDiff}>
+      {same ? <Same text={left} /> : (
+        <div className={styles.wordDiff}>
           {parts.map((part, i) =>
-            part.side === 'both' ? <Drawn key={i} text={part.text} /> : part.side === 'left' ? <del key={i}><Drawn text={part.text} /></del> : <ins key={i}><Drawn text={part.text} /></ins>,
+            part.side === 'both' ? <Both key={i} text={part.text} first={i === 0} last={i === parts.length - 1} /> : part.side === 'left' ? <del key={i}><Drawn text={part.text} /></del> : <ins key={i}><Drawn text={part.text} /></ins>,
           )}
-        </pre>
+        </div>
       )}
     </section>
   );

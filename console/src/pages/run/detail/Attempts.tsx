@@ -31,6 +31,8 @@ export function Attempts({ attempts }: { attempts: readonly AttemptShown[] }) {
   );
 }
 
+const QUESTIONS: Readonly<Record<string, string>> = { may_run: 'May it run?', did_it_happen: 'Did it happen?' };
+
 /** Questions to a person that the call gave rise to. */
 export function Questions({ approvals }: { approvals: readonly AskedPerson[] }) {
   if (approvals.length === 0) return null;
@@ -39,7 +41,7 @@ export function Questions({ approvals }: { approvals: readonly AskedPerson[] }) 
       <h3>asked a person</h3>
       {approvals.map((asked) => (
         <div key={asked.id} className={styles.asked}>
-          <div><Drawn text={asked.question} /> <span className={styles.quiet}>{asked.risk ? `${asked.risk} risk` : ''}</span></div>
+          <div><Drawn text={QUESTIONS[asked.question] ?? asked.question} /> <span className={styles.quiet}>{asked.risk ? `${asked.risk} risk` : ''}</span></div>
           <div className={styles.quiet}>asked <When at={asked.asked_at} /></div>
           {asked.decision ? (
             <div>

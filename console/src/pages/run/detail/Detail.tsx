@@ -57,6 +57,8 @@ export function Detail({ panel, model, span, at, partial, reveal }: DetailProps)
   );
 }
 
+const STANDS: Readonly<Record<string, string>> = { open: 'running' };
+
 function Heading({ model, span, path, at }: { model: TraceModel; span: number; path: string; at: number | null }) {
   const took = model.duration[span] ?? 0;
   const then = thenOf(model, span, at);
@@ -64,7 +66,7 @@ function Heading({ model, span, path, at }: { model: TraceModel; span: number; p
     <div className={styles.detailHead}>
       <h2><Drawn text={nameOf(model, span)} /> <span className={styles.quiet}>{kindOf(model, span)}</span></h2>
       <p className={styles.quiet}>
-        call {path} · seq {count(model.seq[span] ?? 0)} · {then === 'over' ? statusOf(model, span).replaceAll('_', ' ') : then}
+        call {path} · seq {count(model.seq[span] ?? 0)} · {at === null || then === 'over' ? STANDS[statusOf(model, span)] ?? statusOf(model, span).replaceAll('_', ' ') : then}
         {took >= 0 && then === 'over' ? ` · ${duration(took)}` : ''} · after {duration(model.start[span] ?? 0)}
       </p>
     </div>

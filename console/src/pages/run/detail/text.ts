@@ -4,6 +4,34 @@ export function asText(value: unknown): string {
   return value === undefined ? '' : JSON.stringify(value, null, 2);
 }
 
+/** A field of an object that an agent gave back. */
+export interface Field {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The fields of a JSON object as people read them; null of what is none, or has none. */
+export function fieldsOf(value: unknown): readonly Field[] | null {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
+  const fields = Object.entries(value).map(([name, one]): Field => ({ name: name.replaceAll('_', ' '), text: read(one) }));
+  return fields.length > 0 ? fields : null;
+}
+
+function read(value: unknown): string {
+  if (value === null || value === '' || (Array.isArray(value) && value.length === 0)) return 'none';
+  if (Array.isArray(value) && value.every((one) => typeof one === 'string' || typeof one === 'number')) return value.join(', ');
+  return asText(value);
+}
+
+const LINE_MAX = 105;
+
+/** Fields in one line, cut at its end; those that say nothing come last, as there may be no room for them. */
+export function oneLine(fields: readonly Field[]): string {
+  const order = [...fields.filter((field) => field.text !== 'none'), ...fields.filter((field) => field.text === 'none')];
+  const line = order.map((field) => `${field.name}: ${field.text}`).join(' · ').replaceAll(/\s+/g, ' ');
+  return line.length <= LINE_MAX ? line : `${line.slice(0, LINE_MAX)}…`;
+}
+
 /** A message to or from a model as the server shows it, cut for itself. */
 export interface MessageShown {
   readonly ref?: string;
