@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.api.conftest import APP_FOLDER, CommandLine
+from tests.api.conftest import APP_FOLDER, PROGRAM, CommandLine
 
 import penstock
 from penstock.cli import main
@@ -211,3 +211,23 @@ def test_the_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 def test_the_actor_is_the_account_unless_given() -> None:
     assert actor_or_account("ann") == "ann"
     assert actor_or_account(None)
+
+
+def test_output_that_cannot_be_written_is_no_bug_of_ours(offline: CommandLine) -> None:
+    command = [*PROGRAM, "settings", "--json"]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=offline.environment, check=False)
+    assert done.returncode == ExitCode.FAILED
+    told = json.loads(done.stderr)["error"]
+    assert told["what"] == "standard output cannot be written: No space left on device"
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *PROGRAM, "version"]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, env=offline.environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_characters_that_the_locale_has_not_are_escaped(offline: CommandLine, tmp_path: Path) -> None:
+    echo = "from penstock import agent\n\n@agent('echo')\nasync def echo(run, text: str) -> str:\n    return text\n"
+    (tmp_path / "parrot.py").write_text(echo, encoding="utf-8")
+    where = {"PYTHONPATH": f"{tmp_path}:{offline.environment.get('PYTHONPATH', '')}", "PYTHONIOENCODING": "ascii"}
+    done = offline("run", "parrot:echo", "-", "--in-memory", given="\u00fcber \U0001f4a5", **where)
+    assert (done.code, done.out) == (0, "\\xfcber \\U0001f4a5\n"), done.err

@@ -115,12 +115,32 @@ def test_a_paused_customer_waits_while_others_go_on(command_line: CommandLine, w
     free = submit(command_line, "simple", "x")
     row_when(command_line, free, outcome="succeeded")
     assert command_line.quick("runs", "show", held, "--json").document["status"] == "queued"
+    [line] = [line for line in command_line.quick("runs", "ls").out.splitlines() if held in line]
+    assert "queued (pause of customer o'neill)" in line
+    assert "held back until it is resumed: pause of customer o'neill\n" in command_line.quick("queue", "ls").err
     assert command_line.quick("resume", "--customer", "o'neil").out.splitlines() == [
         "no stop of that scope was in force",
         "still in force: pause of customer o'neill",
     ]
     assert command_line.quick("resume", "--customer", "o'neill").out.strip() == "lifted 1 stop"
     row_when(command_line, held, outcome="succeeded")
+    [line] = [line for line in command_line.quick("runs", "ls").out.splitlines() if held in line]
+    assert "(pause" not in line
+
+
+@pytest.mark.parametrize("kind", ["agent", "release", "session", "customer"])
+def test_a_stop_of_a_name_that_no_run_has_asks_whether_it_is_right(command_line: CommandLine, kind: str) -> None:
+    done = command_line.quick("kill", f"--{kind}", "desk\x1b[2J", "--reason", "drill", "--tenant", "typo")
+    assert done.out.startswith(f"kill of {kind} desk")
+    assert f"no run of {kind} desk\\x1b[2J was ever submitted: is the name right?\n" in done.err
+    if kind != "session":
+        known = ("--tenant", "typo", "--tag", "customer=ada", "--no-wait", "--json")
+        command_line.quick("run", "desk_app:simple", "x", *known)
+        [row, *_] = command_line.quick("runs", "ls", "--tenant", "typo", "--json").document
+        name = row["tags"]["customer"] if kind == "customer" else row[kind]
+        done = command_line.quick("kill", f"--{kind}", name, "--reason", "drill", "--tenant", "typo")
+        assert done.code == 0
+        assert "is the name right?" not in done.err
 
 
 def test_a_second_worker_of_that_name_is_refused_and_the_first_drains_when_told(

@@ -191,6 +191,30 @@ async def test_a_list_refuses_what_it_cannot_read(api: Api, params: dict[str, An
     assert (await api.get("/v1/runs", params=params)).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("outcome=won", "outcome is never 'won'"),
+        ("shown=asleep", "shown is never 'asleep'"),
+        ("waiting_for=godot", "waiting_for is never 'godot'"),
+        ("agnet=echo", "there is no filter 'agnet'"),
+        ("agent=echo&agent=waiter", "the filter 'agent' is given 2 times"),
+    ],
+)
+async def test_a_filter_with_a_mistake_is_refused(api: Api, query: str, words: str) -> None:
+    """It would find nothing, or all, and look like an answer."""
+    for path in ("/v1/runs", "/v1/runs/facets"):
+        answer = await api.get(f"{path}?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "input_invalid")
+        assert words in answer.json()["title"] + answer.json().get("detail", "")
+
+
+async def test_a_batch_says_which_of_its_runs_is_not_acceptable(api: Api) -> None:
+    answer = await api.post("/v1/runs/batch", json={"runs": [{"agent": "echo"}, {"agent": "nobody"}]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "agent_unknown")
+    assert "runs.1: " in answer.json()["title"] + answer.json().get("detail", "")
+
+
 async def test_events_are_given_as_they_are_stored(both: Api) -> None:
     run = await submit(both)
     await ended(both, run)

@@ -25,7 +25,7 @@ from penstock.cli import main
 from penstock.kernel.errors import InputInvalid, ListensPublicly
 from penstock.ports.controls import of_run
 from penstock.ports.records import RunFilter, Status
-from penstock.server import protocol
+from penstock.server import limits, protocol
 from penstock.server.app import create_app
 from penstock.server.serving import Serving, address_of, bind, check_host
 from penstock.wiring import assemble
@@ -149,7 +149,7 @@ async def test_a_second_signal_leaves_at_once(start: Start, journal_dsn: str) ->
         assert (await asyncio.to_thread(serving.end))[0] == 128 + signal.SIGTERM
 
 
-def test_the_demo_is_alive_at_once(start: Start) -> None:
+def test_the_demo_is_alive_at_once(start: Start, environment: dict[str, str]) -> None:
     """Tickets are worked, some wait for a person; everything says that it is simulated."""
     serving = start("--demo")
     assert (serving.first["tenant"], serving.first["agents"]) == ("demo", ["support-desk"])
@@ -162,6 +162,14 @@ def test_the_demo_is_alive_at_once(start: Start) -> None:
                 break
             time.sleep(0.2)
         assert len(runs) >= 12
+        listed = subprocess.run(
+            [*PROGRAM, "runs", "ls", "--json"],
+            env={**environment, **serving.first["variables"]},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert {run["tenant"] for run in json.loads(listed.stdout)} == {"demo"}, "other commands do not see it"
         ended = next(run for run in runs if run["outcome"] == "succeeded")
         assert client.get(f"/v1/runs/{ended['id']}").json()["simulated"] is True
         assert ended["tags"]["feature"] == "demo"
@@ -251,6 +259,24 @@ async def test_a_head_without_end_is_not_held() -> None:
         assert (await raw(place, b"\x16\x03\x01 nonsense\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
 
+async def test_strangers_who_never_end_a_body_keep_nobody_with_a_key_out() -> None:
+    half = b"POST /v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    async with listening(http_concurrency=3, http_request_seconds=30.0) as place:
+        held = [await asyncio.open_connection(*place) for _ in range(limits.STRANGERS_MAX)]
+        for _, writer in held:
+            writer.write(half)
+        signing_in = half.replace(b"99", b"1").replace(b"Host", b"Connection: close\r\nHost")
+        async with asyncio.timeout(10):
+            while not (await raw(place, signing_in)).startswith(b"HTTP/1.1 503 "):
+                pass
+        answer = await raw(place, b"GET /v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 401 "), "those with a key have places of their own"
+        for _, writer in held:
+            writer.close()
+        large = half.replace(b"99", b"%d" % (limits.STRANGERS_BODY_MAX_BYTES + 1))
+        assert (await raw(place, large.replace(b"Host", b"Connection: close\r\nHost"))).startswith(b"HTTP/1.1 413 ")
+
+
 async def test_whoever_sends_a_head_too_slowly_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     async with listening() as place:
@@ -262,8 +288,19 @@ async def test_whoever_sends_a_head_too_slowly_is_let_go(monkeypatch: pytest.Mon
         assert b"HTTP/1.1 408 " in answer
 
 
-async def test_a_large_body_is_no_large_head() -> None:
+async def test_a_body_that_is_sent_too_slowly_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    async with listening() as place:
+        head = b"POST /v1/sign-in HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        head += b"Content-Length: 99\r\n\r\n{"
+        answer = await raw(place, head)
+        assert answer.startswith(b"HTTP/1.1 ")
+        assert b"request_timed_out" in answer
+
+
+async def test_a_large_body_is_no_large_head(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bodies are bounded by the application, not with heads; keep-alive goes on after them."""
+    monkeypatch.setattr("penstock.server.frame.STRANGERS_BODY_MAX_BYTES", 1_000_000)
     async with listening() as place:
         body = b'{"key": "' + b"x" * 200_000 + b'"}'
         head = b"POST /v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"

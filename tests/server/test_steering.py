@@ -76,6 +76,16 @@ async def test_a_kill_lists_what_is_open_and_says_when_it_is_over(both: Api) -> 
     assert len((await both.get("/v1/controls")).json()["items"]) == 1
 
 
+async def test_what_has_ended_is_not_stopped(both: Api) -> None:
+    run = await submit(both)
+    await ended(both, run)
+    for action in ("kill", "cancel", "pause"):
+        for path, body in (("/v1/controls", None), (f"/v1/runs/{run}/{action}", {"reason": "late"})):
+            answer = await (order(both, "run", run, action) if body is None else both.post(path, json=body))
+            assert (answer.status_code, answer.json()["code"]) == (409, "run_is_over")
+            assert answer.json()["fields"]["outcome"] == "succeeded"
+
+
 async def test_a_tenant_is_stopped_only_when_its_name_is_typed(both: Api) -> None:
     run = await submit(both, "waiter")
     await shown_as(both, run, "waiting")

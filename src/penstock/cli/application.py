@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from penstock.cli.commands import COMMANDS, Entry, Group
 from penstock.cli.exits import ExitCode, exit_code_of
+from penstock.cli.standard_output import prepare, silence
 from penstock.cli.text import safe
 from penstock.kernel.errors import PenstockError
 
@@ -74,6 +74,7 @@ def run_command(arguments: Sequence[str] | None) -> int:
     if given[:1] == ["--version"]:
         given[0] = "version"
     as_json = "--json" in given[: given.index("--")] if "--" in given else "--json" in given
+    prepare()
     try:
         code = root().main(given, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -87,7 +88,7 @@ def run_command(arguments: Sequence[str] | None) -> int:
     except (BrokenPipeError, SystemExit):
         # Whoever read our output has gone, for example `head` (typer makes a SystemExit of it): nothing is left to say,
         # and nowhere to say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         code = ExitCode.OK
     except Exception as error:  # noqa: BLE001 - a bug must still end in words and a code
         trace = "".join(traceback.format_exception(error))

@@ -10,8 +10,9 @@ from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, find_run, opened
 from penstock.cli.options import Actor, AsJson, Reason, Tenant, actor_or_account
 from penstock.cli.output import note, print_json
-from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, scope_of
+from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, is_known, scope_of
 from penstock.cli.sealing import as_json_of, print_quiesced, print_sealed
+from penstock.cli.text import safe
 from penstock.kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ async def _stop(order: _Order, tenant: str | None, *, wait: bool, as_json: bool)
             sealed = await platform.kill(run, actor=order.actor, reason=order.reason)
         if not as_json:
             print_sealed(f"{order.action} of {scope}", sealed)
+            if not await is_known(platform.journal, scope):
+                note(f"no run of {safe(str(scope))} was ever submitted: is the name right?")
         calls = await _quiesce(platform, sealed) if wait else None
     if as_json:
         doubts = [call for call in calls or () if call.status == "in_doubt"]

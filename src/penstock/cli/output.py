@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from penstock.cli.standard_output import silence
 from penstock.cli.text import safe
+from penstock.kernel.errors import PenstockError
 
 PLAIN_WIDTH = 200
 """Columns of a drawing that does not go to a terminal."""
@@ -19,14 +21,31 @@ PLAIN_WIDTH = 200
 
 def print_json(value: Any) -> None:
     """Write one JSON document, on one line, to standard output. Escapes everything beyond ASCII."""
-    sys.stdout.write(json.dumps(plain(value)) + "\n")
-    sys.stdout.flush()
+    _write(json.dumps(plain(value)) + "\n")
 
 
 def say(text: str) -> None:
     """Write lines for people to standard output; text from records must be made `safe` before."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write(text + "\n")
+
+
+def _write(text: str) -> None:
+    """Write to standard output at once.
+
+    Raises:
+        PenstockError: it is a file on a full disk, or the like.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence()
+        raise PenstockError(
+            f"standard output cannot be written: {error.strerror}",
+            hint="what was asked for may have been done: look before you ask again",
+        ) from error
 
 
 def note(text: str) -> None:

@@ -6,7 +6,7 @@ from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import print_json, say
-from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, scope_of
+from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, in_words, scope_of
 from penstock.cli.text import plural
 from penstock.kernel.errors import UsageError
 
@@ -41,5 +41,5 @@ async def _resume(choice: "tuple[ScopeKind, str]", actor: str, tenant: str | Non
         return ExitCode.OK
     say(f"lifted {plural(lifted, 'stop')}" if lifted else "no stop of that scope was in force")
     if left:
-        say(f"still in force: {', '.join(f'{item.action} of {item.scope}' for item in left)}")
+        say(f"still in force: {', '.join(in_words(item) for item in left)}")
     return ExitCode.OK

@@ -1,5 +1,6 @@
-"""Options that say which runs are meant by a stop."""
+"""Which runs are meant by a stop: the options that say it, and the words for what it holds back."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,9 @@ import typer
 from penstock.kernel.errors import UsageError
 
 if TYPE_CHECKING:
-    from penstock.ports.controls import Scope, ScopeKind
+    from penstock.ports.controls import Control, Scope, ScopeKind
+    from penstock.ports.journal import Journal
+    from penstock.ports.records import RunRow
 
 Everything = Annotated[bool, typer.Option("--all", help="Everything; with --tenant, everything of a tenant.")]
 Agent = Annotated[str | None, typer.Option("--agent", help="All runs of an agent.", show_default=False)]
@@ -43,3 +46,36 @@ def scope_of(choice: "tuple[ScopeKind, str]", tenant: str, whose: str | None) ->
 
     kind, name = choice
     return of_all(whose) if kind == "everything" else Scope(kind, tenant, name)
+
+
+async def is_known(journal: "Journal", scope: "Scope") -> bool:
+    """Whether a run of the scope was ever submitted: a name with a letter wrong stops nothing, and says so by this."""
+    from penstock.ports.records import RunFilter
+
+    match scope.kind:
+        case "agent":
+            where = RunFilter(agent=scope.name)
+        case "release":
+            where = RunFilter(release=scope.name)
+        case "session":
+            where = RunFilter(session=scope.name)
+        case "customer":
+            where = RunFilter(tags={"customer": scope.name})
+        case _:
+            return True
+    page = await journal.lists.page(scope.tenant or "", where, 1)
+    return bool(page.rows) or page.next is not None  # not all were looked at: it cannot be said
+
+
+def in_words(stop: "Control") -> str:
+    """Such as "pause of agent desk"."""
+    from penstock.cli.text import safe
+
+    return f"{stop.action} of {safe(str(stop.scope))}"
+
+
+def held_by(row: "RunRow", stops: "Sequence[Control]") -> str:
+    """The stop of more than a run that holds a run back, a kill before a pause, in words; '' when none does."""
+    names = (row.tenant, row.agent, row.release, row.session, row.tags.get("customer", ""))
+    holding = [stop for stop in stops if row.ended_at is None and stop.scope.covers(*names)]
+    return in_words(min(holding, key=lambda stop: stop.action != "kill")) if holding else ""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -83,13 +84,15 @@ def serve(  # noqa: PLR0917 - each parameter is an option of the command
 
 @dataclass(slots=True)
 class _Plan:
-    """What the command line asks for. ``agents`` by where they were found."""
+    """What the command line asks for. ``agents`` by where they were found; ``reach``: variables with which other
+    commands see the same runs, where those that are set do not."""
 
     agents: "dict[str, list[Definition]]"
     worker: str | None
     root_path: str
     console: bool
     as_json: bool
+    reach: dict[str, str] = field(default_factory=dict)
     background: list[Callable[["Penstock"], Awaitable[None]]] = field(default_factory=list)
 
     @property
@@ -119,6 +122,9 @@ async def _serve(plan: _Plan, listener: socket.socket, *, demo: bool) -> int:
         from penstock.demo.endless import demo_settings
 
         settings = demo_settings(settings)
+        plan.reach["PENSTOCK_TENANT"] = settings.tenant
+        if settings.database_url is None:
+            plan.reach["PENSTOCK_DATA_DIR"] = str(settings.data_dir)
     async with contextlib.AsyncExitStack() as stack:
         platform = await stack.enter_async_context(open_penstock(settings, agents=plan.all_agents))
         if demo:
@@ -194,16 +200,22 @@ async def _announce(plan: _Plan, up: asyncio.Event, url: str, works: bool, platf
     names = platform.registry.names
     if plan.as_json:
         shown = {"state": "serving", "url": url, "tenant": tenant, "environment": environment}
-        print_json({**shown, "admin_key": key, "worker": plan.worker if works else None, "agents": names})
+        who = {"admin_key": key, "worker": plan.worker if works else None, "agents": names}
+        print_json({**shown, **who, "variables": plan.reach})
         return
     note(f"penstock serves {url} (tenant {tenant}, environment {environment})")
     if works:
         note(f"worker {plan.worker} works on {plural(len(names), 'agent')}: {', '.join(names)}")
     else:
         note("no worker runs here: start one with `penstock worker MODULE`")
+    if plan.reach:
+        named = " ".join(f"{name}={shlex.quote(value)}" for name, value in plan.reach.items())
+        note(f"other commands see these runs after: export {named}")
     if key is not None:
         say(f"admin key, shown this once: {key}")
-        note(f"sign in at {url} with it; more keys: penstock keys make")
+        note(f"sign in at {url} with it; more keys: penstock keys make NAME --role ROLE")
+    else:
+        note(f"sign in at {url} with a key that was made before, or make one: penstock keys make NAME --role ROLE")
 
 
 class _Stopping:

@@ -19,11 +19,12 @@ from penstock.kernel.errors import (
     ApprovalMismatch,
     ApprovalOwn,
     ApprovalUnknown,
+    ApprovalWithdrawn,
     EventUnreadable,
 )
 from penstock.ports.journal import Journal
 from penstock.ports.questions import EXPIRED, Asking, Decided, Verdict
-from penstock.ports.records import Post, Row, RunRow
+from penstock.ports.records import Post, Row, RunRow, Stop
 
 ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
 PREFIX_MIN = 4  # characters of an id that a person must give
@@ -114,9 +115,12 @@ async def get(journal: Journal, reader: PayloadReader, tenant: str, approval: st
     Raises:
         ApprovalDecided: somebody has decided it; the error says who, what and when.
         ApprovalExpired: nobody did in time.
+        ApprovalWithdrawn: its run is being killed or cancelled.
         ApprovalUnknown: no such approval waits for this tenant, or it has been withdrawn.
     """
     row = await journal.questions.asked_by(tenant, approval)
+    if row is not None and row.stop in (Stop.CANCEL, Stop.KILL):
+        raise ApprovalWithdrawn(f"run {row.id} is being stopped ({row.stop.value}): it asks no more", run=str(row.id))
     if row is not None:
         for item in await _of_run(journal, reader, row):
             if item.id == approval:

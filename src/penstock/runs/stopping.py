@@ -15,13 +15,14 @@ from penstock.kernel.errors import (
     IdempotencyConflict,
     InputInvalid,
     NotArmed,
+    RunIsOver,
     RunUnknown,
     ScopeUnsupported,
 )
 from penstock.kernel.ids import derived_id, new_id
 from penstock.ports.controls import PAGE_MAX, Control, Reach, Scope, ScopeKind, of_all
 from penstock.ports.journal import Journal
-from penstock.ports.records import OpenIntent, Stop
+from penstock.ports.records import OpenIntent, Status, Stop
 
 OPEN_SHOWN = 100
 LOOKED_BACK = 100
@@ -152,6 +153,7 @@ class Stopping:
         Raises:
             ScopeUnsupported, RunUnknown, InputInvalid: it cannot be; nothing was done.
             NotArmed: ``armed`` is not the scope's name; nothing was done.
+        RunIsOver: the run has ended; nothing was done.
             ControlUnknown: there is nothing to resume.
             IdempotencyConflict: the key was used for another stop.
         """
@@ -159,6 +161,8 @@ class Stopping:
         arm = SCOPES[kind].armed
         if arm is not None and armed != arm(scope, self._environment):
             raise NotArmed(f"to {action} this {kind}, `armed` must be {arm(scope, self._environment)!r}")
+        if action == "kill" and not reason.strip():
+            raise InputInvalid("a kill needs a reason", hint="it goes on the record, for whoever asks why")
         if action == "resume":
             return await self._resume(scope, actor, again=key is not None)
         control = new_id(self._clock) if key is None else _id_by(self._tenant, key)
@@ -168,6 +172,10 @@ class Stopping:
                 raise IdempotencyConflict(f"the key {key!r} was used for another stop", control=known.id)
             if known.sealed_at is not None or known.lifted_at is not None:
                 return control
+        if scope.run is not None:
+            row = await self._journal.get_run(self._tenant, scope.run)
+            if row is not None and row.status is Status.ENDED:
+                raise RunIsOver(f"run {scope.run} has ended already, as {row.outcome}", outcome=row.outcome)
         if scope.run is None:
             await self._journal.stop_scope(scope, Stop(action), actor, reason, control)
         else:

@@ -16,7 +16,7 @@ from penstock.server.access.sessions import Sessions
 from penstock.server.action_log import ActionLog
 from penstock.server.console_files import ConsoleFiles
 from penstock.server.gauges import Gauges
-from penstock.server.limits import Seats
+from penstock.server.limits import STRANGERS_MAX, Seats
 from penstock.server.metrics import Metrics
 from penstock.server.reading import Reading
 from penstock.server.stream.hub import Hub
@@ -31,6 +31,7 @@ class Server:
 
     Attributes:
         platform: the journal, the agents of this process, perhaps a worker.
+        strangers: the places of those who sign in; ``seats`` are for all others.
         stopping: set when the process is to end: streams tell their readers to come again, and end.
         hub: the streams.
         reading: skeletons of runs, and overviews, read once for all callers.
@@ -50,6 +51,7 @@ class Server:
     hub: Hub
     reading: Reading
     log: Callable[[dict[str, Any]], None]
+    strangers: Seats = field(default_factory=lambda: Seats(STRANGERS_MAX))
     submitter: Submitter = field(default_factory=Submitter)
     waiters: Waiters = field(default_factory=Waiters)
     presence: Presence = field(default_factory=Presence)

@@ -13,7 +13,7 @@ from penstock.kernel.clock import wall_seconds
 from penstock.kernel.errors import PenstockError, RequestTimedOut, ServerBusy
 from penstock.kernel.ids import new_id
 from penstock.server.exchange import Exchange, path_of
-from penstock.server.limits import bounded, check_head
+from penstock.server.limits import STRANGERS_BODY_MAX_BYTES, bounded, check_head
 from penstock.server.problems import problem, unexpected
 
 if TYPE_CHECKING:
@@ -88,8 +88,11 @@ class Frame:
     async def _pass_on(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         server = self._server
         check_head(scope)
-        receive = bounded(scope, receive, server.settings.http_body_max_bytes)
-        answer.exchange.seat = server.seats.take()
+        most, seats = server.settings.http_body_max_bytes, server.seats
+        if path_of(scope) in OPEN_PATHS:
+            most, seats = min(most, STRANGERS_BODY_MAX_BYTES), server.strangers
+        receive = bounded(scope, receive, most)
+        answer.exchange.seat = seats.take()
         if server.stopping.is_set() and path_of(scope) not in PROBES:
             raise ServerBusy("the server is stopping")
         if _is_guarded(path_of(scope)):

@@ -1,16 +1,24 @@
 """Bounds of what a request may take: bytes, time, and how many are under way at once."""
 
+import asyncio
 from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope
 
-from penstock.kernel.errors import RequestInvalid, RequestTooLarge, ServerBusy
+from penstock.kernel.clock import wall_seconds
+from penstock.kernel.errors import RequestInvalid, RequestTimedOut, RequestTooLarge, ServerBusy
 from penstock.server.exchange import exchange_of
 
 TARGET_MAX_BYTES = 8_192
 """Bytes of path and query."""
 HEADERS_MAX_BYTES = 32_768
 """Bytes of all headers together."""
+
+STRANGERS_MAX = 100
+"""Requests under way that need neither key nor session, signing in: nobody can take the places of those with a key."""
+STRANGERS_BODY_MAX_BYTES = 16_384
+BODY_SECONDS: float | None = 20.0
+"""How long a body may take to arrive: who sends it slowly holds a place that others need."""
 
 
 class Seats:
@@ -79,7 +87,8 @@ def check_head(scope: Scope) -> None:
 
 
 def bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """``receive`` that refuses a body of more than ``most`` bytes: by what the header says, else when it gets there.
+    """``receive`` that refuses a body of more than ``most`` bytes: by what the header says, else when it gets there;
+    and one that takes longer than `BODY_SECONDS`.
 
     Raises:
         RequestTooLarge: the header says so; later raised by what is returned.
@@ -87,11 +96,18 @@ def bounded(scope: Scope, receive: Receive, most: int) -> Receive:
     said = dict(scope["headers"]).get(b"content-length", b"")
     if said.isdigit() and (len(said) > 18 or int(said) > most):
         raise _too_large(most)
-    received = 0
+    received, left = 0, BODY_SECONDS
 
     async def receive_bounded() -> Message:
-        nonlocal received
-        message = await receive()
+        nonlocal received, left
+        begun = wall_seconds()
+        try:
+            async with asyncio.timeout(left):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimedOut(f"the body was not here within {BODY_SECONDS:g} s", hint="send it faster") from None
+        # Whatever is waited for after the body is the reader's going away, which may take its time.
+        left = None if left is None or not message.get("more_body", False) else left - (wall_seconds() - begun)
         received += len(message.get("body", b""))
         if received > most:
             raise _too_large(most)

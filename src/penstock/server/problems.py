@@ -14,6 +14,8 @@ from penstock.kernel import errors as e
 from penstock.server.exchange import exchange_of
 
 MEDIA_TYPE = "application/problem+json"
+_UNREADABLE = "There was an error parsing the body"
+"""What FastAPI says of bodies that are no JSON document."""
 ERRORS_MAX = 20
 """Places that an answer to an invalid request names."""
 
@@ -35,10 +37,12 @@ STATUS: dict[type[e.PenstockError], int] = {
     e.ApprovalMismatch: 409,
     e.ApprovalChanged: 409,
     e.ApprovalExpired: 409,
+    e.ApprovalWithdrawn: 409,
     e.ApprovalOwn: 403,
     e.ControlUnknown: 404,
     e.SessionUnknown: 404,
     e.NotArmed: 409,
+    e.RunIsOver: 409,
     e.RunNotEnded: 409,
     e.RunNotSetAside: 409,
     e.ScheduleExists: 409,
@@ -169,6 +173,8 @@ def add_handlers(app: FastAPI) -> None:
             ours = e.RouteUnknown(f"there is nothing at {request.url.path[:200]}")
         elif kind is e.MethodUnknown:
             ours = e.MethodUnknown(f"{request.url.path[:200]} does not take {request.method}")
+        elif error.detail == _UNREADABLE:
+            ours = kind("the body is not JSON in UTF-8, or nested too deeply")
         else:
             ours = kind(str(error.detail))
         return problem(request, ours, error.headers)

@@ -8,6 +8,7 @@ from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
+from penstock.cli.scopes import in_words
 from penstock.kernel.errors import InputInvalid, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def _ls(agent: str | None, limit: int, everybody: bool, tenant: str | None
         queue = platform.journal.queue
         depths = await queue.depths(whose, agent, limit)
         sessions = await queue.sessions(whose, limit)
+        stops = await platform.journal.controls.wide(platform.tenant)
         now = await platform.journal.now()
     if as_json:
         waits = [{**_plain(depth), "oldest_wait_seconds": _age(depth.oldest, now)} for depth in depths]
@@ -56,6 +58,8 @@ async def _ls(agent: str | None, limit: int, everybody: bool, tenant: str | None
     for item in sessions:
         if item.blocked:
             note(_advice(item))
+    if stops:
+        note(f"held back until it is resumed: {', '.join(in_words(stop) for stop in stops)}")
     return ExitCode.OK
 
 

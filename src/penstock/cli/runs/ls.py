@@ -8,13 +8,15 @@ from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, find_run, opened
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
+from penstock.cli.scopes import held_by
 from penstock.kernel.errors import InputInvalid
+from penstock.ports.words import OUTCOMES
 
 if TYPE_CHECKING:
+    from penstock.ports.controls import Control
     from penstock.ports.records import RunRow
 
 LIMIT_MAX = 1000
-OUTCOMES = ("succeeded", "failed", "exhausted", "refused", "escalated", "cancelled", "killed")
 
 
 def ls(
@@ -57,10 +59,11 @@ async def _ls(
         where = RunFilter(status=Status(status) if status else None, outcome=outcome, agent=agent, before=older)
         rows = await journal.list_runs(platform.tenant, where, limit)
         now = await journal.now()
+        stops = await journal.controls.wide(platform.tenant)
     if as_json:
         print_json([_as_json(row) for row in rows])
     elif rows:
-        _print(rows, now)
+        _print(rows, now, stops)
         if len(rows) == limit:
             note(f"older ones: penstock runs ls --before {rows[-1].id}")
     else:
@@ -68,7 +71,7 @@ async def _ls(
     return ExitCode.OK
 
 
-def _print(rows: "list[RunRow]", now: int) -> None:
+def _print(rows: "list[RunRow]", now: int, stops: "list[Control]") -> None:
     from penstock.kernel.money import show_usd
     from penstock.views.lines import duration, waiting_words
     from penstock.views.waiting import waits_of
@@ -77,7 +80,8 @@ def _print(rows: "list[RunRow]", now: int) -> None:
     for row in rows:
         state = row.outcome or row.status.value
         code = f" [{row.code}]" if row.code and row.code != state else ""
-        stop = f" ({row.stop.value})" if row.stop and not row.outcome else ""
+        held = row.stop.value if row.stop else held_by(row, stops)
+        stop = f" ({held})" if held and not row.outcome else ""
         waits = "; ".join(waiting_words(item) for item in waits_of(row))
         table.append(
             (

@@ -12,7 +12,7 @@ from penstock.events import Amount, Failure, ModelIntent, ModelOutcome
 from penstock.events.messages import Message, storable_message
 from penstock.gates.limits.alarm import Alarm
 from penstock.gates.model.plan import ModelCall, Plan
-from penstock.gates.rates.throttle import has_turn, passed_by
+from penstock.gates.rates.renewal import has_turn, passed_by
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most

@@ -17,7 +17,8 @@ from penstock.gates.order.branches import Branch
 from penstock.gates.order.schedule import Schedule
 from penstock.gates.order.tape import Identity, Tape, identity_of
 from penstock.gates.rates.lane import Later, Start
-from penstock.gates.rates.throttle import Kind, Permit, leave_lines, renew, settle
+from penstock.gates.rates.renewal import renew
+from penstock.gates.rates.throttle import Kind, Permit, leave_lines, settle
 from penstock.gates.run.call import Call
 from penstock.gates.run.deadline import Scope
 from penstock.gates.run.ledger import Ledger, Seen, is_write
@@ -246,8 +247,7 @@ class RunContext:
         When a stop covers the run the intent is refused, and a worker that drains starts nothing more: then this does
         not return.
         """
-        # With a child's intent, or a continuation's, a new run's row is on its way.
-        if self.draining and not isinstance(event, ChildIntent | RunContinued):
+        if self.draining and not isinstance(event, ChildIntent | RunContinued):  # those have a new run's row on its way
             await self.halt()
         clock = self.services.clock
         begun_ns = clock.boot_ns()

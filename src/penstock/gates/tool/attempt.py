@@ -11,7 +11,8 @@ import msgspec
 from penstock.events import Amount, ApprovalDecided, Failure, ToolIntent, ToolOutcome
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
-from penstock.gates.rates.throttle import has_turn, passed_by, throttle
+from penstock.gates.rates.renewal import has_turn, passed_by
+from penstock.gates.rates.throttle import throttle
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most, at_most_within

@@ -139,6 +139,13 @@ class ApprovalExpired(UsageError):
     hint = "submit the request again when it is still wanted"
 
 
+class ApprovalWithdrawn(UsageError):
+    """The run that asks is being killed or cancelled: nothing would come of the decision."""
+
+    code = "approval_withdrawn"
+    hint = "submit the request again when it is still wanted"
+
+
 class ApprovalOwn(UsageError):
     """Nobody decides on what they asked for themselves."""
 
@@ -152,11 +159,17 @@ class ControlUnknown(UsageError):
     code = "control_unknown"
 
 
+class RunIsOver(UsageError):
+    """The run has ended: there is nothing to stop; ``fields["outcome"]`` is how."""
+
+    code = "run_is_over"
+
+
 class ScopeUnsupported(UsageError):
     """The scope cannot be stopped in this way, or at all."""
 
     code = "scope_unsupported"
-    hint = "kill, pause, cancel and resume work on a run; kill and resume on a tenant and on everything"
+    hint = "kill, pause and resume work on every scope; cancel works on a run"
 
 
 class NotArmed(UsageError):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from penstock.kernel.errors import CursorInvalid, InputInvalid
+from penstock.kernel.errors import CursorInvalid
 from penstock.ports.controls import Control
 from penstock.runs.stopping import OPEN_SHOWN, Progress, Stopping, kind_of
 from penstock.server.access.caller import Caller, needs
@@ -55,8 +55,6 @@ async def controls_apply(
     """Stop or resume. When this is answered it is sealed, or known not to be. Sent again with the same
     ``Idempotency-Key`` it does nothing new: that is how to find out when there was no answer."""
     _demand(caller, body)
-    if body.action in ("kill", "cancel") and not body.reason.strip():
-        raise InputInvalid(f"a {body.action} needs a reason", hint="it goes on the record, for whoever asks why")
     stopping = _stopping(server, caller)
     scope = body.scope
     control = await stopping.act(

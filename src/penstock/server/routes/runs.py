@@ -1,19 +1,24 @@
 """Runs: submitted, listed, looked at."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from inspect import signature
 from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from starlette.datastructures import QueryParams
 
 from penstock.agents.budget import Budget
 from penstock.events import decode
 from penstock.kernel.canonical import NAME_MAX_CHARS
-from penstock.kernel.errors import AgentUnknown, InputInvalid, RequestInvalid
+from penstock.kernel.errors import AgentUnknown, InputInvalid, PenstockError, RequestInvalid
 from penstock.kernel.ids import id_time_us
+from penstock.ports.lists import SHOWN_OPEN
 from penstock.ports.records import RunFilter, Status, Submitted
+from penstock.ports.words import OUTCOMES, WAITED_FOR
 from penstock.runs.submit import Request as RunRequest
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
@@ -71,6 +76,10 @@ def filter_of(
     parent: UUID | None = None,
 ) -> RunFilter:
     """Which runs are meant. ``tag.NAME=VALUE`` stands for any tag: ``tag.x_team=red``."""
+    _check_filters(request.query_params)
+    _check_word("outcome", outcome, OUTCOMES)
+    _check_word("shown", shown, (*SHOWN_OPEN, *OUTCOMES))
+    _check_word("waiting_for", waiting_for, WAITED_FOR)
     tags = {"customer": customer, "feature": feature, "task_type": task_type}
     tags |= {name[len(_TAG) :]: value for name, value in request.query_params.items() if name.startswith(_TAG)}
     given = {name: value for name, value in tags.items() if value}
@@ -95,6 +104,25 @@ def filter_of(
     )
 
 
+def _check_filters(given: QueryParams) -> None:
+    """Refuse filters that do not exist, or are given twice: what they should have left out would be shown.
+
+    Raises:
+        InputInvalid: there is one.
+    """
+    for name, count in Counter(name for name, _ in given.multi_items()).items():
+        if name not in _FILTERS and not name.startswith(_TAG):
+            raise InputInvalid(f"there is no filter {name[:50]!r}", hint=f"one of {', '.join(_FILTERS)}, tag.NAME")
+        if count > 1:
+            raise InputInvalid(f"the filter {name[:50]!r} is given {count} times")
+
+
+def _check_word(name: str, word: str | None, words: Sequence[str]) -> None:
+    if word is not None and word not in words:
+        raise InputInvalid(f"{name} is never {word[:50]!r}", hint=f"one of {', '.join(words)}")
+
+
+_FILTERS = (*(name for name in signature(filter_of).parameters if name != "request"), "q", "limit", "cursor")
 Filter = Annotated[RunFilter, Depends(filter_of)]
 Search = Annotated[
     str,
@@ -139,7 +167,13 @@ async def runs_submit(
 async def runs_submit_batch(server: Here, caller: Submitter, request: Request, body: RunBatch) -> BatchAccepted:
     """Submit several runs: all of them, or none when one is not acceptable. A key that was used for another request is
     answered with 409 after those before it were made; send the batch again without it."""
-    requests = [_request(server, caller, run, run.key) for run in body.runs]
+    requests = []
+    for index, run in enumerate(body.runs):
+        try:
+            requests.append(_request(server, caller, run, run.key))
+        except PenstockError as error:
+            error.what = f"runs.{index}: {error.what}"
+            raise
     done = await server.platform.submit_each(requests)
     return BatchAccepted(runs=await _accepted(server, caller, request, done))
 

@@ -51,6 +51,7 @@ _SPECIAL = [
     )
 ]
 _GLOBAL_V6 = ip_network("2000::/3")
+_FORM = "write it as https://hooks.example.com/path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +82,17 @@ def parse_target(url: str, *, allow_http: bool) -> Target:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise WebhookTargetRefused(f"the URL cannot be read: {error}") from None
+        raise WebhookTargetRefused(f"the URL cannot be read: {error}", hint=_FORM) from None
     secure = parts.scheme == "https"
     if not secure and parts.scheme != "http":
-        raise WebhookTargetRefused("the URL is not https")
+        raise WebhookTargetRefused("the URL is not https", hint=_FORM)
     if not secure and not allow_http:
         raise WebhookTargetRefused("the URL is http, which sends messages for all to read", hint="use https")
     if "@" in parts.netloc or parts.fragment:
-        raise WebhookTargetRefused("the URL holds a user name or a fragment")
+        raise WebhookTargetRefused("the URL holds a user name or a fragment", hint="leave it out; messages are signed")
     host = parts.hostname or ""
     if "%" in host or not (":" in host or all(LABEL.fullmatch(label) for label in host.rstrip(".").split("."))):
-        raise WebhookTargetRefused("the URL names no host that can be called")
+        raise WebhookTargetRefused("the URL names no host that can be called", hint=_FORM)
     port = (443 if secure else 80) if port is None else port
     if port not in PORTS and port < 1024:
         raise WebhookTargetRefused(f"port {port} is not called", hint="use 443, 80, or one from 1024 on")
