@@ -29,7 +29,7 @@ async def adoption(world: World, run: Any, **fields: object) -> Adoption:
         "hash": link(row.head, body),
         **fields,
     }
-    return Adoption(**values)  # type: ignore[arg-type]
+    return Adoption(**values)
 
 
 class ReleasesSuite:
