@@ -6,7 +6,7 @@ Source: M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 201
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from penstock.kernel.errors import JournalError, JournalUnavailable
+from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable
 from penstock.kernel.randomness import jitter
 
 T = TypeVar("T")
@@ -37,9 +37,9 @@ class Backoff:
 async def until_answered(
     ask: Callable[[], Awaitable[T]],
     sleep: Callable[[float], Awaitable[None]],
-    troubles: tuple[type[JournalError], ...] = (JournalUnavailable,),
+    troubles: tuple[type[JournalError], ...] = (JournalUnavailable, JournalFull),
 ) -> T:
-    """The journal's answer, however long it is in one of these troubles."""
+    """The journal's answer, however long it is in one of these troubles. A full disk fails reads too, and passes."""
     backoff = Backoff()
     while True:
         try:

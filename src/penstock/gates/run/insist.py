@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from penstock.gates.run.context import RunContext
 from penstock.kernel.backoff import until_answered
-from penstock.kernel.errors import JournalFull, JournalUnavailable
 
 T = TypeVar("T")
 
@@ -18,4 +17,4 @@ async def insist(ctx: RunContext, ask: Callable[[], Awaitable[T]]) -> T:
             await ctx.halt()
         await ctx.services.clock.sleep(seconds)
 
-    return await until_answered(ask, pause, (JournalUnavailable, JournalFull))
+    return await until_answered(ask, pause)
