@@ -14,7 +14,7 @@ from penstock.gates.run.context import RunContext
 from penstock.journal.log import RunLog
 from penstock.kernel.errors import ClaimLost, JournalUnavailable
 from penstock.ports.model import ModelError
-from penstock.ports.rates import Limit
+from penstock.ports.rates import STALE_US, Grant, Limit
 from penstock.ports.records import Status
 from penstock.runs.client import Penstock
 from penstock.runs.replaying.replay import replay
@@ -255,6 +255,27 @@ async def test_a_call_whose_turn_has_gone_by_is_not_made_when_its_run_stops(
             [outcome] = [event for event in await events_of(platform, run) if isinstance(event, ModelOutcome)]
             assert outcome.failure is not None
             assert (outcome.failure.code, outcome.used.nano, outcome.at_maximum) == ("turn_missed", 0, False)
+
+
+async def test_a_permit_whose_answer_was_long_on_the_way_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process may have stood still before it heard of it: by its own reckoning the permit would be new."""
+    async with limited(MODEL) as platform:
+        rates = platform.journal.rates
+        take = rates.take
+        taken: list[Grant] = []
+
+        async def late(*asked: Any) -> Grant:
+            grant = await take(*asked)
+            taken.append(grant)
+            if len(taken) == 1:
+                await asyncio.sleep(STALE_US / 1e6 + 0.1)
+            return grant
+
+        monkeypatch.setattr(rates, "take", late)
+        model = ScriptedModel(["hello"])
+        assert (await greeter(model).run("hi")).output == "hello"
+        assert [len(grant.starts) for grant in taken] == [1, 1], "a permit was asked for again"
+        assert len(model.calls) == 1
 
 
 async def test_a_worker_with_too_many_waiting_calls_takes_on_no_more_of_that_agent() -> None:

@@ -70,6 +70,7 @@ class Lane:
         self.limits = tuple(limits)
         self.keys: list[LimitKey] = [limit.key for limit in limits]
         self.store_offset_us = clock.now_us() - clock.boot_ns() // 1000  # this machine's guess, until the store answers
+        self._store_offset_most_us = self.store_offset_us
         self.opens_at = 0  # when the first in line is expected to have its turn; store's time
         self._rates = rates
         self._clock = clock
@@ -83,7 +84,7 @@ class Lane:
         self._news = asyncio.Event()
 
     def now(self) -> int:
-        """The store's time as far as this process knows it, microseconds."""
+        """The store's time as far as this process knows it, microseconds: it is not earlier than that."""
         return self._clock.boot_ns() // 1000 + self.store_offset_us
 
     def __len__(self) -> int:
@@ -138,8 +139,11 @@ class Lane:
         """Permits for the first in line; when to ask for the others."""
         asks = [waiter.tokens for waiter in batch]
         since = min(waiter.since for waiter in batch) + self.store_offset_us
+        sent = self._clock.boot_ns() // 1000
         grant = await self._rates.take(self._holder, self.keys, asks, since, self._lease_seconds)
+        # The store read its clock at some moment between the two: this process may have stood still before it heard.
         self.store_offset_us = grant.now - self._clock.boot_ns() // 1000
+        self._store_offset_most_us = grant.now - sent
         for waiter, start in zip(batch, grant.starts, strict=False):
             if waiter.ready.done():
                 self._returned(self, start, waiter.tokens)
@@ -218,5 +222,7 @@ class Lane:
             heard.cancel()
 
     def is_stale(self, start: Start) -> bool:
-        """Whether a permit has waited for longer than the meters allow for."""
-        return self.now() > start.at + STALE_US
+        """Whether a permit may have waited for longer than the meters allow for. Where the store answers later than
+        that, none is good: no call goes through until it answers sooner."""
+        latest = self._clock.boot_ns() // 1000 + self._store_offset_most_us
+        return latest > start.at + STALE_US
