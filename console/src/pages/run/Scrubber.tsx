@@ -62,7 +62,7 @@ function ofCall(model: TraceModel, seq: number): string {
 
 /** What happened there, and how the run stood. */
 function Then({ model, run, at, time, leave }: { model: TraceModel; run: RunShown; at: number; time: number | null; leave: () => void }) {
-  const { data, error } = useQuery({ ...tapeQuery(run.id, at), placeholderData: keepPreviousData });
+  const { data, error } = useQuery({ ...tapeQuery(run.id, at, model.ended), placeholderData: keepPreviousData });
   const event = data?.items.find((one) => one.seq === at);
   return (
     <div role="status" className={styles.then}>

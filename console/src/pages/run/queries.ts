@@ -47,11 +47,11 @@ export function spanQuery(id: string, path: string) {
 /** Events of one page of the tape. */
 export const TAPE_PAGE = 50;
 
-/** The page of the tape that an event is on. */
-export function tapeQuery(id: string, seq: number) {
+/** The page of the tape that an event is on. While the run goes on a page grows, so each event asks for its own reading. */
+export function tapeQuery(id: string, seq: number, ended: boolean) {
   const after = Math.floor((seq - 1) / TAPE_PAGE) * TAPE_PAGE;
   return queryOptions({
-    queryKey: [...keys.events(id), after] as const,
+    queryKey: [...keys.events(id), after, ended ? null : seq] as const,
     staleTime: Infinity,
     queryFn: ({ signal }) => ask(api.GET('/v1/runs/{run}/events', { params: { path: { run: id }, query: { after, limit: TAPE_PAGE } }, signal })),
   });
