@@ -9,14 +9,13 @@ from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable
 @pytest.mark.parametrize("trouble", [JournalUnavailable, JournalFull])
 async def test_a_trouble_that_passes_is_waited_for(trouble: type[JournalError]) -> None:
     """Also of a read: an agent whose replay failed because a disk was full would be set aside as one that diverged."""
-    answers = [trouble("not now"), trouble("not yet"), "there"]
+    troubles = [trouble("not now"), trouble("not yet")]
     slept: list[float] = []
 
     async def ask() -> str:
-        answer = answers.pop(0)
-        if isinstance(answer, JournalError):
-            raise answer
-        return answer
+        if troubles:
+            raise troubles.pop()
+        return "there"
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -29,5 +28,8 @@ async def test_what_does_not_pass_is_raised() -> None:
     async def ask() -> str:
         raise JournalError("it is damaged")
 
+    async def sleep(seconds: float) -> None:
+        pytest.fail("it was waited for")
+
     with pytest.raises(JournalError):
-        await until_answered(ask, lambda seconds: pytest.fail("it was waited for"))
+        await until_answered(ask, sleep)
