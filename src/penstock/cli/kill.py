@@ -1,6 +1,5 @@
 """``penstock kill`` and ``penstock pause``."""
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,8 +115,9 @@ async def _stop(order: _Order, tenant: str | None, *, wait: bool, as_json: bool)
 
 
 def _lifting(scope: "Scope", tenant: str | None) -> str:
-    what = "--all" if scope.kind in ("tenant", "everything") else f"--{scope.kind} {shlex.quote(scope.name)}"
-    return f"penstock resume {what}" + (f" --tenant {tenant}" if tenant else "")
+    from penstock.runs.stopping import option_of
+
+    return f"penstock resume {option_of(scope)}" + (f" --tenant {tenant}" if tenant else "")
 
 
 async def _quiesce(platform: "Penstock", sealed: "Sealed") -> "list[OpenCall]":

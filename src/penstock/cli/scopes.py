@@ -76,6 +76,7 @@ def in_words(stop: "Control") -> str:
 
 def held_by(row: "RunRow", stops: "Sequence[Control]") -> str:
     """The stop of more than a run that holds a run back, a kill before a pause, in words; '' when none does."""
-    names = (row.tenant, row.agent, row.release, row.session, row.tags.get("customer", ""))
-    holding = [stop for stop in stops if row.ended_at is None and stop.scope.covers(*names)]
-    return in_words(min(holding, key=lambda stop: stop.action != "kill")) if holding else ""
+    from penstock.ports.controls import holding
+
+    held = holding(row, stops) if row.ended_at is None else []
+    return in_words(min(held, key=lambda stop: stop.action != "kill")) if held else ""

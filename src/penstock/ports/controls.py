@@ -4,11 +4,12 @@ Reached as ``journal.controls``. Two stores answer, PostgreSQL and memory; both 
 `tests/contract/questions_suite.py`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from uuid import UUID
 
-from penstock.ports.records import Status
+from penstock.ports.records import RunRow, Status
 
 PAGE_MAX = 500
 COUNTED_MOST = 100_000
@@ -91,6 +92,12 @@ class Control:
     def in_force(self) -> bool:
         """Whether it still holds something back."""
         return self.lifted_at is None and self.status is not Status.ENDED
+
+
+def holding(row: RunRow, controls: Iterable[Control]) -> list[Control]:
+    """Of stops of more than a run those that a run is in, in their order."""
+    names = row.tenant, row.agent, row.release, row.session, row.tags.get("customer", "")
+    return [control for control in controls if control.scope.covers(*names)]
 
 
 @dataclass(slots=True, frozen=True)

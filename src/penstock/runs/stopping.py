@@ -22,7 +22,7 @@ from penstock.kernel.errors import (
 from penstock.kernel.ids import derived_id, new_id
 from penstock.ports.controls import PAGE_MAX, Control, Reach, Scope, ScopeKind, of_all
 from penstock.ports.journal import Journal
-from penstock.ports.records import OpenIntent, Status, Stop
+from penstock.ports.records import OpenIntent, RunRow, Status, Stop
 
 OPEN_SHOWN = 100
 LOOKED_BACK = 100
@@ -133,7 +133,7 @@ class Stopping:
         Raises:
             ScopeUnsupported, RunUnknown, InputInvalid: it cannot be.
         """
-        scope = await self._scope(kind, name, action)
+        scope, _ = await self._scope(kind, name, action)
         return Preview(
             await self._journal.now(),
             await self._journal.controls.reach(scope),
@@ -157,7 +157,7 @@ class Stopping:
             ControlUnknown: there is nothing to resume.
             IdempotencyConflict: the key was used for another stop.
         """
-        scope = await self._scope(kind, name, action)
+        scope, row = await self._scope(kind, name, action)
         arm = SCOPES[kind].armed
         if arm is not None and armed != arm(scope, self._environment):
             raise NotArmed(f"to {action} this {kind}, `armed` must be {arm(scope, self._environment)!r}")
@@ -172,10 +172,8 @@ class Stopping:
                 raise IdempotencyConflict(f"the key {key!r} was used for another stop", control=known.id)
             if known.sealed_at is not None or known.lifted_at is not None:
                 return control
-        if scope.run is not None:
-            row = await self._journal.get_run(self._tenant, scope.run)
-            if row is not None and row.status is Status.ENDED:
-                raise RunIsOver(f"run {scope.run} has ended already, as {row.outcome}", outcome=row.outcome)
+        if row is not None and row.status is Status.ENDED:
+            raise RunIsOver(f"run {row.id} has ended already, as {row.outcome}", outcome=row.outcome)
         if scope.run is None:
             await self._journal.stop_scope(scope, Stop(action), actor, reason, control)
         else:
@@ -206,12 +204,16 @@ class Stopping:
         stopped = await self._journal.controls.stopped(seen, known.at)
         return Progress(known, state, running, len(intents) - len(running), stopped)
 
-    async def _scope(self, kind: ScopeKind, name: str, action: str) -> Scope:
+    async def _scope(self, kind: ScopeKind, name: str, action: str) -> tuple[Scope, RunRow | None]:
+        """What is meant, and its row if it is a run."""
         kind_of(kind, action)
         scope = scope_named(kind, self._tenant, name)
-        if scope.run is not None and await self._journal.get_run(self._tenant, scope.run) is None:
+        if scope.run is None:
+            return scope, None
+        row = await self._journal.get_run(self._tenant, scope.run)
+        if row is None:
             raise RunUnknown(f"there is no run {scope.run} for tenant {self._tenant!r}")
-        return scope
+        return scope, row
 
     async def _resume(self, scope: Scope, actor: str, *, again: bool) -> UUID:
         """Lift what is in force. ``again``: it may be the order of before, whose answer was lost."""
@@ -271,5 +273,9 @@ def _command(scope: Scope, action: str, tenant: str) -> str:
     if scope.run is not None:
         verb = "kill" if action == "kill" else f"runs {action}"
         return f"penstock {verb} {scope.run}{whose}" + (why if action == "kill" else "")
-    what = "--all" if scope.kind in ("tenant", "everything") else f"--{scope.kind} {shlex.quote(scope.name)}"
-    return f"penstock {action} {what}{whose}{why}"
+    return f"penstock {action} {option_of(scope)}{whose}{why}"
+
+
+def option_of(scope: Scope) -> str:
+    """The option of the command line that means all runs of a scope wider than a run; ``--tenant`` comes beside it."""
+    return "--all" if scope.kind in ("tenant", "everything") else f"--{scope.kind} {shlex.quote(scope.name)}"

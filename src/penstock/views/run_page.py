@@ -6,6 +6,7 @@ from uuid import UUID
 from penstock.events import BudgetRecord, Event, RunEnded, RunSubmitted, Totals, Waiting, decode
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import RunUnknown
+from penstock.ports.controls import holding
 from penstock.ports.journal import Journal
 from penstock.ports.lists import shown
 from penstock.ports.records import RunRow, Status
@@ -103,12 +104,12 @@ async def _held_back(journal: Journal, row: RunRow) -> str:
     """What keeps a run from being worked on that could be; "" when nothing does."""
     if row.status is not Status.QUEUED or row.stop is not None:
         return ""
-    names = row.tenant, row.agent, row.release, row.session, row.tags.get("customer", "")
-    for control in await journal.controls.wide(row.tenant):
-        if control.scope.covers(*names):
-            by = f", ordered by {control.actor}" if control.actor and control.scope.tenant else ""
-            return f"It is held back by a {control.action} of {control.scope}{by}."
-    return ""
+    held = holding(row, await journal.controls.wide(row.tenant))
+    if not held:
+        return ""
+    newest = held[0]
+    by = f", ordered by {newest.actor}" if newest.actor and newest.scope.tenant else ""
+    return f"It is held back by a {newest.action} of {newest.scope}{by}."
 
 
 def _piece(viewer: Viewer, event: Event, name: str) -> Piece | None:

@@ -87,8 +87,7 @@ async def stop_scope(
     """
     control = control or new_id(clock)
     is_first_form = scope.kind in ("tenant", "everything") and stop is Stop.KILL
-    kept = (None, "", "") if is_first_form else (NO_RUN, scope.kind, scope.name)
-    run, kind, name = kept
+    run, kind, name = (None, "", "") if is_first_form else (NO_RUN, scope.kind, scope.name)
     await database.fetch(queries.ADD_CONTROL, control, scope.tenant, run, stop.value, actor, reason, kind, name, None)
 
     async def seal() -> int:
