@@ -41,6 +41,7 @@ GROUPS = (
     Group("peer", needs=("runs",)),
     Group("staircase"),
     Group("long"),
+    Group("spirals"),
     Group("recovery", scale=True),
     Group("crowd", scale=True),
     Group("stored", scale=True),

@@ -23,7 +23,7 @@ from penstock.cli import application, commands, exits
 from penstock.events import envelope
 from penstock.gates.tool import gate as tool_gate
 from penstock.kernel import errors
-from penstock.rules import default, progress
+from penstock.rules import default, spiral_detector, spirals
 from penstock.server import app as server_app
 from penstock.server.access import roles
 from penstock.wiring import assemble
@@ -109,8 +109,9 @@ def rules_page() -> str:
         "something else, unless the denial ends the run. The journal keeps every answer with the rule's version: in "
         "the intent of a call that was made, in a `verdict.recorded` of one that was not.",
         *parts,
-        f"## What else brings a run to its last answer\n\n{about(progress)}\n\n{about(progress.level)}",
-        *constant_table(progress),
+        f"## What counts as a spiral\n\n{about(spiral_detector)}",
+        *constant_table(spiral_detector),
+        about(spirals.Spirals),
     )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from penstock.events import Change, Fact
     from penstock.kernel.errors import PenstockError, Reject, Revise
     from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, ToolContext, TransientToolError
+    from penstock.rules.spirals import Spirals
     from penstock.runs.client import Penstock
     from penstock.runs.result import Result
     from penstock.settings import Settings
@@ -44,6 +45,7 @@ _PLACES = {
     "Run": ("penstock.agents.run", "Run"),
     "SessionMemory": ("penstock.agents.memory", "SessionMemory"),
     "Settings": ("penstock.settings", "Settings"),
+    "Spirals": ("penstock.rules.spirals", "Spirals"),
     "Tool": ("penstock.agents.tool", "Tool"),
     "ToolContext": ("penstock.ports.tools", "ToolContext"),
     "TransientToolError": ("penstock.ports.tools", "TransientToolError"),
@@ -70,6 +72,7 @@ __all__ = [
     "Run",
     "SessionMemory",
     "Settings",
+    "Spirals",
     "Tool",
     "ToolContext",
     "TransientToolError",

@@ -78,12 +78,12 @@ def test_show_draws_goal_reasoning_calls_verdicts_and_output(command_line: Comma
     assert "budget   $0.500" in lines
     assert any(re.match(r"since    \d{4}-\d\d-\d\d .* UTC by ann", line) for line in lines)
     assert any(
-        re.match(r"0  model scripted:model  ok  .+  100\+20 tokens  \$.+ \(simulated\)  4 rules passed", s)
+        re.match(r"0  model scripted:model  ok  .+  100\+20 tokens  \$.+ \(simulated\)  5 rules passed", s)
         for s in lines
     )
     assert "thinks   They paid twice, so one goes back." in lines
     assert 'asks     look({"order": "o-1"})' in lines
-    assert any(re.match(r"1  tool look  read · low risk  ok  .+  7 rules passed", line) for line in lines)
+    assert any(re.match(r"1  tool look  read · low risk  ok  .+  8 rules passed", line) for line in lines)
     assert 'in       {"order": "o-1"}' in lines
     assert "out      \\x1b]0;owned\\x07\\x1b[2Jpaid twice: o-1" in lines
     assert lines[-2:] == ["output  succeeded", "   out      done".strip()]

@@ -226,7 +226,7 @@ def test_how_often_the_rules_against_spirals_speak(served: Served, capsys: pytes
             if isinstance(event, VerdictRecorded) and event.verdicts[-1].rule == "repeats":
                 words = f"repeats: {event.verdicts[-1].code}" + (" (ended the run)" if event.ends_run else "")
             elif isinstance(event, LimitReached) and event.limit == "loop":
-                words = f"progress: {event.level}"
+                words = f"spiral: {event.level}"
             if words:
                 spoken[words] += 1
                 runs[words].add(case)

@@ -23,7 +23,7 @@ from penstock.events import (
 )
 from penstock.gates.run.ledger import Ledger, Seen
 from penstock.rules.repeats import WINDOW
-from penstock.rules.verdict import PastCall, RunFacts
+from penstock.rules.verdict import RunFacts
 
 MOST = Amount(100, 50, 1_000)
 
@@ -96,12 +96,12 @@ def test_past_tool_calls_are_remembered_as_the_rules_want_them() -> None:
         event(ApprovalDecided, "5", approval="q", decision="deny"),
         event(VerdictRecorded, "6", gate="model", name="m", verdict="deny", verdicts=by_rule),
     )
-    assert facts.past == [
-        PastCall("x", "a", True, "ref"),
-        PastCall("x", "b", False),
-        PastCall("x", "c", True),
-        PastCall("x", "e", False, refused=True),
-        PastCall("y", "g", False, refused=True),
+    assert [(past.name, past.digest, past.ok, past.result, past.refused) for past in facts.past] == [
+        ("x", "a", True, "ref", False),
+        ("x", "b", False, "", False),
+        ("x", "c", True, "", False),
+        ("x", "e", False, "", True),
+        ("y", "g", False, "", True),
     ]
     assert (facts.tool_calls, facts.attempts) == (3, 3)
 
@@ -114,7 +114,8 @@ def test_an_attempt_that_is_repeated_is_not_yet_a_past_call() -> None:
 def test_past_calls_are_bounded() -> None:
     facts, ledger = rebuilt()
     for number in range(10 * WINDOW):
-        ledger.remember("x", str(number), ok=True)
+        for one in tool(str(number), str(number)):
+            ledger.witness(one)
     assert WINDOW <= len(facts.past) <= 2 * WINDOW
     assert facts.past[-1].digest == str(10 * WINDOW - 1)
 

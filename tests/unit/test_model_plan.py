@@ -11,8 +11,11 @@ from penstock.gates.model.conversation import Conversation
 from penstock.gates.model.plan import FINAL_OUTPUT_TOKENS, ModelCall, Plan, make_plan
 from penstock.gates.run.words import NOTE_70, NOTE_90
 from penstock.ports.model import ModelSettings, Price, ToolSpec
-from penstock.rules.progress import NUDGE_AFTER, STOP_AFTER
-from penstock.rules.verdict import PastCall, RunFacts
+from penstock.rules.past import PastCall
+from penstock.rules.spiral import LAST, NUDGE
+from penstock.rules.spiral_detector import Detector
+from penstock.rules.spirals import DEFAULT
+from penstock.rules.verdict import RunFacts
 from penstock.testing import ScriptedModel
 
 PRICE = Price(1.0, 2.0)
@@ -116,8 +119,8 @@ def test_a_call_that_cannot_be_the_last_is_planned_as_it_is_and_the_rule_judges(
 
 def test_a_single_question_is_not_told_to_wrap_up() -> None:
     asked = ModelCall(model, talk(), settings=ModelSettings(100), can_answer_last=False)
-    stale = [PastCall("look", str(number), ok=False) for number in range(STOP_AFTER)]
-    for limits, used in (({"tokens": 10_000}, {"tokens": 9_500}), ({}, {"past": stale})):
+    stretch = Detector(PastCall("look", str(number), ok=False, turn=number) for number in range(8)).stretch
+    for limits, used in (({"tokens": 10_000}, {"tokens": 9_500}), ({}, {"stretch": stretch, "spirals": DEFAULT})):
         made, _ = plan(asked, limits, **used)
         assert (made.final, made.note) == (False, None)
 
@@ -134,20 +137,27 @@ def test_the_next_to_last_step_must_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stale", "recent", "level"),
+    ("vain", "told", "heard", "level"),
     [
-        (NUDGE_AFTER - 1, None, 0),
-        (NUDGE_AFTER, None, 70),
-        (STOP_AFTER, None, 90),
-        (STOP_AFTER, 0, 0),
-        (STOP_AFTER, NUDGE_AFTER, 70),
-        (STOP_AFTER, 1_000, 90),
+        (3, 0, False, 0),
+        (4, 0, False, NUDGE),
+        (5, NUDGE, False, NUDGE),
+        (6, NUDGE, False, LAST),
+        (6, 70, False, LAST),
+        (8, 0, False, NUDGE),  # told first, however many calls came at once
+        (8, NUDGE, True, 0),
     ],
 )
-def test_no_progress_counts_from_the_latest_news_from_outside(stale: int, recent: int | None, level: int) -> None:
-    past = [PastCall("look", str(number), ok=False) for number in range(stale)]
-    made, _ = plan(ModelCall(model, talk(), [LOOK], recent_calls=recent), {}, past=past)
-    assert (made.level, made.final, made.looping) == (level, level >= 90, level > 0)
+def test_circles_are_told_then_the_answer_is_due(vain: int, told: int, heard: bool, level: int) -> None:
+    stretch = Detector(PastCall("look", str(number), ok=False, turn=number) for number in range(vain)).stretch
+    conversation = talk()
+    conversation.level = told
+    asked = ModelCall(model, conversation, [LOOK], heard=heard)
+    made, _ = plan(asked, {}, stretch=stretch, spirals=DEFAULT)
+    assert (made.level, made.final, made.looping) == (level, level == LAST, level > 0)
+    assert (made.note is not None) == (level > told)
+    made, _ = plan(asked, {}, stretch=stretch, spirals=None)
+    assert (made.level, made.final) == (0, False)
 
 
 def test_no_price_reserves_tokens_alone() -> None:

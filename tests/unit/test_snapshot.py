@@ -334,7 +334,7 @@ async def test_an_erased_subject_leaves_no_state_behind() -> None:
 
 def test_a_state_that_is_no_json_is_unreadable_and_one_of_another_format_is_none() -> None:
     with pytest.raises(EventUnreadable):
-        decode_state(b'{"format": 1')
+        decode_state(b'{"format": 2')
     with pytest.raises(EventUnreadable):
-        decode_state(b'{"format": 1}')
+        decode_state(b'{"format": 2}')
     assert decode_state(b'{"format": 99}') is None

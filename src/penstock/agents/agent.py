@@ -18,6 +18,7 @@ from penstock.gates.model.gate import tools_digest
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import AgentInvalid, OutputInvalid, PenstockError
 from penstock.ports.model import Model, ModelSettings, ToolSpec
+from penstock.rules.spirals import DEFAULT, Spirals
 
 LOOP_VERSION = "1"  # a change of the loop that changes what it asks of the gates makes new releases
 OUTPUT_TOOL = "final_answer"
@@ -80,6 +81,7 @@ class Agent(Definition):
             a summary of older ones, and a run that succeeds adds its own. Runs of this agent must name a session.
         responder: an agent with a budget of its own (or a `Responder` with a time of its own) that answers the same
             input first. Its answer is provisional: it is confirmed or replaced by this agent's.
+        spirals: when to step in as a run goes round in circles; None = never.
 
     Raises:
         AgentInvalid: contradictions, such as two tools of one name.
@@ -110,6 +112,7 @@ class Agent(Definition):
         revisions: int = 1,
         memory: Literal["session"] | SessionMemory | None = None,
         responder: Definition | Responder | None = None,
+        spirals: Spirals | None = DEFAULT,
     ) -> None:
         self.model, self.fallback_models = _in_order(name, model)
         self.memory = _memory(name, memory)
@@ -134,7 +137,7 @@ class Agent(Definition):
         self._output_type = output or str
         self._taken = Any if prepare is not None else str
         stages = Stages(prepare, consequence, compensate, revisions)
-        super().__init__(name, budget, self._taken, self._output_type, self._parts(), stages)
+        super().__init__(name, budget, self._taken, self._output_type, self._parts(), stages, spirals)
 
     def _parts(self) -> list[str]:
         models = [model if isinstance(model, str) else model.name for model in (self.model, *self.fallback_models)]
@@ -199,7 +202,14 @@ class Agent(Definition):
         changed = copy.copy(self)
         changed.model, changed.fallback_models = _in_order(self.name, model)
         Definition.__init__(
-            changed, self.name, self.limits, self._taken, self._output_type, changed._parts(), self.stages
+            changed,
+            self.name,
+            self.limits,
+            self._taken,
+            self._output_type,
+            changed._parts(),
+            self.stages,
+            self.spirals,
         )
         return changed
 

@@ -12,8 +12,9 @@ from penstock.events.messages import Message, Part, ToolResult, say
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.model.gate import call_model, tools_digest
 from penstock.gates.model.plan import ModelCall
-from penstock.kernel.errors import AgentInvalid
+from penstock.kernel.errors import AgentInvalid, RunFault
 from penstock.ports.model import Model, ModelSettings
+from penstock.rules.spiral import LAST
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,7 +57,8 @@ class Chat:
         self._digest = tools_digest(self._specs, None)
         self._settings = settings
         self._conversation = Conversation([say("system", instructions)] if instructions else [])
-        self._calls_since_heard = 0
+        self._heard = False
+        self._beyond = 0  # latest answers in a row that had to be the last, because calls were in vain
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -66,7 +68,7 @@ class Chat:
     def hear(self, text: str) -> None:
         """Somebody says something; the model answers at the next `step`."""
         self._conversation.add(say("user", text))
-        self._calls_since_heard = 0
+        self._heard = True
 
     async def step(self) -> ChatStep:
         """One answer of the model, and the calls it asks for.
@@ -74,7 +76,10 @@ class Chat:
         Raises:
             CallDenied: a rule denied the model call.
             ModelFailed: all attempts failed.
+            RunFault: it went round in circles, and went on after the answer that had to be the last; the run is
+                exhausted.
         """
+        self._check_goes_on()
         turn = await call_model(
             self.run.context,
             ModelCall(
@@ -83,9 +88,11 @@ class Chat:
                 self._specs,
                 self._digest,
                 settings=self._settings,
-                recent_calls=self._calls_since_heard,
+                heard=self._heard,
             ),
         )
+        self._heard = False
+        self._beyond = self._beyond + 1 if turn.last and self._conversation.level == LAST else 0
         self._conversation.add_known(turn.message, turn.ref)
         calls = turn.message.tool_calls
         results: list[Part] = []
@@ -93,10 +100,18 @@ class Chat:
             results = [ToolResult(call.id, call.name, "not done: no tools any more", "denied") for call in calls]
         elif calls:
             results = await use_tools(self.run, self._tools, calls)
-            self._calls_since_heard += len(calls)
         if results:
             self._conversation.add(Message("tool", results))
         return ChatStep(turn.message.text, [part for part in results if isinstance(part, ToolResult)], turn.last)
+
+    def _check_goes_on(self) -> None:
+        """An answer beyond the last is in vain as a call is: from the limit on they count up to the stop."""
+        spirals = self.run.context.facts.spirals
+        if self._heard:
+            self._beyond = 0
+        if spirals is not None and self._beyond and spirals.limit + self._beyond > spirals.stop:
+            words = f"{self._beyond} answers that had to be the last one did not end the work"
+            raise RunFault("exhausted", "spiral", words, needed=["code that ends with the step that says `last`"])
 
     async def reply(self, text: str) -> str:
         """Say something to the model and let it use its tools until it answers in words; those words.

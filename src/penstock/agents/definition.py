@@ -13,6 +13,7 @@ from penstock.agents.stages import NO_STAGES, Stages, perform, validation_words
 from penstock.events import BudgetRecord
 from penstock.kernel.canonical import check_finite, check_plain
 from penstock.kernel.errors import AgentInvalid, InputInvalid, OutputInvalid, PenstockError, Reject
+from penstock.rules.spirals import DEFAULT, Spirals
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -41,8 +42,10 @@ class Definition:
         output_type: Any,
         parts: list[str],
         stages: Stages = NO_STAGES,
+        spirals: Spirals | None = DEFAULT,
     ) -> None:
         """``parts`` are the texts whose change makes another release; the types are those of the agent's own code.
+        ``spirals``: when to step in as a run goes round in circles; None = never.
 
         Raises:
             AgentInvalid: a name that is not short, lower-case and plain, or a type that has no JSON form.
@@ -55,6 +58,9 @@ class Definition:
         self.name = name
         self.limits = budget or Budget()
         self.budget: BudgetRecord = self.limits.record()
+        self.spirals = spirals
+        if spirals != DEFAULT:  # agents without settings of their own keep their releases
+            parts = [*parts, spirals.part if spirals is not None else "spirals: off"]
         self.release = hashlib.sha256("\x1f".join([name, *parts, *stages.parts]).encode()).hexdigest()[:16]
         self.stages = stages
         self._input = _adapter(name, stages.input_type(input_type))
@@ -168,6 +174,7 @@ class Definition:
 
     async def perform(self, run: Any, value: Any) -> Any:
         """All of the agent's work: its stages around its code, and its fallback when that fails."""
+        run.context.facts.spirals = self.spirals
         return await perform(self, run, value)
 
     async def invoke(self, run: Any, value: Any) -> Any:

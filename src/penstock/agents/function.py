@@ -9,6 +9,7 @@ from penstock.agents.definition import Definition
 from penstock.agents.stages import NO_STAGES, StageFunction, Stages
 from penstock.agents.tool import source_of
 from penstock.kernel.errors import AgentInvalid
+from penstock.rules.spirals import DEFAULT, Spirals
 
 AgentFunction = Callable[..., Awaitable[Any]]
 
@@ -17,7 +18,13 @@ class FunctionAgent(Definition):
     """An agent whose code is a function ``async def f(run: Run, value) -> output``."""
 
     def __init__(
-        self, function: AgentFunction, name: str, budget: Budget | None, version: str, stages: Stages = NO_STAGES
+        self,
+        function: AgentFunction,
+        name: str,
+        budget: Budget | None,
+        version: str,
+        stages: Stages = NO_STAGES,
+        spirals: Spirals | None = DEFAULT,
     ) -> None:
         parameters = list(inspect.signature(function).parameters.values())
         if not inspect.iscoroutinefunction(function) or len(parameters) != 2:
@@ -30,7 +37,8 @@ class FunctionAgent(Definition):
         except (NameError, TypeError) as error:
             raise AgentInvalid(f"the agent {name} has an annotation that cannot be read: {error}") from error
         input_type = hints.get(parameters[1].name, Any)
-        super().__init__(name, budget, input_type, hints.get("return", Any), [version or source_of(function)], stages)
+        parts = [version or source_of(function)]
+        super().__init__(name, budget, input_type, hints.get("return", Any), parts, stages, spirals)
         self.function = function
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -48,6 +56,7 @@ def agent(
     consequence: StageFunction | None = None,
     compensate: StageFunction | None = None,
     revisions: int = 1,
+    spirals: Spirals | None = DEFAULT,
 ) -> Callable[[AgentFunction], FunctionAgent]:
     """Declare a plain async function an agent.
 
@@ -60,6 +69,7 @@ def agent(
         consequence: a stage after it: ``async def (run, prepared, result) -> result``.
         compensate: a stage for when it failed after writes: ``async def (run, prepared, failed: Failed) -> None``.
         revisions: how often ``consequence`` may send the result back; the function then finds why in `run.revision`.
+        spirals: when to step in as a model that it asks goes round in circles; None = never.
 
     Raises:
         AgentInvalid: not an async function of two parameters, or a stage that is none.
@@ -67,6 +77,6 @@ def agent(
     stages = Stages(prepare, consequence, compensate, revisions)
 
     def declare(function: AgentFunction) -> FunctionAgent:
-        return FunctionAgent(function, name, budget, version, stages)
+        return FunctionAgent(function, name, budget, version, stages, spirals)
 
     return declare

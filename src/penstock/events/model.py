@@ -26,7 +26,8 @@ class ModelIntent(Event, tag="model.intent"):
     because: str = ""  # of an attempt that is not the first: retry | in_doubt | hedge | fallback
     instead_of: str = ""  # the model that this one stands in for, after its last attempt failed
     shortened: bool = False  # the last answer's prompt had to leave out the middle of the conversation
-    level: int = 0  # 70: a wrap-up message was added; 90: tools were forbidden, this call must answer
+    level: int = 0  # 50: told that it repeats itself; 70: to wrap up; 90, or 91 in a spiral: tools are forbidden
+    heard: bool = False  # somebody outside said something since the model's last answer
 
 
 class ModelOutcome(Event, tag="model.outcome"):
@@ -43,3 +44,4 @@ class ModelOutcome(Event, tag="model.outcome"):
     simulated: bool = False
     again: bool = False  # another attempt follows; the agent has not seen this one
     retry_at: int = 0  # microseconds since the epoch, the store's clock: it is not made before
+    said: str = ""  # a keyed hash of the answer's words, to see which are said again

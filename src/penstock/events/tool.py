@@ -21,6 +21,8 @@ class ToolIntent(Event, tag="tool.intent"):
     passed: list[str] = []
     verdicts: list[RuleVerdict] = []
     because: str = ""  # of an attempt that is not the first: retry | in_doubt | hedge
+    shape: str = ""  # keyed hashes of the arguments' leaves, to see which calls are nearly the same
+    repeatable: bool = False  # its author says that asking again with the same arguments is meaningful
 
 
 class ToolDoubted(Event, tag="tool.doubted"):
@@ -44,3 +46,4 @@ class ToolOutcome(Event, tag="tool.outcome"):
     retry_at: int = 0  # microseconds since the epoch, the store's clock: it is not made before
     settled_by: str = ""  # for an effect that was in doubt: repeat | confirm | person | late
     failure: Failure | None = None
+    facts: str = ""  # keyed hashes of the result's leaves, to see what of it was known

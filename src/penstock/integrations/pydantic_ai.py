@@ -29,6 +29,7 @@ from penstock.integrations.pydantic_ai_model import GatedModel, ModelOptions, Se
 from penstock.integrations.pydantic_ai_release import release_parts
 from penstock.integrations.pydantic_ai_tools import Effects, GatedToolset, ToolEffect, function_tools, tool_context
 from penstock.kernel.errors import AgentInvalid, OutputInvalid
+from penstock.rules.spirals import DEFAULT, Spirals
 
 __all__ = ["GovernedAgent", "ToolEffect", "govern", "tool_context"]
 
@@ -52,6 +53,7 @@ class GovernedAgent(Definition):
         deps: Callable[[Run, Any], Any] | None,
         version: str,
         stages: Stages,
+        spirals: Spirals | None,
     ) -> None:
         self.agent = agent
         self.model = model
@@ -62,7 +64,7 @@ class GovernedAgent(Definition):
         self._tools = Tools()
         self._provider = model_from(model) if not isinstance(model, str) else None
         parts = release_parts(agent, self._provider.name if self._provider else str(model), effects, options, deps)
-        super().__init__(name, budget, *types, [*parts, version], stages)
+        super().__init__(name, budget, *types, [*parts, version], stages, spirals)
 
     async def invoke(self, run: Any, value: Any) -> Any:
         """Run the agent's loop: `pydantic_ai.Agent.run`, with its model and tools behind the gates.
@@ -137,6 +139,7 @@ def govern(
     consequence: StageFunction | None = None,
     compensate: StageFunction | None = None,
     revisions: int = 1,
+    spirals: Spirals | None = DEFAULT,
 ) -> GovernedAgent:
     """A Penstock agent of a pydantic-ai agent, which stays as it is and may go on being used without.
 
@@ -159,6 +162,7 @@ def govern(
         version: set it when the behaviour of the agent's code changes in what it calls: the release pins the text of
             instructions, tools and validators, not of what they use.
         prepare, consequence, compensate, revisions: stages around it, as for `penstock.Agent`.
+        spirals: when to step in as a run goes round in circles; None = never.
 
     Raises:
         AgentInvalid: it has no model, streams, or an effect names no tool of its.
@@ -167,11 +171,6 @@ def govern(
     """
     if (used := agent.model if model is None else model) is None:
         raise AgentInvalid(f"the agent {name} has no model", hint="pass model=… to it or to govern")
-    if agent.event_stream_handler is not None:
-        raise AgentInvalid(
-            f"the agent {name} has an event_stream_handler, and runs under the gates do not stream",
-            hint="watch a run with `penstock runs tail`, or with platform.follow",
-        )
     options = ModelOptions(max_tokens, timeout_seconds, attempts, hedge_after_seconds)
     _check(agent, name, effects or {}, options)
     return GovernedAgent(
@@ -186,6 +185,7 @@ def govern(
         deps=deps,
         version=version,
         stages=Stages(prepare, consequence, compensate, revisions),
+        spirals=spirals,
     )
 
 
@@ -195,6 +195,11 @@ def _prompt(value: Any) -> str:
 
 def _check(agent: LibraryAgent[Any, Any], name: str, effects: Mapping[str, ToolEffect], options: ModelOptions) -> None:
     """An effect of a tool that there is not is a slip of the pen, and its tool would run as an undeclared one."""
+    if agent.event_stream_handler is not None:
+        raise AgentInvalid(
+            f"the agent {name} has an event_stream_handler, and runs under the gates do not stream",
+            hint="watch a run with `penstock runs tail`, or with platform.follow",
+        )
     hedge = options.hedge_after_seconds
     if hedge is not None and not 0 < hedge < options.timeout_seconds:
         raise AgentInvalid(f"hedge_after_seconds of {name} is {hedge!r}; 0 < it < timeout_seconds")

@@ -22,7 +22,7 @@ from penstock.integrations.pydantic_ai_messages import Transcript, with_particul
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import GateMisused, RunFault
 from penstock.ports.model import ModelRequest, ModelResponse, ModelSettings, Price, ToolSpec
-from penstock.rules import budget, progress
+from penstock.rules import budget, spiral
 
 _OURS = ("max_tokens", "timeout", "max_retries", "tool_choice")
 """Settings that the gate sets for each call, or that may be asked for: not refused with those that go around it."""
@@ -103,8 +103,7 @@ class Session:
             return
         facts = self.run.context.facts
         limit, _, _ = budget.dominant_limit(facts)
-        lost = progress.level(facts.past) >= budget.MUST_ANSWER
-        code = "no_progress" if lost else f"over_{limit}"
+        code = "spiral" if spiral.level(facts) == spiral.LAST else f"over_{limit}"
         words = "the budget's last answer did not end the agent's work"
         raise RunFault("exhausted", code, words, needed=["more room, or an agent that answers when it is told to"])
 

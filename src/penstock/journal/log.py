@@ -30,6 +30,7 @@ class RunLog:
         on_flags: called with (letters in the inbox, stop) when the row said so.
         on_lost: called once when the claim is lost; every future has failed with that error by then.
         on_bad: called with an event that cannot be stored and why, when nobody waits for it.
+        on_event: called with each event that is added.
     """
 
     def __init__(self, claim: Claim, writer: "GroupWriter") -> None:
@@ -38,13 +39,12 @@ class RunLog:
         self.on_flags: Callable[[int, Stop | None], None] = lambda _letters, _stop: None
         self.on_lost: Callable[[PenstockError], None] = lambda _error: None
         self.on_bad: Callable[[Event, PenstockError], None] = lambda _event, _error: None
-        self.last_seq = claim.last_seq
-        self.head = claim.head
+        self.on_event: Callable[[Event], None] = lambda _event: None
+        self.last_seq, self.head = claim.last_seq, claim.head
         self.lost: PenstockError | None = None
         self.batch: Batch | None = None
-        self.skips = 0
+        self.skips = self.queued_bytes = 0
         self.payloads: list[Payload] = []
-        self.queued_bytes = 0
         self.bytes = 0  # of the events formed under this claim
         self.formed_bytes = 0
         self.scheduled = False
@@ -191,8 +191,7 @@ class RunLog:
                 self.bytes += len(body)
                 rows.append(Row(seq, body, head))
                 size += len(body)
-                family = FAMILIES.get(type(event))
-                if family is not None:
+                if (family := FAMILIES.get(type(event))) is not None:
                     self._track(family, event)
             if entry.rare is not None:
                 consumed += entry.rare.consumed
@@ -279,6 +278,8 @@ class RunLog:
             entry.rare.consumed, self._consumed = self._consumed, []
         self._queue.append(entry)
         self._writer.queued_events += 1
+        if entry.event is not None:
+            self._tell(self.on_event, entry.event)
         if not entry.lazy:
             self._urgent += 1
             self._writer.schedule(self)

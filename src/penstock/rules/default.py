@@ -1,6 +1,17 @@
 """The default rules, in the order in which the gates ask them. A new rule is one file and one line here."""
 
-from penstock.rules import budget, control, deadline, limits, permission, repeats, retries, schema, validation
+from penstock.rules import (
+    budget,
+    control,
+    deadline,
+    limits,
+    permission,
+    repeats,
+    retries,
+    schema,
+    spiral,
+    validation,
+)
 from penstock.rules.verdict import Rule, RuleSet
 
 RULES: tuple[Rule, ...] = (
@@ -9,6 +20,7 @@ RULES: tuple[Rule, ...] = (
     schema.RULE,
     validation.RULE,
     repeats.RULE,
+    spiral.RULE,
     retries.RULE,
     deadline.RULE,
     limits.RULE,

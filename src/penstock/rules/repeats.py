@@ -1,8 +1,9 @@
 """Spirals: the same call again and again, or one failure after another. First a nudge, then the end.
 
-A repeat is a call with the name and arguments of an earlier one, made or refused. A failure counts when the tool was
+A repeat is a call with the name and arguments of an earlier one, made or refused, unless it came after a pause that
+shows patience (`penstock.rules.spiral_detector`: polling). A failure counts when the tool was
 called; three in a row earn one refusal with advice, after which the agent may try again, so that one that has found
-its mistake can go on. (Calls that other rules refuse again and again are the matter of `progress`.)
+its mistake can go on. (Calls that bring nothing new in other ways are the matter of `spiral`.)
 
 The counts come from `tests/data/tau_airline`, 120 recorded runs of a real agent with 810 tool calls: 106 runs make no
 call twice, 116 none more than twice, the most is four times; 111 have no more than two failures of a tool in a row,
@@ -14,7 +15,7 @@ from penstock.rules.verdict import CallFacts, Decision, Rule, RunFacts, Verdict
 
 WRITE_REPEATS = 1  # a write that was made is not made again with the same arguments
 NUDGE_REPEATS = 2  # earlier calls with the same arguments: the next one is refused with advice
-STOP_REPEATS = 6  # refused or made: the run is looping, and ends
+STOP_REPEATS = 8  # refused or made: the run is looping, and ends; before that `spiral` has a model answer
 NUDGE_FAILURES = 3  # failures in a row of one tool
 STOP_FAILURES = 6
 WINDOW = 50  # how many past calls are looked at
@@ -32,9 +33,9 @@ def decide(call: CallFacts, run: RunFacts) -> Decision | None:
         if latest_refused is None:
             latest_refused = past.refused
         if past.digest == call.digest:
-            repeats += 1
+            repeats += not past.polled
             written += past.ok
-        if counting_failures and not past.refused:
+        if counting_failures and not past.refused and not past.polled:
             counting_failures = not past.ok
             failures += counting_failures
     if repeats >= STOP_REPEATS:
@@ -52,4 +53,4 @@ def decide(call: CallFacts, run: RunFacts) -> Decision | None:
     return None
 
 
-RULE = Rule("repeats", 1, frozenset({"tool"}), decide)
+RULE = Rule("repeats", 2, frozenset({"tool"}), decide)

@@ -10,6 +10,21 @@ import msgspec
 from penstock.events import Amount, BudgetRecord, RuleVerdict
 from penstock.ports.model import Price
 from penstock.ports.tools import ToolDef
+from penstock.rules.past import PastCall, Spoken
+from penstock.rules.spiral_detector import Stretch
+from penstock.rules.spirals import Spirals
+
+__all__ = [
+    "CallFacts",
+    "Decision",
+    "Gate",
+    "PastCall",
+    "Rule",
+    "RuleSet",
+    "Ruling",
+    "RunFacts",
+    "Verdict",
+]
 
 Gate = Literal["model", "tool", "child"]
 
@@ -52,16 +67,7 @@ class CallFacts(msgspec.Struct):
     attempt: int = 1
     approved: bool = False
     seconds_left: float | None = None  # until the deadline; None = there is none
-
-
-class PastCall(msgspec.Struct, gc=False):
-    """A call that was made before in this run."""
-
-    name: str
-    digest: str
-    ok: bool
-    result: str = ""  # the result payload's address: the same address is the same result
-    refused: bool = False  # by a rule or a person: the tool was not called, so it did not fail
+    told: int = 0  # the level of the note about a spiral that is added with this call: 50 | 91
 
 
 @dataclass(slots=True)
@@ -92,7 +98,10 @@ class RunFacts:
     retries_below: int = 0  # drawn from the base by children that have ended
     retries_held: int = 0  # set aside for children that go on
     failed_children: set[tuple[str, str]] = field(default_factory=set)  # (agent, digest of the input)
-    past: list[PastCall] = field(default_factory=list)  # the latest tool calls, bounded by the gates
+    past: list[PastCall] = field(default_factory=list)  # the latest tool calls, bounded by the detector of spirals
+    spoken: Spoken = field(default_factory=Spoken)
+    stretch: Stretch | None = None  # the calls since the last new fact
+    spirals: Spirals | None = None  # when to step in; None = never
 
 
 @dataclass(slots=True, frozen=True)

@@ -60,8 +60,6 @@ class BudgetLine:
 
     def __init__(self, budget: BudgetRecord) -> None:
         self.marks: list[Threshold] = []
-        self.prompts: dict[int, tuple[int, int]] = {}
-        """Prompt tokens of each model call, by span: its seq and how many."""
         limits = {
             "money": budget.nano,
             "tokens": budget.tokens,
@@ -89,8 +87,6 @@ class BudgetLine:
         match event:  # the most frequent kinds first
             case ModelOutcome() | ToolOutcome():
                 self._settle(event.path, event.attempt, event.used)
-                if event.used.tokens_in and type(event) is ModelOutcome:
-                    self.prompts[span] = event.seq, event.used.tokens_in
             case ModelIntent() | ToolIntent():
                 used["attempts"] += 1
                 used["steps" if type(event) is ModelIntent else "calls"] += event.attempt == 1

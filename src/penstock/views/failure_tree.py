@@ -12,6 +12,7 @@ from penstock.kernel.errors import UsageError
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunFilter, RunRow, Status
 from penstock.views.failing_calls import Failing, Stored, contributors, open_calls, recovered
+from penstock.views.loops import worst_circle
 from penstock.views.rows import known_row
 
 FAMILY_MAX = 1000
@@ -66,6 +67,7 @@ class FailureTree:
     """``way``: the runs from the first cause to the one asked about. ``affected`` failed by the same cause.
 
     ``others`` failed by other causes. ``recovered``: failures in the run asked about that its code went on from.
+    ``notes``: that the run asked about went round in circles.
     """
 
     run: UUID
@@ -111,6 +113,9 @@ async def read_failure_tree(journal: Journal, tenant: str, run: UUID) -> Failure
         recovered(await search.tape(row)),
         complete=len(family) < FAMILY_MAX,
     )
+    circle = worst_circle(stored.event for stored in await search.tape(row))
+    if circle:
+        tree.notes.append(f"it went round in circles: {circle}")
     for other in sorted(search.rows.values(), key=lambda item: (item.ended_at or 0, item.id)):
         if other.root != row.root:
             continue

@@ -1,31 +1,26 @@
-"""Calls that a run repeated without anything new coming back; pure.
+"""Calls that a run made in vain, drawn together; pure.
 
-What is new is judged as the rule against it does (`penstock.rules.progress`): a call brings something new when it
-succeeds with a result that no earlier call of the run had. A loop begins with a call and goes on with those that have
-its name and arguments, or that fail in its stead, for as long as nothing new comes.
+What is in vain, and which calls stand in one stretch, says `penstock.rules.spiral_detector`: the brackets of the run
+page, the sentences of ``penstock why`` and the rule that steps in judge alike. Within a stretch those calls make a loop
+that are the same (the one that they repeat included), those of one tool that failed or were refused, and those of one
+tool that told only what was known.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+
+from penstock.events import Event
+from penstock.kernel.money import show_usd
+from penstock.rules.past import PastCall
+from penstock.rules.spiral_detector import Stretch, Vain
+from penstock.rules.spiral_tape import TapeReader
+from penstock.rules.spirals import DEFAULT
 
 LOOP_MIN = 3
 """Calls that make a loop: from the third on the rule `repeats` refuses them."""
 LOOPS_MAX = 200
 """Loops of one run that are told, at most: the first ones."""
-
-
-@dataclass(slots=True, frozen=True)
-class PastCall:
-    """A tool call or a delegation that was over. ``span``: its index; ``seq``: of its last event."""
-
-    span: int
-    seq: int
-    name: str
-    digest: str  # of the arguments
-    ok: bool
-    result: str  # commitment to what came back; "" = nothing did
 
 
 class Loop(msgspec.Struct, frozen=True):
@@ -34,45 +29,59 @@ class Loop(msgspec.Struct, frozen=True):
     name: str
     spans: list[int]
     nano: int
-    tokens_growth: float  # prompt tokens of the last model call in it over those of the first; 1 = no growth
+    tokens_growth: float  # tokens of the prompt of its last call over those at the last new fact; 1 = no growth
     said: str
 
 
-@dataclass(slots=True)
-class Spending:
-    """What the model calls between took: of each its seq, tokens of its prompt and money, in order of seq."""
+class Stretches:
+    """Fed with a run's events in order: all its stretches of calls in vain, the latest included."""
 
-    seqs: Sequence[int]
-    prompts: Sequence[int]
-    nano: Sequence[int]
+    def __init__(self) -> None:
+        self._reader = TapeReader()
+        self._ended: list[Stretch] = []
 
-    def between(self, low: int, high: int) -> tuple[int, float]:
-        """Money after ``low`` and up to ``high``, and by how much the prompt grew in that time."""
-        from bisect import bisect_right
+    def take(self, event: Event) -> None:
+        """The next event."""
+        ended = self._reader.take(event)
+        if ended is not None:
+            self._add(ended)
 
-        first, last = bisect_right(self.seqs, low), bisect_right(self.seqs, high)
-        prompts = [tokens for tokens in self.prompts[max(0, first - 1) : last] if tokens]
-        growth = prompts[-1] / prompts[0] if prompts else 1.0
-        return sum(self.nano[first:last]), growth
+    def all(self) -> list[Stretch]:
+        """The stretches so far, in order; once only."""
+        if self._reader.detector.latest.calls:
+            self._add(self._reader.detector.latest)
+        return self._ended
 
-
-def find_loops(calls: Sequence[PastCall], spending: Spending) -> list[Loop]:
-    """The loops among calls in the order in which they were over."""
-    loops: list[Loop] = []
-    known: set[str] = set()
-    first: dict[tuple[str, str], PastCall] = {}  # the latest that began anew, by name and arguments
-    stale: list[PastCall] = []
-    new_at = 0
-    for call in calls:
-        if call.ok and (not call.result or call.result not in known):
-            loops += _within(stale, first, spending, new_at)
-            stale, new_at = [], call.seq
-            first[call.name, call.digest] = call
+    def _add(self, stretch: Stretch) -> None:
+        """A stretch; of one that outgrew the detector's window the parts overlap, and are put together again."""
+        before = self._ended[-1].calls if self._ended else []
+        if before and stretch.calls[0].call.path in {vain.call.path for vain in before}:
+            known = {vain.call.path for vain in before}
+            before.extend(vain for vain in stretch.calls if vain.call.path not in known)
         else:
-            stale.append(call)
-        known.add(call.result)
-    loops += _within(stale, first, spending, new_at)
+            self._ended.append(Stretch(stretch.since, list(stretch.calls), stretch.points, stretch.extras))
+
+
+def find_loops(stretches: Iterable[Stretch], spans: Mapping[str, int]) -> list[Loop]:
+    """The loops in stretches; ``spans``: the index of each call, by its path."""
+    loops: list[Loop] = []
+    for stretch in stretches:
+        loops += _within(stretch, spans)
     return loops[:LOOPS_MAX]
+
+
+def worst_circle(events: Iterable[Event]) -> str:
+    """The stretch of a run in which most was in vain, in words; "" when none was worth a word to the model."""
+    stretches = Stretches()
+    for event in events:
+        stretches.take(event)
+    worst = max(stretches.all(), key=lambda stretch: stretch.score, default=None)
+    if worst is None or worst.score < DEFAULT.nudge:
+        return ""
+    reading = worst.reading()
+    grown = f"; the prompt grew {reading.growth:.1f}-fold" if reading.growth >= 1.1 else ""
+    spent = f"; {show_usd(reading.nano)} spent since then" if reading.nano else ""
+    return f"{reading.words}{grown}{spent}"
 
 
 def same_groups(keys: Sequence[tuple[str, str, str] | None]) -> list[int]:
@@ -85,34 +94,41 @@ def same_groups(keys: Sequence[tuple[str, str, str] | None]) -> list[int]:
     return [numbers.setdefault(key, len(numbers) + 1) if key is not None and counts[key] > 1 else 0 for key in keys]
 
 
-def _within(
-    stale: Sequence[PastCall], first: Mapping[tuple[str, str], PastCall], spending: Spending, new_at: int
-) -> list[Loop]:
-    """The loops in a stretch of calls that brought nothing new."""
-    if not stale:
-        return []
+def _within(stretch: Stretch, spans: Mapping[str, int]) -> list[Loop]:
     groups: dict[tuple[str, str], list[PastCall]] = {}
-    for call in stale:
-        key = call.name, call.digest
-        if key not in groups:
-            groups[key] = [first[key]] if key in first else []
-        groups[key].append(call)
-    loops = []
+    for vain in stretch.calls:
+        group = groups.setdefault((vain.call.name, vain.call.digest), [])
+        if not group and vain.like is not None and vain.like.digest == vain.call.digest:
+            group.append(vain.like)
+        group.append(vain.call)
+    loops: list[Loop] = []
+    looped: set[str] = set()
     for (name, _), group in groups.items():
         if len(group) >= LOOP_MIN:
-            loops.append(_loop(group, spending, new_at, f"{name} ×{len(group)} with the same arguments"))
-    looped = {call.span for group in groups.values() if len(group) >= LOOP_MIN for call in group}
-    failing: dict[str, list[PastCall]] = {}
-    for call in stale:
-        if not call.ok and call.span not in looped:
-            failing.setdefault(call.name, []).append(call)
-    for name, group in failing.items():
-        if len(group) >= LOOP_MIN:
-            loops.append(_loop(group, spending, new_at, f"{name} failed or was refused {len(group)} times in a row"))
-    return sorted(loops, key=lambda loop: loop.spans[0])
+            looped.update(call.path for call in group)
+            loops.append(_loop(group, stretch, spans, f"{name} ×{len(group)} with the same arguments"))
+    rest = [vain for vain in stretch.calls if vain.call.path not in looped]
+    for name, group in _by_name(vain for vain in rest if not vain.call.ok):
+        loops.append(_loop(group, stretch, spans, f"{name} failed or was refused {len(group)} times in a row"))
+    for name, group in _by_name(vain for vain in rest if vain.call.ok):
+        loops.append(_loop(group, stretch, spans, f"{name} ×{len(group)} with other arguments"))
+    if not loops and stretch.score >= DEFAULT.nudge:
+        calls = [vain.call for vain in stretch.calls]
+        loops.append(_loop(calls, stretch, spans, f"{len(calls)} calls of several tools"))
+    return sorted((loop for loop in loops if loop.spans), key=lambda loop: loop.spans[0])
 
 
-def _loop(group: Sequence[PastCall], spending: Spending, new_at: int, said: str) -> Loop:
-    nano, growth = spending.between(new_at, group[-1].seq)
+def _by_name(vain: Iterable[Vain]) -> list[tuple[str, list[PastCall]]]:
+    named: dict[str, list[PastCall]] = {}
+    for one in vain:
+        named.setdefault(one.call.name, []).append(one.call)
+    return [(name, group) for name, group in named.items() if len(group) >= LOOP_MIN]
+
+
+def _loop(group: Sequence[PastCall], stretch: Stretch, spans: Mapping[str, int], said: str) -> Loop:
+    since, last = stretch.since, group[-1]
+    growth = last.prompt / since.prompt if since.prompt and last.prompt else 1.0
     grown = f"; the prompt grew {growth:.1f}-fold" if growth >= 1.1 else ""
-    return Loop(group[0].name, [call.span for call in group], nano, growth, f"{said}, nothing new came back{grown}")
+    nano = max(0, last.nano - since.nano)
+    shown = [spans[call.path] for call in group if call.path in spans]
+    return Loop(group[0].name, shown, nano, growth, f"{said}, nothing new came back{grown}")

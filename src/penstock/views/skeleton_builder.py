@@ -32,7 +32,7 @@ from penstock.ports.records import Row
 from penstock.views.budget_line import BudgetLine
 from penstock.views.critical_path import NO_SPAN, Timeline, critical_path, shares, shortened
 from penstock.views.lines import event_line
-from penstock.views.loops import PastCall, Spending, find_loops, same_groups
+from penstock.views.loops import Stretches, find_loops, same_groups
 from penstock.views.skeleton import Columns, Mark, Skeleton
 from penstock.views.spans import MARKS
 from penstock.views.standing import BEGUN, UNFINISHED, Standing, standing_after
@@ -42,7 +42,6 @@ MARKS_MAX = 2_000
 
 STRICTNESS = {"allow": 0, "flag": 1, "hold": 2, "deny": 3}
 _MARKS = frozenset(MARKS)
-_FINE = frozenset({"ok", "happened"})
 _PARTS = {"model": "model", "tool": "tool", "child": "wait", "timer": "wait", "wait": "wait", "gather": "", "stage": ""}
 """What the time of a span counts as; other kinds take none but the engine's."""
 
@@ -77,7 +76,7 @@ class SkeletonBuilder:
         self._branch: list[int] = []
         self._cuts: dict[int, list[tuple[int, str]]] = {}
         self._until: dict[int, int] = {}  # when a timer was due
-        self._past: list[PastCall] = []
+        self._stretches = Stretches()
         self._marks: list[Mark] = []
         self._idle: list[tuple[int, int]] = []
         self._idle_from: int | None = 0
@@ -102,6 +101,7 @@ class SkeletonBuilder:
                 self._call(event, at, self._budget)
             else:
                 self._between(event, at, self._budget)
+            self._stretches.take(event)
             self.last, self._seen_at = event, max(self._seen_at, at)
 
     def _call(self, event: Event, at: int, budget: BudgetLine) -> None:
@@ -109,15 +109,12 @@ class SkeletonBuilder:
         index = self._index.get(event.path, NO_SPAN)
         if index == NO_SPAN:
             index = self._open(event, at)
-        before = self.standing[index]
-        standing = self.standing[index] = standing_after(event, before)
+        self.standing[index] = standing_after(event, self.standing[index])
         columns.end_seq[index] = event.seq
         columns.duration[index] = max(columns.duration[index], at)
         handle = _TAKE.get(type(event))
         if handle is not None:
             handle(self, event, index, at)
-            if standing[2] not in UNFINISHED and standing[0] in ("tool", "child"):
-                self._over(event, index, standing)
         budget.take(event, at, index)
 
     def _open(self, event: Event, at: int) -> int:
@@ -167,10 +164,6 @@ class SkeletonBuilder:
         self._marks.append(Mark(kind_of(event), event.seq, at, event_line(event)))
         if len(self._marks) > 2 * MARKS_MAX:
             del self._marks[:MARKS_MAX]
-
-    def _over(self, event: Event, index: int, standing: Standing) -> None:
-        ok = standing[2] in _FINE
-        self._past.append(PastCall(index, event.seq, standing[1], self.digests[index], ok, self.results[index]))
 
     def _remark(self, index: int, verdicts: Sequence[object]) -> None:
         for said in verdicts:
@@ -293,7 +286,7 @@ class SkeletonBuilder:
             critical_share=shares(path, total),
             budget=self._budget.points(),
             marks=self._budget.marks,
-            loops=find_loops(self._past, self._spending()),
+            loops=find_loops(self._stretches.all(), self._index),
             events=self._marks[-MARKS_MAX:],
         )
 
@@ -336,12 +329,6 @@ class SkeletonBuilder:
                 late = "queue" if any(begun <= until < over for begun, over in self._idle) else "engine"
                 self._cuts[index] = [(starts[index], "wait"), (until, late)]
         return Timeline(total, columns.parent, self._branch, starts, ends, parts, self._cuts, self._idle)
-
-    def _spending(self) -> Spending:
-        assert self._budget is not None
-        calls = sorted((seq, tokens, index) for index, (seq, tokens) in self._budget.prompts.items())
-        nano = [self.columns.nano[index] for _, _, index in calls]
-        return Spending([seq for seq, _, _ in calls], [tokens for _, tokens, _ in calls], nano)
 
 
 _TAKE: dict[type[Event], Callable[[SkeletonBuilder, Any, int, int], None]] = {

@@ -59,6 +59,7 @@ def words(tree: "FailureTree") -> list[str]:
         lines += [
             f"  {call.path} {call.kind} {safe(call.name)}: {safe(call.words)}" for call in tree.recovered[:SHOWN_MAX]
         ]
+    lines += map(safe, tree.notes)
     if not tree.complete:
         lines.append("the family is larger than what was looked at")
     return lines

@@ -20,6 +20,7 @@ from penstock.gates.run.ledger import first_ref
 from penstock.kernel.canonical import clean_text
 from penstock.ports.live import Piece
 from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse
+from penstock.rules.sketch import words_of
 
 WORDS_MAX_CHARS = 300  # of what a provider says of a failure
 
@@ -161,6 +162,7 @@ def outcome_of(
         simulated=asked.model.simulated,
         again=again,
         retry_at=retry_at,
+        said=words_of(response.message.text, ctx.claim.subject_key) if response is not None and kept else "",
         payloads={"response": [ctx.log.payload(made.data)]} if kept else {},
     )
 

@@ -263,6 +263,7 @@ async def _intend(
         because=because,
         instead_of=before[-1].model if because == "fallback" and before else "",
         level=plan.level if plan.note is not None else 0,
+        heard=asked.heard and number == 1,
         shortened=plan.shortened,
         payloads={"messages": refs},
         **prefix,
@@ -287,6 +288,7 @@ def _facts(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, number: in
         price=asked.model.price(),
         final=plan.final,
         attempt=number - others,
+        told=plan.level if plan.note is not None and plan.looping else 0,
         seconds_left=seconds_to_deadline(ctx, call.branch),
     )
 

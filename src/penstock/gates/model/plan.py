@@ -8,11 +8,13 @@ from penstock.events import Amount
 from penstock.events.messages import Message, say
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.run.context import RunContext
-from penstock.gates.run.words import NOTE_70, NOTE_90
+from penstock.gates.run.words import NOTE_70, NOTE_90, NOTE_SPIRAL, NOTE_SPIRAL_LAST
 from penstock.ports.model import Model, ModelSettings, Price, ToolSpec
 from penstock.rules import budget as budget_rule
-from penstock.rules import progress
+from penstock.rules import spiral
+from penstock.rules.verdict import RunFacts
 
+NOTES = {spiral.NUDGE: NOTE_SPIRAL, 70: NOTE_70, 90: NOTE_90, spiral.LAST: NOTE_SPIRAL_LAST}
 MIN_OUTPUT_TOKENS = 32  # an answer with less room than this is not worth its prompt
 FINAL_OUTPUT_TOKENS = 512  # room for the last answer, set aside when the run starts
 
@@ -29,7 +31,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     purpose: str = "step"  # step | repair | final | a word of the agent's own
     attempts: int = 3
     can_answer_last: bool = True  # a forced last answer makes sense: room is set aside for it
-    recent_calls: int | None = None  # tool calls since something new came from outside; None = all of the run
+    heard: bool = False  # somebody outside said something since the model's last answer
     fallbacks: Sequence[Model] = ()  # asked in turn when the model before has failed for good
     hedge_after: float | None = None  # seconds after which a second attempt is made beside the first
     optional: bool = False  # a limit that it does not fit into denies the call, and does not end the run
@@ -54,7 +56,7 @@ class Plan(msgspec.Struct, frozen=True):
     messages: Sequence[Message]
     note: Message | None = None
     shortened: bool = False
-    looping: bool = False  # the level comes from a lack of progress, not from a limit
+    looping: bool = False  # the level comes from going round in circles, not from a limit
 
 
 def most_tokens(ctx: RunContext, asked: ModelCall) -> int:
@@ -68,9 +70,8 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
     if asked.can_answer_last and not (facts.aside_tokens or facts.aside_nano):
         _set_aside(ctx, asked, price)
     bound = conversation.bound(asked.model, asked.offered)
-    past = facts.past if asked.recent_calls is None else facts.past[max(0, len(facts.past) - asked.recent_calls) :]
-    by_limits, by_progress = budget_rule.level(facts), progress.level(past)
-    level, looping = max(by_limits, by_progress), by_progress > by_limits
+    by_limits, by_circles = budget_rule.level(facts), _spiral_level(facts, asked)
+    level, looping = max(by_limits, by_circles), by_circles > by_limits
     wants_last = asked.can_answer_last and level >= budget_rule.MUST_ANSWER
     note_size = len(NOTE_70) + 16
     if not wants_last:
@@ -85,15 +86,22 @@ def make_plan(ctx: RunContext, asked: ModelCall, price: Price | None) -> Plan:
     most = max(1, min(asked.settings.max_tokens, room))
     messages: Sequence[Message] = conversation.messages
     is_short = False
-    note = budget_note(conversation, budget_rule.MUST_ANSWER)
+    level = spiral.LAST if looping and level == spiral.LAST else budget_rule.MUST_ANSWER
+    note = budget_note(conversation, level)
     size = bound + note_size
     if room < min(FINAL_OUTPUT_TOKENS, asked.settings.max_tokens):
         most = min(asked.settings.max_tokens, FINAL_OUTPUT_TOKENS)
         free = _input_room(ctx, most, price)
-        shorter = conversation.shortened(asked.model, asked.offered, free, say("note", NOTE_90))
+        shorter = conversation.shortened(asked.model, asked.offered, free, say("note", NOTES[level]))
         if shorter is not None:
             messages, size, is_short = shorter, asked.model.prompt_bound(shorter, asked.offered), True
-    return Plan(True, budget_rule.MUST_ANSWER, most, _reserve(size, most, price), messages, note, is_short, looping)
+    return Plan(True, level, most, _reserve(size, most, price), messages, note, is_short, looping)
+
+
+def _spiral_level(facts: RunFacts, asked: ModelCall) -> int:
+    """The rung of the ladder that is due: the model is told of its circles before it has to answer for them."""
+    level = 0 if asked.heard else spiral.level(facts)
+    return spiral.NUDGE if level and asked.conversation.level < spiral.NUDGE else level
 
 
 def _set_aside(ctx: RunContext, asked: ModelCall, price: Price | None) -> None:
@@ -149,4 +157,4 @@ def _input_room(ctx: RunContext, tokens_out: int, price: Price | None) -> int:
 def budget_note(conversation: Conversation, level: int) -> Message | None:
     if level <= conversation.level:
         return None
-    return say("note", NOTE_90 if level >= budget_rule.MUST_ANSWER else NOTE_70)
+    return say("note", NOTES[min(level, budget_rule.MUST_ANSWER) if level not in NOTES else level])

@@ -5,7 +5,8 @@ from typing import Any
 from penstock.events import LimitReached, VerdictRecorded
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
-from penstock.rules.budget import dominant_limit
+from penstock.rules import spiral
+from penstock.rules.budget import MUST_ANSWER, WRAP_UP, dominant_limit
 from penstock.rules.verdict import Ruling
 
 
@@ -32,6 +33,11 @@ async def denied(ctx: RunContext, call: Call, ruling: Ruling, **fields: Any) -> 
 
 
 def record_limit(ctx: RunContext, path: str, level: int, *, looping: bool) -> None:
-    """A threshold was reached: say by which limit, or that the run makes no progress."""
-    name, used, of = ("loop", 0.0, 0.0) if looping else dominant_limit(ctx.facts)
+    """A threshold was reached: say by which limit, or that the run goes round in circles, and how high it scores."""
+    spirals, stretch = ctx.facts.spirals, ctx.facts.stretch
+    if looping and spirals is not None and stretch is not None:
+        name, used, of = "loop", stretch.score, float(spirals.stop)
+        level = WRAP_UP if level == spiral.NUDGE else MUST_ANSWER
+    else:
+        name, used, of = dominant_limit(ctx.facts)
     ctx.log.add(ctx.event(LimitReached, path, limit=name, level=level, used=used, of=of))

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from penstock.events import (
     Amount,
-    ApprovalDecided,
-    ApprovalRequested,
     ChildIntent,
     ChildOutcome,
     Event,
@@ -15,13 +13,12 @@ from penstock.events import (
     ToolIntent,
     ToolOutcome,
     Totals,
-    VerdictRecorded,
 )
-from penstock.gates.order.tape import NOT_APPROVED, Tape
+from penstock.gates.order.tape import Tape
 from penstock.ports.records import Summary
-from penstock.rules.repeats import WINDOW
 from penstock.rules.retries import drawn
-from penstock.rules.verdict import PastCall, RunFacts
+from penstock.rules.spiral_tape import TapeReader
+from penstock.rules.verdict import RunFacts
 
 COUNTED = ("retry", "hedge")
 """Why an attempt is made that counts against the retry budget: repeating what is in doubt does not."""
@@ -73,9 +70,11 @@ class Ledger:
         self.open_intents = 0
         self._reserved: dict[tuple[str, int], Amount] = {}
         self._children: dict[str, ChildIntent] = {}
-        self._names: dict[str, tuple[str, str]] = {}
+        self._reader = TapeReader(facts.past, facts.spoken)
         for event in tape.events:
             self._replay(event)
+            self._reader.take(event)
+        self._note()
 
     def reserve(self, amount: Amount) -> None:
         """Hold the most a call can use. The budget rule has said that it fits."""
@@ -124,12 +123,15 @@ class Ledger:
         self.settle(held, held, at_maximum=True)
         self.open_intents = 0
 
-    def remember(self, name: str, digest: str, ok: bool, result: str = "", *, refused: bool = False) -> None:
-        """Keep a tool call in view of the rules against loops; bounded."""
-        past = self.facts.past
-        past.append(PastCall(name, digest, ok, result, refused))
-        if len(past) > 2 * WINDOW:
-            del past[:WINDOW]
+    def witness(self, event: Event) -> None:
+        """A live event: calls that are over are kept in view of the rules against loops, the latest of them."""
+        self._reader.take(event)
+        self._note()
+
+    def _note(self) -> None:
+        facts, reader = self.facts, self._reader
+        facts.past, facts.spoken = reader.detector.past, reader.spoken
+        facts.stretch = reader.detector.stretch
 
     def summary(self) -> Summary:
         """The columns of the run's row."""
@@ -170,7 +172,6 @@ class Ledger:
                 facts.steps += event.attempt == 1
             case ToolIntent():
                 self._reserve_again(event, event.reserved)
-                self._names[event.path] = (event.tool, event.digest)
                 facts.attempts += 1
                 facts.retries += event.because in COUNTED
                 facts.tool_calls += event.attempt == 1
@@ -184,13 +185,6 @@ class Ledger:
             case ChildOutcome():
                 self.settle(self._reserved.pop((event.path, 1), Amount()), child_used(event))
                 self.end_child(event)
-            case VerdictRecorded() if event.gate == "tool":
-                self.remember(event.name, event.digest, ok=False, refused=True)
-            case ApprovalRequested():
-                self._names[event.path] = (event.tool, event.call_digest)
-            case ApprovalDecided() if event.decision in NOT_APPROVED:
-                name, digest = self._names.get(event.path, ("", ""))
-                self.remember(name, digest, ok=False, refused=True)
             case _:
                 pass
 
@@ -201,9 +195,6 @@ class Ledger:
     def _replay_outcome(self, event: ModelOutcome | ToolOutcome) -> None:
         at_maximum = isinstance(event, ModelOutcome) and event.at_maximum
         self.settle(self._reserved.pop((event.path, event.attempt), Amount()), event.used, at_maximum=at_maximum)
-        if isinstance(event, ToolOutcome) and not event.again and event.path in self._names:
-            name, digest = self._names[event.path]
-            self.remember(name, digest, event.status in ("ok", "happened"), first_ref(event, "result"))
 
 
 def first_ref(event: Event, name: str) -> str:

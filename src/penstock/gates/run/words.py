@@ -10,6 +10,11 @@ NOTE_70 = (
     "Wrap up: most of this task's budget is used, or the last calls brought nothing new. Finish with what you have, "
     "and fetch only what you cannot answer without."
 )
+NOTE_SPIRAL = (
+    "Your last calls brought nothing new: they repeat earlier ones, fail, or are refused. Use what you have, do "
+    "something different, or answer now."
+)
+NOTE_SPIRAL_LAST = "Answer now with what you know: your calls bring nothing new, and tools are no longer open."
 NOTE_90 = "Answer now with what you know: this task's room is almost used up, and tools can no longer be called."
 
 

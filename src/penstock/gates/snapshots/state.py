@@ -5,6 +5,7 @@ them without the agent's code (`fold`). ``Loop`` is where the loop stands: its c
 """
 
 from collections.abc import Sequence
+from copy import copy
 
 import msgspec
 
@@ -14,9 +15,10 @@ from penstock.gates.run.ledger import Ledger, Seen
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import EventUnreadable
 from penstock.ports.records import Row
-from penstock.rules.verdict import PastCall, RunFacts
+from penstock.rules.past import PastCall, Spoken
+from penstock.rules.verdict import RunFacts
 
-FORMAT = 1
+FORMAT = 2
 """Of the state. Another one is not read: the run is replayed from its tape instead."""
 
 COUNTERS = (
@@ -43,7 +45,7 @@ class Engine(msgspec.Struct):
         kept: events that are needed besides those that come after: the first, ``claimed``, stages, unclaimed letters.
         seen: time, tokens, nano-dollars, steps and tool calls, as the agent saw them.
         spent: tokens in, tokens out, nano-dollars charged at the maximum.
-        past: the latest tool calls: name, digest, ok, result, refused.
+        past: the latest tool calls; ``spoken`` is what the next of them takes along.
         failed: children that failed: agent and digest of the input.
     """
 
@@ -56,7 +58,8 @@ class Engine(msgspec.Struct):
     seen: tuple[int, int, int, int, int]
     counters: dict[str, int]
     spent: tuple[int, int, int]
-    past: list[tuple[str, str, bool, str, bool]]
+    past: list[PastCall]
+    spoken: Spoken
     failed: list[tuple[str, str]]
     patches: list[str]
     simulated: bool
@@ -139,7 +142,8 @@ def engine_of(
         seen=(seen.at, seen.tokens, seen.nano, seen.steps, seen.tool_calls),
         counters={name: getattr(facts, name) for name in COUNTERS},
         spent=(ledger.tokens_in, ledger.tokens_out, ledger.at_maximum),
-        past=[(past.name, past.digest, past.ok, past.result, past.refused) for past in facts.past],
+        past=list(facts.past),
+        spoken=copy(facts.spoken),
         failed=sorted(facts.failed_children),
         patches=sorted(patch for patch, taken in patches.items() if taken),
         simulated=simulated,
@@ -193,5 +197,5 @@ def restore_facts(facts: RunFacts, engine: Engine) -> None:
     """Go on counting from there."""
     for name, value in engine.counters.items():
         setattr(facts, name, value)
-    facts.past = [PastCall(*past) for past in engine.past]
+    facts.past, facts.spoken = list(engine.past), copy(engine.spoken)
     facts.failed_children = set(engine.failed)

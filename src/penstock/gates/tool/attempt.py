@@ -23,6 +23,7 @@ from penstock.gates.tool.execution import Result, Start, run_tool
 from penstock.kernel.errors import ClaimLost, JournalError
 from penstock.ports.records import Post
 from penstock.ports.tools import ToolDef
+from penstock.rules.sketch import facts_of, shape_of
 from penstock.rules.verdict import Decision, Ruling
 
 QUEUED_BEFORE_WAITING = 500  # events of free reads that may wait to be written before the next read waits for them
@@ -163,6 +164,8 @@ async def _intend(
         passed=ruling.passed,
         verdicts=ruling.verdicts,
         because=because,
+        shape=shape_of(asked.args, ctx.claim.subject_key),
+        repeatable=tool.repeatable,
         payloads={"args": [ctx.log.payload(asked.data)]},
     )
     if reads and ctx.log.queued >= QUEUED_BEFORE_WAITING:
@@ -224,6 +227,7 @@ def _record(
         retry_at=retry_at,
         latency=ran.latency,
         failure=result.failure,
+        facts=facts_of(result.data, ctx.claim.subject_key) if not again else "",
         payloads={"result": [ctx.log.payload(result.data)]} if result.data and not again else {},
     )
     ctx.ledger.settle(Amount(), outcome.used)

@@ -87,7 +87,10 @@ def _storable(raw: str | dict[str, Any]) -> str:
 
 
 async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
-    """From where the tape ends: settle a doubt, get permission, then attempt."""
+    """From where the tape ends: settle a doubt, get permission, then attempt.
+
+    Nothing is awaited between the record of the outcome and the turn: the tape's order is that of release.
+    """
     while call.recorded and is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
         tool = asked.tool
         assert tool is not None
@@ -95,7 +98,7 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
         if not is_in_doubt(call.recorded):
             ctx.schedule.settled(call.path)
             if not outcome.again:
-                return _finish(ctx, asked, call, outcome, data)
+                return _as_return(outcome, data)
     if any(isinstance(event, ToolIntent) for event in call.recorded):
         ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
     else:
@@ -104,7 +107,7 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
             return permitted
         ruling = permitted
     outcome, data = await attempt(ctx, call, asked, ruling)
-    return _finish(ctx, asked, call, outcome, data)
+    return _as_return(outcome, data)
 
 
 async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | ToolReturn:
@@ -127,11 +130,9 @@ async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | Tool
             seconds=seconds,
         )
         if decided.decision != "approve":
-            ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
             return _as_return(decided, b"")
         ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
     if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
-        ctx.ledger.remember(asked.name, call.identity.digest, ok=False, refused=True)
         about = {"args": [ctx.log.payload(asked.data)]}
         return _as_return(await denied(ctx, call, ruling, call_id=asked.call_id, payloads=about), b"")
     return ruling
@@ -148,16 +149,6 @@ def _facts(ctx: RunContext, call: Call, asked: Asked, *, approved: bool) -> Call
         approved=approved,
         seconds_left=None if call.recorded else seconds_to_deadline(ctx, call.branch),
     )
-
-
-def _finish(ctx: RunContext, asked: Asked, call: Call, outcome: ToolOutcome, data: bytes) -> ToolReturn:
-    """The agent's view of an outcome that was settled.
-
-    Nothing is awaited between the record and the turn: the tape's order is the order in which outcomes are released.
-    """
-    ok = outcome.status in ("ok", "happened")
-    ctx.ledger.remember(asked.name, call.identity.digest, ok, first_ref(outcome, "result"))
-    return _as_return(outcome, data)
 
 
 async def _result_data(ctx: RunContext, event: Any) -> bytes:

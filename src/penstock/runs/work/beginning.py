@@ -32,4 +32,5 @@ def begin(claim: Claim, tape: Tape, log: RunLog, services: Services, state: Stat
         for refs in event.payloads.values():
             log.remember(refs)
     log.summary = ctx.ledger.summary
+    log.on_event = ctx.ledger.witness
     return ctx
