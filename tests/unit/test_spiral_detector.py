@@ -14,6 +14,7 @@ from penstock.rules.spiral_detector import (
     LONG_PAUSE_US,
     TURN_MOST,
     WINDOW,
+    WINDOW_MOST,
     Detector,
     Reading,
 )
@@ -169,6 +170,18 @@ def test_it_holds_a_window_and_goes_on_alike_from_it() -> None:
             again = Detector(list(detector.past))
             assert again.stretch.score == detector.stretch.score
             assert [one.call.path for one in again.stretch.calls] == [one.call.path for one in detector.stretch.calls]
+
+
+@pytest.mark.parametrize("wide", [3, 20, 60, 110])
+def test_answers_that_ask_for_many_calls_at_once_are_looked_back_upon_too(wide: int) -> None:
+    detector = Detector()
+    for turn in range(1, 60):
+        for page in range(wide):
+            detector.take(call("look", {"page": page}, {"page": page, "of": "a book"}, turn=turn))
+        assert len(detector.past) <= 2 * WINDOW_MOST + WINDOW
+        assert turn < 7 or detector.stretch.score >= 9
+        again = Detector(list(detector.past))
+        assert again.stretch.score == detector.stretch.score
 
 
 def test_a_damaged_sketch_is_no_sketch() -> None:

@@ -22,6 +22,8 @@ from penstock.rules.past import PastCall
 from penstock.rules.sketch import HASH_BYTES, unpacked
 
 WINDOW = 50  # calls that are looked back upon, at least; twice as many at most
+TURNS = 8  # answers of the model whose calls are looked back upon, at least, however many calls each asks for at once
+WINDOW_MOST = 1000  # calls, whatever they are
 NEW_SHARE = 0.25  # of a result's facts: with fewer new ones it says nothing new
 SURELY_MIN = 4  # facts of which the samples tell for certain, from which on the others are left aside
 TURN_MOST = 2  # what the calls of one answer of the model add to the score, at most
@@ -144,8 +146,9 @@ class Detector:
     def take(self, call: PastCall) -> Stretch | None:
         """A further call is over; the stretch that ended with it, or outgrew the window. Sets ``call.polled``."""
         before: Stretch | None = None
-        if len(self.past) >= 2 * WINDOW:
-            kept, self.past, before = self.past[WINDOW:], [], self.latest
+        count = len(self.past)
+        if count >= 2 * WINDOW and count % WINDOW == 0 and count >= 2 * (size := _window(self.past)):
+            kept, self.past, before = self.past[-size:], [], self.latest
             self._clear()
             for old in kept:
                 self.past.append(old)
@@ -272,6 +275,14 @@ class _Tool:
     def _pause_before(self, call: PastCall) -> int:
         latest = self._latest
         return 0 if latest is None else max(0, (call.at - latest.at) - (call.busy - latest.busy))
+
+
+def _window(past: Sequence[PastCall]) -> int:
+    """How many of the latest calls to keep: with answers that ask for many calls at once, those of several answers."""
+    if past[0].turn == past[-1].turn:
+        return WINDOW  # no model asks for them
+    first = past[-1].turn - TURNS + 1
+    return min(WINDOW_MOST, max(WINDOW, sum(call.turn >= first for call in past)))
 
 
 def _kind_of(call: PastCall, kind: str) -> Kind:
