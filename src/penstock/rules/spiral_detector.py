@@ -244,6 +244,7 @@ class _Tool:
         self.calls = 0
         self._by_digest: dict[str, PastCall] = {}
         self._but_one: dict[bytes, PastCall] = {}
+        self._unread: list[PastCall] = []  # whose shapes nothing was compared with yet
         self._latest: PastCall | None = None
         self._pause = 0
 
@@ -252,6 +253,11 @@ class _Tool:
         same = self._by_digest.get(call.digest)
         if same is not None:
             return same, "same"
+        if not self.calls:
+            return None, ""
+        for earlier in self._unread:
+            self._but_one.update(dict.fromkeys(_keys(earlier.shape), earlier))
+        self._unread.clear()
         keys = _keys(call.shape)
         for key in keys:
             near = self._but_one.get(key)
@@ -269,8 +275,7 @@ class _Tool:
         self._latest = call
         self.calls += 1
         self._by_digest[call.digest] = call
-        for key in _keys(call.shape):
-            self._but_one[key] = call
+        self._unread.append(call)
 
     def _pause_before(self, call: PastCall) -> int:
         latest = self._latest
