@@ -1,7 +1,8 @@
 """Spirals: how many runs that go round in circles are found, how soon, and how many honest ones are taken for one.
 
-Made-up runs of kinds and seeds that the detector was not tuned on, tickets of the simulated desk, and the recorded runs
-of tau-bench's airline with labels of our own. Nobody steps in: what is measured is when the detector would have.
+Made-up runs of kinds and seeds that the detector was not tuned on, tickets of the simulated desk, and recorded runs of
+tau-bench's airline and of SWE-agent with labels of our own. Nobody steps in: what is measured is when the detector
+would have.
 """
 
 from collections.abc import Iterable, Sequence
@@ -115,6 +116,8 @@ async def measure(bench: Bench) -> list[Figure]:
     bench.say("recorded runs")
     figures += _recorded("tau-bench airline, odd tasks, not tuned on", odd=True)
     figures += _recorded("tau-bench airline, even tasks, looked at", odd=False)
+    for what, found in spiral_recorded.by_label().items():
+        figures += _never_tried(f"{what}, not tuned on", found)
     return [*figures, _cost(bench)]
 
 
@@ -157,6 +160,14 @@ def _recorded(what: str, *, odd: bool) -> list[Figure]:
         _share(
             f"of those nudged, spirals, {what}", len(hits), len(hits) + len(wrong), "precision on the labelled runs"
         ),
+    ]
+
+
+def _never_tried(what: str, found: dict[str, list[Case]]) -> list[Figure]:
+    hits, wrong = ([case.seed for case in found[kind] if rungs_of(case)[0]] for kind in ("calls", "honest"))
+    return [
+        _share(f"spirals found, {what}", len(hits), len(found["calls"]), f"found: {hits}"),
+        _share(f"honest runs nudged, {what}", len(wrong), len(found["honest"]), f"runs {wrong}"),
     ]
 
 

@@ -48,6 +48,22 @@ def test_recorded_runs_of_a_real_agent() -> None:
     assert not any(spirals.rungs_of(case)[2] for case in cases.values()), "none would have been stopped"
 
 
+def test_recorded_runs_that_it_was_never_tried_on() -> None:
+    found = spiral_recorded.by_label()
+    rungs = {
+        what: {kind: [(case.seed, *spirals.rungs_of(case)) for case in cases] for kind, cases in kinds.items()}
+        for what, kinds in found.items()
+    }
+    airline, coding = rungs["tau-bench airline, tasks 30 to 49"], rungs["SWE-agent"]
+    assert airline["calls"] == [(3, 23, 0, 0), (76, 15, 0, 0)]
+    assert len(airline["honest"]) == 78
+    assert not any(one[1] for one in airline["honest"])
+    assert coding["calls"] == [(2, 12, 0, 0)]
+    assert len(coding["honest"]) == 13
+    nudged = [one for one in coding["honest"] if one[1]]
+    assert nudged == [(0, 10, 11, 0), (8, 7, 0, 0)], "two honest runs would have been nudged, one made to answer"
+
+
 def test_labels_are_of_runs_that_exist_and_say_why() -> None:
     labels = spiral_recorded.labels()
     cases = {case.seed: case for _, case in spiral_recorded.recorded()}
