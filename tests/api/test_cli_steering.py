@@ -117,6 +117,7 @@ def test_a_paused_customer_waits_while_others_go_on(command_line: CommandLine, w
     assert command_line.quick("runs", "show", held, "--json").document["status"] == "queued"
     [line] = [line for line in command_line.quick("runs", "ls").out.splitlines() if held in line]
     assert "queued (pause of customer o'neill)" in line
+    assert "held by a pause of customer o'neill\n" in command_line.quick("runs", "show", held).err
     assert "held back until it is resumed: pause of customer o'neill\n" in command_line.quick("queue", "ls").err
     assert command_line.quick("resume", "--customer", "o'neil").out.splitlines() == [
         "no stop of that scope was in force",

@@ -8,7 +8,8 @@ import typer
 from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, find_run, opened_record
 from penstock.cli.options import ArchiveFile, AsJson, RunId, Tenant
-from penstock.cli.output import print_json
+from penstock.cli.output import note, print_json
+from penstock.cli.scopes import held_by
 
 
 def show(
@@ -26,13 +27,20 @@ def show(
 async def _show(run: str, full: bool, children: bool, archive: Path | None, tenant: str | None, as_json: bool) -> int:
     from penstock.views.trace import read_trace
 
+    held = ""
     async with opened_record(archive, tenant) as platform:
-        found = await find_run(platform.journal, platform.tenant, run)
-        trace = await read_trace(platform.journal, platform.tenant, found, children=children)
+        journal = platform.journal
+        found = await find_run(journal, platform.tenant, run)
+        trace = await read_trace(journal, platform.tenant, found, children=children)
+        row = await journal.get_run(platform.tenant, found) if archive is None else None
+        if row is not None:
+            held = held_by(row, await journal.controls.wide(platform.tenant))
     if as_json:
         print_json(trace)
     else:
         from penstock.cli.drawing import console, draw
 
         console().print(draw(trace, full=full))
+        if held:
+            note(f"held by a {held}")
     return ExitCode.OK
