@@ -1,0 +1,1 @@
+"""``penstock budgets``: budgets above the task, which all workers share."""
