@@ -1,0 +1,1 @@
+"""``penstock cache``: what the cache of answers is worth, and dropping what it holds."""
