@@ -14,7 +14,10 @@ export const keys = {
   approval: (id: string) => ['approval', id] as const,
   controls: ['controls'] as const,
   control: (id: string) => ['control', id] as const,
-  costs: (asked: Readonly<Record<string, string | number | undefined>>) => ['costs', asked] as const,
+  costs: (asked: Readonly<Record<string, string | undefined>>) => ['costs', asked] as const,
+  budgets: ['budgets', 'list'] as const,
+  accounts: (name: string) => ['budgets', 'accounts', name] as const,
+  breakers: ['breakers'] as const,
   agents: ['agents'] as const,
   tools: ['tools'] as const,
 };

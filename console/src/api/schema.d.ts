@@ -170,6 +170,227 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/breakers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Breakers List
+         * @description The tenant's breakers by name.
+         */
+        get: operations["breakers_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/breakers/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Breakers Get
+         * @description One breaker, with all its circuits.
+         */
+        get: operations["breakers_get"];
+        /**
+         * Breakers Set
+         * @description Make one, or replace it. Its circuits keep their state.
+         */
+        put: operations["breakers_set"];
+        post?: never;
+        /**
+         * Breakers Remove
+         * @description Take one away. What it held back goes on.
+         */
+        delete: operations["breakers_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/breakers/{name}/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Breakers Reset
+         * @description Close a circuit, or all of them.
+         */
+        post: operations["breakers_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/breakers/{name}/trip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Breakers Trip
+         * @description Open a circuit by hand. Nothing of its scope starts any more when this is answered.
+         */
+        post: operations["breakers_trip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/breakers/{name}/trips": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Breakers Trips
+         * @description What tripped it, newest first, each with its evidence; kept for 90 days, also when the breaker is gone.
+         */
+        get: operations["breakers_trips"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Budgets List
+         * @description The tenant's budgets by name, each with its newest accounts: what is spent, held and left.
+         */
+        get: operations["budgets_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/budgets/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Budgets Preview
+         * @description What a budget would have stopped, from the sums of what runs have spent. Nothing is set.
+         */
+        post: operations["budgets_preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/budgets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Budgets Get
+         * @description One budget, with its newest accounts.
+         */
+        get: operations["budgets_get"];
+        /**
+         * Budgets Set
+         * @description Make or change a budget; in force on every worker within two seconds. Runs that wait for it go on.
+         */
+        put: operations["budgets_set"];
+        post?: never;
+        /**
+         * Budgets Remove
+         * @description Lift a budget and forget its accounts. Runs that wait for it go on.
+         */
+        delete: operations["budgets_remove"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/budgets/{name}/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Budgets Accounts
+         * @description A budget's accounts, the newest first.
+         */
+        get: operations["budgets_accounts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cache Show
+         * @description How often the cache served, and what that saved, by agent and model or tool; and how much of the prompts that
+         *     were sent the providers read from caches of their own.
+         */
+        get: operations["cache_show"];
+        put?: never;
+        post?: never;
+        /**
+         * Cache Clear
+         * @description Drop answers, and do not keep those that are on their way. What runs were given before stays on their records.
+         */
+        delete: operations["cache_clear"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/controls": {
         parameters: {
             query?: never;
@@ -244,8 +465,8 @@ export interface paths {
         };
         /**
          * Costs Show
-         * @description What runs have spent, by the hour in which they ended, and those that go on, now. In ``series`` the value ``*``
-         *     stands for all others.
+         * @description What runs have spent, by the hour in which they ended, and those that go on, now: a call that was settled is in
+         *     it. In ``series`` the value ``*`` stands for all others.
          */
         get: operations["costs_show"];
         put?: never;
@@ -264,10 +485,72 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Costs Export
+         * Costs Csv
          * @description The rows of ``/v1/costs`` as comma-separated values; money in nano-dollars.
          */
+        get: operations["costs_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/costs/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Costs Explain
+         * @description Why a customer's runs cost what they cost: against the others, and what the records of its dearest runs say.
+         */
+        get: operations["costs_explain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/costs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Costs Export
+         * @description What ended runs have spent, by the hour, as comma-separated values: every name, every class of tokens, money in
+         *     nano-dollars; or as FOCUS 1.2. It is sent as it is read. The header `Penstock-Counted-Until` says up to when ended
+         *     runs are in it (microseconds since the epoch).
+         */
         get: operations["costs_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/costs/rerates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Costs Rerates
+         * @description Re-ratings at corrected prices (``penstock costs rerate``), the newest hundred.
+         */
+        get: operations["costs_rerates"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1554,6 +1837,351 @@ export interface components {
             runs: components["schemas"]["RunAccepted"][];
         };
         /**
+         * BreakerCircuit
+         * @description One circuit. Those that never tripped and have learned nothing are not listed.
+         */
+        BreakerCircuit: {
+            /**
+             * Expected Nano
+             * @description the mean cost that is expected; null = it is still being learned
+             */
+            expected_nano: number | null;
+            /** Opened At */
+            opened_at: number | null;
+            /** Probes Ok */
+            probes_ok: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "closed" | "open" | "half_open";
+            /**
+             * Trip
+             * @description the last one
+             */
+            trip: string | null;
+            /**
+             * Until
+             * @description open: when probes are let through
+             */
+            until: number | null;
+            /** Value */
+            value: string;
+        };
+        /**
+         * BreakerCondition
+         * @description When it trips. 0 = the default of its kind.
+         */
+        BreakerCondition: {
+            /**
+             * Baseline
+             * @description cost_mean, drift: how many calls are learned from
+             * @default 0
+             */
+            baseline: number;
+            /**
+             * Calls
+             * @description cost_mean: of the rolling mean; shares: calls that it needs at least
+             * @default 0
+             */
+            calls: number;
+            /**
+             * Expected
+             * @description cost_mean: nano-dollars; 0 = learned from the first calls
+             * @default 0
+             */
+            expected: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "cost_mean" | "failures" | "cost_rate" | "error_rate" | "latency" | "drift";
+            /**
+             * Limit
+             * @description factor, failures in a row, nano-dollars, or share of calls
+             * @default 0
+             */
+            limit: number;
+            /**
+             * Of
+             * @description cost_mean: the cost of what
+             * @default call
+             * @enum {string}
+             */
+            of: "call" | "run";
+            /**
+             * Seconds
+             * @description cost_rate, error_rate, latency: the window
+             * @default 0
+             */
+            seconds: number;
+            /**
+             * Slow Seconds
+             * @description latency: a call that takes longer is slow
+             * @default 0
+             */
+            slow_seconds: number;
+        };
+        /**
+         * BreakerDone
+         * @description What became of it. ``closed``: circuits that were open.
+         */
+        BreakerDone: {
+            /**
+             * Closed
+             * @default 0
+             */
+            closed: number;
+            /** Trip */
+            trip: string | null;
+        };
+        /**
+         * BreakerPage
+         * @description Breakers by name.
+         */
+        BreakerPage: {
+            /** Items */
+            items: components["schemas"]["BreakerShown"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * BreakerReset
+         * @description What to close.
+         */
+        BreakerReset: {
+            /**
+             * Relearn
+             * @description forget what is expected, too
+             * @default false
+             */
+            relearn: boolean;
+            /**
+             * Value
+             * @description one circuit; null = all
+             */
+            value?: string | null;
+        };
+        /**
+         * BreakerSet
+         * @description What to make, or to replace.
+         */
+        BreakerSet: {
+            /**
+             * Cancel In Flight
+             * @description cut off model calls and reads under way; never writes
+             * @default true
+             */
+            cancel_in_flight: boolean;
+            /** Conditions */
+            conditions: components["schemas"]["BreakerCondition"][];
+            /**
+             * Fallback
+             * @description the model that is asked meanwhile
+             * @default
+             */
+            fallback: string;
+            /**
+             * Meanwhile
+             * @default fail
+             * @enum {string}
+             */
+            meanwhile: "fail" | "fallback" | "queue";
+            /**
+             * Open Seconds
+             * @default 60
+             */
+            open_seconds: number;
+            /**
+             * Probes
+             * @default 3
+             */
+            probes: number;
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "agent" | "task_type" | "customer" | "tool" | "model";
+            /**
+             * Value
+             * @description a name; * = each for itself
+             * @default *
+             */
+            value: string;
+        };
+        /**
+         * BreakerShown
+         * @description One breaker and how it stands.
+         */
+        BreakerShown: {
+            /** Cancel In Flight */
+            cancel_in_flight: boolean;
+            /**
+             * Circuits
+             * @description those that are not closed first; in a list at most 20
+             */
+            circuits: components["schemas"]["BreakerCircuit"][];
+            /** Conditions */
+            conditions: components["schemas"]["BreakerCondition"][];
+            /** Fallback */
+            fallback: string;
+            /** Half Open */
+            half_open: number;
+            /**
+             * Meanwhile
+             * @enum {string}
+             */
+            meanwhile: "fail" | "fallback" | "queue";
+            /** Name */
+            name: string;
+            /**
+             * Open
+             * @description circuits that are open
+             */
+            open: number;
+            /** Open Seconds */
+            open_seconds: number;
+            /** Probes */
+            probes: number;
+            /**
+             * Scope
+             * @enum {string}
+             */
+            scope: "agent" | "task_type" | "customer" | "tool" | "model";
+            /** Value */
+            value: string;
+        };
+        /**
+         * BreakerTrip
+         * @description One time that a circuit was opened.
+         */
+        BreakerTrip: {
+            /** At */
+            at: number;
+            /**
+             * By
+             * @description the worker that saw it, or who tripped it by hand
+             */
+            by: string;
+            /** Closed At */
+            closed_at: number | null;
+            /**
+             * Closed By
+             * @description probes, or who closed it
+             */
+            closed_by: string;
+            /**
+             * Evidence
+             * @description the condition, its figures, and the calls that led to it
+             */
+            evidence: {
+                [key: string]: unknown;
+            };
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Sealed
+             * @description nothing that was checked before it could start after it
+             */
+            sealed: boolean;
+            /** Value */
+            value: string;
+        };
+        /**
+         * BreakerTripPage
+         * @description Trips of one breaker, newest first.
+         */
+        BreakerTripPage: {
+            /** Items */
+            items: components["schemas"]["BreakerTrip"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * BreakerTripped
+         * @description What to open.
+         */
+        BreakerTripped: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Seconds */
+            seconds?: number | null;
+            /** Value */
+            value?: string | null;
+        };
+        /**
+         * BudgetAccount
+         * @description A budget's book for one period, and for one value of each dimension that is counted by value.
+         */
+        BudgetAccount: {
+            /** Calls */
+            calls: number;
+            /** Held Calls */
+            held_calls: number;
+            /**
+             * Held Nano
+             * @description reserved by calls under way
+             */
+            held_nano: number;
+            /** Held Tokens */
+            held_tokens: number;
+            /** Id */
+            id: number;
+            /** Left Calls */
+            left_calls: number | null;
+            /**
+             * Left Nano
+             * @description not spent and not held; null = no limit
+             */
+            left_nano: number | null;
+            /** Left Tokens */
+            left_tokens: number | null;
+            /** Nano */
+            nano: number;
+            /**
+             * Since
+             * @description when its period began; 0 = of all time, or of one run
+             */
+            since: number;
+            /**
+             * Threshold
+             * @description the highest threshold it has passed: 0, 70, 90 or 100
+             */
+            threshold: number;
+            /** Tokens */
+            tokens: number;
+            /**
+             * Until
+             * @description when it ends; 0 = never
+             */
+            until: number;
+            /**
+             * Used Percent
+             * @description of the limit that is used up furthest
+             */
+            used_percent: number;
+            /** Who */
+            who: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * BudgetAccountPage
+         * @description Accounts of a budget, the newest first.
+         */
+        BudgetAccountPage: {
+            /** Items */
+            items: components["schemas"]["BudgetAccount"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
          * BudgetGiven
          * @description Limits instead of the agent's own. Absent or 0: no limit of that kind.
          */
@@ -1611,6 +2239,16 @@ export interface components {
             span: number;
         };
         /**
+         * BudgetPage
+         * @description The tenant's budgets, by name.
+         */
+        BudgetPage: {
+            /** Items */
+            items: components["schemas"]["SharedBudget"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
          * BudgetPoint
          * @description What was used and reserved after an event.
          */
@@ -1629,6 +2267,94 @@ export interface components {
             /** Steps */
             steps: number;
             /** Tokens */
+            tokens: number;
+        };
+        /**
+         * BudgetPreview
+         * @description What the budget would have stopped, by the sums of runs that ended in that time.
+         */
+        BudgetPreview: {
+            /**
+             * Accounts
+             * @description accounts there would have been
+             */
+            accounts: number;
+            /** Over Nano */
+            over_nano: number;
+            /** Over Runs */
+            over_runs: number;
+            /**
+             * Partial
+             * @description there was more to read than is read
+             */
+            partial: boolean;
+            /** Since */
+            since: number;
+            /**
+             * Stopped
+             * @description those with most beyond the limit, at most 1,000
+             */
+            stopped: components["schemas"]["PreviewAccount"][];
+            /** Until */
+            until: number;
+        };
+        /**
+         * BudgetRemoved
+         * @description It limits nothing any more, and its accounts are forgotten.
+         */
+        BudgetRemoved: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * BudgetSet
+         * @description A budget. All of it is replaced; its accounts go on unless match, period or time zone are others.
+         */
+        BudgetSet: {
+            /**
+             * At End
+             * @description stop: runs end as exhausted; park: they wait until it is raised
+             * @default stop
+             * @enum {string}
+             */
+            at_end: "stop" | "park";
+            /**
+             * Calls
+             * @description 0 = no limit
+             * @default 0
+             */
+            calls: number;
+            /**
+             * Match
+             * @description by agent or the name of a tag: the value that calls must have, or * for an account of each value; empty = all calls of the tenant
+             * @default {}
+             */
+            match: {
+                [key: string]: string;
+            };
+            /**
+             * Nano
+             * @description 0 = no limit
+             * @default 0
+             */
+            nano: number;
+            /**
+             * Period
+             * @default month
+             * @enum {string}
+             */
+            period: "run" | "hour" | "day" | "month" | "total";
+            /**
+             * Timezone
+             * @description IANA name of the time zone of the period
+             * @default UTC
+             */
+            timezone: string;
+            /**
+             * Tokens
+             * @description 0 = no limit
+             * @default 0
+             */
             tokens: number;
         };
         /**
@@ -1666,6 +2392,175 @@ export interface components {
              * @default 0
              */
             tokens: number;
+        };
+        /**
+         * CacheCleared
+         * @description How much was dropped.
+         */
+        CacheCleared: {
+            /** Entries */
+            entries: number;
+        };
+        /**
+         * CacheFigures
+         * @description What became of calls.
+         */
+        CacheFigures: {
+            /**
+             * Calls
+             * @description calls of models that were made, whether or not the cache was asked
+             */
+            calls: number;
+            /**
+             * Hit Rate
+             * @description hits of hits and misses; null = there were none
+             */
+            hit_rate: number | null;
+            /**
+             * Hits
+             * @description served from the cache
+             */
+            hits: number;
+            /**
+             * Misses
+             * @description might have been served, and were made
+             */
+            misses: number;
+            /**
+             * Prompt Cache Rate
+             * @description tokens_cached of tokens_in; null = no prompt was sent
+             */
+            prompt_cache_rate: number | null;
+            /**
+             * Saved Nano
+             * @description what the calls had cost whose answers were given again
+             */
+            saved_nano: number;
+            /** Saved Tokens */
+            saved_tokens: number;
+            /**
+             * Tokens Cached
+             * @description of tokens_in: read from the provider's own cache of prompts
+             */
+            tokens_cached: number;
+            /**
+             * Tokens In
+             * @description of their prompts
+             */
+            tokens_in: number;
+            /**
+             * Tokens Written
+             * @description of tokens_in: written to it
+             */
+            tokens_written: number;
+            /**
+             * Waited
+             * @description of hits: by a call that was under way when they asked
+             */
+            waited: number;
+        };
+        /**
+         * CacheRow
+         * @description By agent and model or tool.
+         */
+        CacheRow: {
+            /** Agent */
+            agent: string;
+            /**
+             * Calls
+             * @description calls of models that were made, whether or not the cache was asked
+             */
+            calls: number;
+            /**
+             * Gate
+             * @enum {string}
+             */
+            gate: "model" | "tool";
+            /**
+             * Hit Rate
+             * @description hits of hits and misses; null = there were none
+             */
+            hit_rate: number | null;
+            /**
+             * Hits
+             * @description served from the cache
+             */
+            hits: number;
+            /**
+             * Misses
+             * @description might have been served, and were made
+             */
+            misses: number;
+            /**
+             * Name
+             * @description of the model or tool
+             */
+            name: string;
+            /**
+             * Prompt Cache Rate
+             * @description tokens_cached of tokens_in; null = no prompt was sent
+             */
+            prompt_cache_rate: number | null;
+            /**
+             * Saved Nano
+             * @description what the calls had cost whose answers were given again
+             */
+            saved_nano: number;
+            /** Saved Tokens */
+            saved_tokens: number;
+            /**
+             * Tokens Cached
+             * @description of tokens_in: read from the provider's own cache of prompts
+             */
+            tokens_cached: number;
+            /**
+             * Tokens In
+             * @description of their prompts
+             */
+            tokens_in: number;
+            /**
+             * Tokens Written
+             * @description of tokens_in: written to it
+             */
+            tokens_written: number;
+            /**
+             * Waited
+             * @description of hits: by a call that was under way when they asked
+             */
+            waited: number;
+        };
+        /**
+         * CacheShown
+         * @description The tenant's cache. Counts are written every second; those of a process that was killed may lack its last.
+         */
+        CacheShown: {
+            /** As Of */
+            as_of: number;
+            /** Bytes */
+            bytes: number;
+            /**
+             * Entries
+             * @description answers that are kept now
+             */
+            entries: number;
+            /**
+             * Left Out
+             * @description further rows, which total counts
+             */
+            left_out: number;
+            /**
+             * Rows
+             * @description those that saved most first
+             */
+            rows: components["schemas"]["CacheRow"][];
+            /**
+             * Since
+             * @description the beginning of an hour
+             */
+            since: number;
+            total: components["schemas"]["CacheFigures"];
+            /** Until */
+            until: number;
         };
         /**
          * Cause
@@ -1942,8 +2837,86 @@ export interface components {
             stopped_runs: number;
         };
         /**
+         * CostExplained
+         * @description Why a customer is dear.
+         */
+        CostExplained: {
+            /**
+             * By Kind
+             * @description nano-dollars by what was paid for; see ``by=kind`` of the costs
+             */
+            by_kind: {
+                [key: string]: number;
+            };
+            /**
+             * By Step
+             * @description nano-dollars of the dearest runs, by the tool after whose result the model was asked; '' = first
+             */
+            by_step: {
+                [key: string]: number;
+            };
+            /**
+             * Cached Share
+             * @description of its prompts' tokens, from the provider's cache
+             */
+            cached_share: number;
+            /** Customer */
+            customer: string;
+            /** Dearest */
+            dearest: components["schemas"]["DearRun"][];
+            /** Feature */
+            feature: string;
+            /**
+             * Looked At
+             * @description runs whose records were read: the dearest, at most 60
+             */
+            looked_at: number;
+            /** Looked At Nano */
+            looked_at_nano: number;
+            /** Nano */
+            nano: number;
+            /**
+             * Partial
+             * @description records of some runs are gone, or there are too many to look at all
+             */
+            partial: boolean;
+            /**
+             * Peers
+             * @description other customers, of the same feature if one is asked for
+             */
+            peers: number;
+            /**
+             * Peers Per Run Nano
+             * @description the median of what a run of theirs costs; 0 when there are none
+             */
+            peers_per_run_nano: number;
+            /** Per Run Nano */
+            per_run_nano: number;
+            /**
+             * Ratio
+             * @description of the two; 0 when there are no peers
+             */
+            ratio: number;
+            /**
+             * Reasons
+             * @description the weightiest first
+             */
+            reasons: components["schemas"]["CostReason"][];
+            /** Runs */
+            runs: number;
+            /** Since */
+            since: number;
+            /** Until */
+            until: number;
+            /**
+             * Words
+             * @description the answer in one sentence
+             */
+            words: string;
+        };
+        /**
          * CostPoint
-         * @description What was spent in one bin of time, by value.
+         * @description What was spent in one bin of time, by value of the first dimension.
          */
         CostPoint: {
             /** At */
@@ -1954,8 +2927,46 @@ export interface components {
             };
         };
         /**
+         * CostReason
+         * @description One reason why something is dear.
+         */
+        CostReason: {
+            /**
+             * Code
+             * @description spiral | retries | lost | more_steps | long_prompts | dear_model | no_cache | volume
+             */
+            code: string;
+            /**
+             * Examples
+             * @description runs, the dearest first
+             */
+            examples: string[];
+            /**
+             * Name
+             * @description the tool that it is about, or ''
+             */
+            name: string;
+            /**
+             * Nano
+             * @description nano-dollars that it accounts for; 0 when that cannot be said
+             */
+            nano: number;
+            /**
+             * Runs
+             * @description runs that it was seen in; 0 when it is not about single runs
+             */
+            runs: number;
+            /**
+             * Share
+             * @description of the money looked at, from 0 to 1
+             */
+            share: number;
+            /** Words */
+            words: string;
+        };
+        /**
          * CostRow
-         * @description What one value of the grouping has spent.
+         * @description What one value of the grouping, or one combination of values, has spent.
          */
         CostRow: {
             /**
@@ -1964,8 +2975,15 @@ export interface components {
              */
             before_nano: number;
             /**
+             * Classes
+             * @description of the tokens: cached, written, written_hour (into the provider's cache), reasoning, audio_in, audio_out, image_in, image_out; what is 0 is left out
+             */
+            classes: {
+                [key: string]: number;
+            };
+            /**
              * Dearest
-             * @description its dearest run
+             * @description its dearest run; of several dimensions none
              */
             dearest: string | null;
             /** Model Calls */
@@ -1973,8 +2991,16 @@ export interface components {
             /** Runs */
             runs: number;
             used: components["schemas"]["Amounts"];
-            /** Value */
+            /**
+             * Value
+             * @description of the first dimension; '' = none, `*` = all values beyond the bound of a day
+             */
             value: string;
+            /**
+             * Values
+             * @description of all dimensions, in their order
+             */
+            values: string[];
         };
         /**
          * Costs
@@ -1985,14 +3011,23 @@ export interface components {
             as_of: number;
             /**
              * By
-             * @enum {string}
+             * @description the dimensions as they were asked for, such as `customer,feature`
              */
-            by: "customer" | "feature" | "agent" | "task_type" | "model" | "release";
+            by: string;
+            /**
+             * Classes
+             * @description of the total's tokens
+             */
+            classes: {
+                [key: string]: number;
+            };
             /**
              * Counted Until
-             * @description runs that ended after this are not in it by hour and model yet, but by what their rows say
+             * @description runs that ended after this are not in it by hour, model and kind yet, but by what their rows say
              */
             counted_until: number;
+            /** Dimensions */
+            dimensions: string[];
             /**
              * Live Nano
              * @description of the total: by runs that have not ended or are not counted yet
@@ -2002,7 +3037,7 @@ export interface components {
             others: components["schemas"]["Amounts"];
             /**
              * Partial
-             * @description too many runs go on: what the oldest have spent is left out
+             * @description not all is in the total: too many runs go on, or what they spent cannot be told by the filter yet
              * @default false
              */
             partial: boolean;
@@ -2045,6 +3080,32 @@ export interface components {
             span: number;
             /** Start */
             start: number;
+        };
+        /**
+         * DearRun
+         * @description One of the dearest runs.
+         */
+        DearRun: {
+            /** Agent */
+            agent: string;
+            /**
+             * Circles
+             * @description what it repeated in vain, in words, or ''
+             */
+            circles: string;
+            /** Code */
+            code: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Nano */
+            nano: number;
+            /** Outcome */
+            outcome: string | null;
+            /** Steps */
+            steps: number;
         };
         /**
          * DecisionGiven
@@ -2141,7 +3202,7 @@ export interface components {
              * Topic
              * @enum {string}
              */
-            topic: "run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied";
+            topic: "run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold";
         };
         /**
          * DiffRow
@@ -2204,7 +3265,7 @@ export interface components {
              */
             description: string;
             /** Topics */
-            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied")[];
+            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
             /** Url */
             url: string;
         };
@@ -2276,7 +3337,7 @@ export interface components {
              */
             state: "on" | "paused" | "failing";
             /** Topics */
-            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied")[];
+            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
             /** Url */
             url: string;
             /**
@@ -2356,7 +3417,7 @@ export interface components {
              */
             state: "on" | "paused" | "failing";
             /** Topics */
-            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied")[];
+            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
             /** Url */
             url: string;
             /**
@@ -2511,7 +3572,7 @@ export interface components {
              */
             permissions?: string[] | null;
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
         };
         /**
          * KeyMade
@@ -2538,7 +3599,7 @@ export interface components {
             /** Revoked At */
             revoked_at: number | null;
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
             /**
              * Used At
              * @description to the minute
@@ -2581,7 +3642,7 @@ export interface components {
             /** Revoked At */
             revoked_at: number | null;
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
             /**
              * Used At
              * @description to the minute
@@ -2668,7 +3729,7 @@ export interface components {
             /** Permissions */
             permissions: string[];
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
             /**
              * Sign Out
              * @default false
@@ -2708,7 +3769,7 @@ export interface components {
             count: number;
             /**
              * Kind
-             * @description approval | doubt | quarantined | stranded | control | budget | webhook | worker
+             * @description approval | doubt | quarantined | stranded | control | breaker | budget | webhook | worker
              */
             kind: string;
             /**
@@ -2840,6 +3901,102 @@ export interface components {
             summary: string;
         };
         /**
+         * PreviewAccount
+         * @description An account that would have refused calls.
+         */
+        PreviewAccount: {
+            /** Calls */
+            calls: number;
+            /**
+             * First Over At
+             * @description the hour in which it would have begun to refuse
+             */
+            first_over_at: number;
+            /** Nano */
+            nano: number;
+            /** Over Calls */
+            over_calls: number;
+            /**
+             * Over Nano
+             * @description of nano: beyond the limit
+             */
+            over_nano: number;
+            /**
+             * Over Runs
+             * @description runs that ended in hours after it was reached
+             */
+            over_runs: number;
+            /** Over Tokens */
+            over_tokens: number;
+            /** Runs */
+            runs: number;
+            /** Since */
+            since: number;
+            /** Tokens */
+            tokens: number;
+            /** Until */
+            until: number;
+            /** Who */
+            who: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * PreviewAsked
+         * @description A budget that is not set. ``since`` is brought down to its hour; without it: seven days before ``until``.
+         */
+        PreviewAsked: {
+            /**
+             * At End
+             * @description stop: runs end as exhausted; park: they wait until it is raised
+             * @default stop
+             * @enum {string}
+             */
+            at_end: "stop" | "park";
+            /**
+             * Calls
+             * @description 0 = no limit
+             * @default 0
+             */
+            calls: number;
+            /**
+             * Match
+             * @description by agent or the name of a tag: the value that calls must have, or * for an account of each value; empty = all calls of the tenant
+             * @default {}
+             */
+            match: {
+                [key: string]: string;
+            };
+            /**
+             * Nano
+             * @description 0 = no limit
+             * @default 0
+             */
+            nano: number;
+            /**
+             * Period
+             * @default month
+             * @enum {string}
+             */
+            period: "run" | "hour" | "day" | "month" | "total";
+            /** Since */
+            since?: number | null;
+            /**
+             * Timezone
+             * @description IANA name of the time zone of the period
+             * @default UTC
+             */
+            timezone: string;
+            /**
+             * Tokens
+             * @description 0 = no limit
+             * @default 0
+             */
+            tokens: number;
+            /** Until */
+            until?: number | null;
+        };
+        /**
          * Problem
          * @description An error, as RFC 9457 (``application/problem+json``) with the product's own code.
          */
@@ -2949,6 +4106,84 @@ export interface components {
         Replayed: {
             /** Replayed */
             replayed: number;
+        };
+        /**
+         * RerateLine
+         * @description One customer of a re-rating, in nano-dollars.
+         */
+        RerateLine: {
+            /** Billed */
+            billed: number;
+            /** Calls */
+            calls: number;
+            /** Corrected */
+            corrected: number;
+            /** Customer */
+            customer: string;
+            /**
+             * Difference
+             * @description corrected less billed
+             */
+            difference: number;
+            /**
+             * Kept
+             * @description of both: what could not be rated anew, and stays as it was
+             */
+            kept: number;
+        };
+        /**
+         * RerateShown
+         * @description A re-rating: what calls were billed at, and what they would have cost at corrected prices.
+         */
+        RerateShown: {
+            /** At */
+            at: number;
+            /**
+             * Before
+             * @description calls by the price that they were billed at
+             */
+            before: {
+                [key: string]: number;
+            };
+            /** Billed */
+            billed: number;
+            /** Corrected */
+            corrected: number;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Model */
+            model: string;
+            /** Partial */
+            partial: boolean;
+            /**
+             * Price
+             * @description the corrected one: nano-dollars a token by class, and where it is from
+             */
+            price: string;
+            /**
+             * Pruned
+             * @description runs whose records are gone: their calls are not in it
+             */
+            pruned: number;
+            /** Reason */
+            reason: string;
+            /** Rows */
+            rows: components["schemas"]["RerateLine"][];
+            /** Since */
+            since: number;
+            /** Until */
+            until: number;
+        };
+        /**
+         * Rerates
+         * @description Re-ratings, the newest first.
+         */
+        Rerates: {
+            /** Items */
+            items: components["schemas"]["RerateShown"][];
         };
         /**
          * ResultPage
@@ -3515,7 +4750,7 @@ export interface components {
             subject: string;
             /**
              * Tags
-             * @description customer, feature, task_type, and own: x_…
+             * @description customer, feature, task_type, user, kind, and own: x_…
              */
             tags?: {
                 [key: string]: string;
@@ -3553,6 +4788,48 @@ export interface components {
             session: string;
             /** Waiting */
             waiting: number;
+        };
+        /**
+         * SharedBudget
+         * @description A budget, and the newest of its accounts whose period is not over.
+         */
+        SharedBudget: {
+            /** Accounts */
+            accounts: components["schemas"]["BudgetAccount"][];
+            /**
+             * At End
+             * @enum {string}
+             */
+            at_end: "stop" | "park";
+            /** Calls */
+            calls: number;
+            /** Match */
+            match: {
+                [key: string]: string;
+            };
+            /**
+             * More Accounts
+             * @description there are more than are shown here
+             */
+            more_accounts: boolean;
+            /** Name */
+            name: string;
+            /** Nano */
+            nano: number;
+            /**
+             * Period
+             * @enum {string}
+             */
+            period: "run" | "hour" | "day" | "month" | "total";
+            /**
+             * Thresholds
+             * @description per cent of a limit at which endpoints of budget.threshold are told
+             */
+            thresholds: number[];
+            /** Timezone */
+            timezone: string;
+            /** Tokens */
+            tokens: number;
         };
         /**
          * SignIn
@@ -3942,10 +5219,30 @@ export type ApprovalShown = components['schemas']['ApprovalShown'];
 export type AskedPerson = components['schemas']['AskedPerson'];
 export type AttemptShown = components['schemas']['AttemptShown'];
 export type BatchAccepted = components['schemas']['BatchAccepted'];
+export type BreakerCircuit = components['schemas']['BreakerCircuit'];
+export type BreakerCondition = components['schemas']['BreakerCondition'];
+export type BreakerDone = components['schemas']['BreakerDone'];
+export type BreakerPage = components['schemas']['BreakerPage'];
+export type BreakerReset = components['schemas']['BreakerReset'];
+export type BreakerSet = components['schemas']['BreakerSet'];
+export type BreakerShown = components['schemas']['BreakerShown'];
+export type BreakerTrip = components['schemas']['BreakerTrip'];
+export type BreakerTripPage = components['schemas']['BreakerTripPage'];
+export type BreakerTripped = components['schemas']['BreakerTripped'];
+export type BudgetAccount = components['schemas']['BudgetAccount'];
+export type BudgetAccountPage = components['schemas']['BudgetAccountPage'];
 export type BudgetGiven = components['schemas']['BudgetGiven'];
 export type BudgetMark = components['schemas']['BudgetMark'];
+export type BudgetPage = components['schemas']['BudgetPage'];
 export type BudgetPoint = components['schemas']['BudgetPoint'];
+export type BudgetPreview = components['schemas']['BudgetPreview'];
+export type BudgetRemoved = components['schemas']['BudgetRemoved'];
+export type BudgetSet = components['schemas']['BudgetSet'];
 export type BudgetShown = components['schemas']['BudgetShown'];
+export type CacheCleared = components['schemas']['CacheCleared'];
+export type CacheFigures = components['schemas']['CacheFigures'];
+export type CacheRow = components['schemas']['CacheRow'];
+export type CacheShown = components['schemas']['CacheShown'];
 export type Cause = components['schemas']['Cause'];
 export type Change = components['schemas']['Change'];
 export type ChildShown = components['schemas']['ChildShown'];
@@ -3955,10 +5252,13 @@ export type ControlPage = components['schemas']['ControlPage'];
 export type ControlPreview = components['schemas']['ControlPreview'];
 export type ControlShown = components['schemas']['ControlShown'];
 export type ControlState = components['schemas']['ControlState'];
+export type CostExplained = components['schemas']['CostExplained'];
 export type CostPoint = components['schemas']['CostPoint'];
+export type CostReason = components['schemas']['CostReason'];
 export type CostRow = components['schemas']['CostRow'];
 export type Costs = components['schemas']['Costs'];
 export type CriticalPart = components['schemas']['CriticalPart'];
+export type DearRun = components['schemas']['DearRun'];
 export type DecisionGiven = components['schemas']['DecisionGiven'];
 export type DecisionTaken = components['schemas']['DecisionTaken'];
 export type DeliveryPage = components['schemas']['DeliveryPage'];
@@ -3990,12 +5290,17 @@ export type NumberAmong = components['schemas']['NumberAmong'];
 export type OpenEffect = components['schemas']['OpenEffect'];
 export type Overview = components['schemas']['Overview'];
 export type PastDecision = components['schemas']['PastDecision'];
+export type PreviewAccount = components['schemas']['PreviewAccount'];
+export type PreviewAsked = components['schemas']['PreviewAsked'];
 export type Problem = components['schemas']['Problem'];
 export type ProblemDescribed = components['schemas']['ProblemDescribed'];
 export type Readiness = components['schemas']['Readiness'];
 export type Reason = components['schemas']['Reason'];
 export type ReplayShown = components['schemas']['ReplayShown'];
 export type Replayed = components['schemas']['Replayed'];
+export type RerateLine = components['schemas']['RerateLine'];
+export type RerateShown = components['schemas']['RerateShown'];
+export type Rerates = components['schemas']['Rerates'];
 export type ResultPage = components['schemas']['ResultPage'];
 export type ResultShown = components['schemas']['ResultShown'];
 export type Retried = components['schemas']['Retried'];
@@ -4010,6 +5315,7 @@ export type RunShown = components['schemas']['RunShown'];
 export type RunSubmit = components['schemas']['RunSubmit'];
 export type Scope = components['schemas']['Scope'];
 export type SessionShown = components['schemas']['SessionShown'];
+export type SharedBudget = components['schemas']['SharedBudget'];
 export type SignIn = components['schemas']['SignIn'];
 export type SignInWays = components['schemas']['SignInWays'];
 export type SpanColumns = components['schemas']['SpanColumns'];
@@ -4272,6 +5578,507 @@ export interface operations {
             };
         };
     };
+    breakers_list: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    breakers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    breakers_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BreakerSet"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    breakers_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerDone"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    breakers_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BreakerReset"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerDone"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    breakers_trip: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BreakerTripped"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerDone"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    breakers_trips: {
+        parameters: {
+            query?: {
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BreakerTripPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    budgets_list: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    budgets_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetPreview"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    budgets_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedBudget"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    budgets_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BudgetSet"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedBudget"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    budgets_remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetRemoved"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    budgets_accounts: {
+        parameters: {
+            query?: {
+                /** @description those too whose period is over */
+                over?: boolean;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BudgetAccountPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_show: {
+        parameters: {
+            query?: {
+                /** @description microseconds since the epoch */
+                since?: number | null;
+                /** @description microseconds since the epoch */
+                until?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cache_clear: {
+        parameters: {
+            query?: {
+                gate?: ("model" | "tool") | null;
+                scope?: ("run" | "subject" | "customer" | "agent" | "tenant") | null;
+                scope_name?: string;
+                agent?: string;
+                name?: string;
+                tag?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheCleared"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     controls_list: {
         parameters: {
             query?: {
@@ -4406,11 +6213,6 @@ export interface operations {
     costs_show: {
         parameters: {
             query?: {
-                by?: "customer" | "feature" | "agent" | "task_type" | "model" | "release";
-                /** @description microseconds since the epoch */
-                since?: number | null;
-                /** @description microseconds since the epoch */
-                until?: number | null;
                 /** @description only what was spent with this value; '' = with none */
                 customer?: string | null;
                 /** @description only what was spent with this value; '' = with none */
@@ -4423,6 +6225,18 @@ export interface operations {
                 model?: string | null;
                 /** @description only what was spent with this value; '' = with none */
                 release?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                user?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                kind?: string | null;
+                /** @description a tag of one's own, as name=value */
+                tag?: string[];
+                /** @description one dimension, or up to four with commas: customer, feature, agent, task_type, model, release, user, kind (what was paid for), or `tag.` and the name of a tag that PENSTOCK_COSTS_TAGS names */
+                by?: string;
+                /** @description microseconds since the epoch */
+                since?: number | null;
+                /** @description microseconds since the epoch */
+                until?: number | null;
             };
             header?: never;
             path?: never;
@@ -4450,14 +6264,9 @@ export interface operations {
             };
         };
     };
-    costs_export: {
+    costs_csv: {
         parameters: {
             query?: {
-                by?: "customer" | "feature" | "agent" | "task_type" | "model" | "release";
-                /** @description microseconds since the epoch */
-                since?: number | null;
-                /** @description microseconds since the epoch */
-                until?: number | null;
                 /** @description only what was spent with this value; '' = with none */
                 customer?: string | null;
                 /** @description only what was spent with this value; '' = with none */
@@ -4470,6 +6279,18 @@ export interface operations {
                 model?: string | null;
                 /** @description only what was spent with this value; '' = with none */
                 release?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                user?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                kind?: string | null;
+                /** @description a tag of one's own, as name=value */
+                tag?: string[];
+                /** @description one dimension, or up to four with commas: customer, feature, agent, task_type, model, release, user, kind (what was paid for), or `tag.` and the name of a tag that PENSTOCK_COSTS_TAGS names */
+                by?: string;
+                /** @description microseconds since the epoch */
+                since?: number | null;
+                /** @description microseconds since the epoch */
+                until?: number | null;
             };
             header?: never;
             path?: never;
@@ -4484,6 +6305,124 @@ export interface operations {
                 };
                 content: {
                     "text/csv": unknown;
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    costs_explain: {
+        parameters: {
+            query: {
+                customer: string;
+                feature?: string;
+                /** @description microseconds since the epoch */
+                since?: number | null;
+                /** @description microseconds since the epoch */
+                until?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CostExplained"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    costs_export: {
+        parameters: {
+            query?: {
+                /** @description only what was spent with this value; '' = with none */
+                customer?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                feature?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                agent?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                task_type?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                model?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                release?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                user?: string | null;
+                /** @description only what was spent with this value; '' = with none */
+                kind?: string | null;
+                /** @description a tag of one's own, as name=value */
+                tag?: string[];
+                format?: "csv" | "focus";
+                /** @description microseconds since the epoch */
+                since?: number | null;
+                /** @description microseconds since the epoch */
+                until?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": unknown;
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    costs_rerates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rerates"];
                 };
             };
             /** @description What went wrong */

@@ -85,18 +85,29 @@ export function Shell() {
   );
 }
 
+/** A link without these would be marked wherever its address begins the page's. */
+const NEVER = { exact: true, includeSearch: true, includeHash: true } as const;
+
 function NavItem({ page, pathname }: { page: (typeof NAVIGATION)[number]; pathname: string }) {
-  const base = page.link.to.replace('/{-$id}', '');
-  const active = base === '/' ? pathname === '/' : pathname === base || pathname.startsWith(base + '/');
+  const active = pageAt(pathname) === page;
   return (
     <NavLink
-      renderRoot={(props) => <Link {...page.link} {...props} />}
+      // What is the page of the address is said below: the router would also take what lies above it for one.
+      renderRoot={(props) => <Link {...page.link} activeOptions={NEVER} {...props} />}
       label={page.label}
+      className={'sub' in page ? styles.sub : undefined}
       active={active}
       aria-current={active ? 'page' : undefined}
       rightSection={page.key === 'a' ? <Waiting /> : null}
     />
   );
+}
+
+/** The page of an address: the one with the longest beginning of it. */
+function pageAt(pathname: string): (typeof NAVIGATION)[number] | undefined {
+  const base = (page: (typeof NAVIGATION)[number]): string => page.link.to.replace('/{-$id}', '');
+  const found = NAVIGATION.filter((page) => pathname === base(page) || (base(page) !== '/' && pathname.startsWith(base(page) + '/')));
+  return found.toSorted((a, b) => base(b).length - base(a).length)[0];
 }
 
 /** How many approvals wait for the caller: the only count in the navigation. */

@@ -8,6 +8,8 @@ import {
   redirect,
 } from '@tanstack/react-router';
 
+import { breakersSearch } from '@/pages/breakers/search';
+import { budgetsSearch } from '@/pages/budgets/search';
 import { costsSearch } from '@/pages/costs/search';
 import { Missing } from '@/pages/missing/Missing';
 import { PageError } from '@/pages/missing/PageError';
@@ -86,9 +88,23 @@ const costs = createRoute({
   component: lazyRouteComponent(() => import('@/pages/costs/CostsPage'), 'CostsPage'),
 });
 
+const budgets = createRoute({
+  getParentRoute: () => inside,
+  path: '/costs/budgets',
+  validateSearch: budgetsSearch,
+  component: lazyRouteComponent(() => import('@/pages/budgets/BudgetsPage'), 'BudgetsPage'),
+});
+
+const breakers = createRoute({
+  getParentRoute: () => inside,
+  path: '/controls/breakers',
+  validateSearch: breakersSearch,
+  component: lazyRouteComponent(() => import('@/pages/breakers/BreakersPage'), 'BreakersPage'),
+});
+
 const missing = createRoute({ getParentRoute: () => inside, path: '$', component: Missing });
 
-const tree = root.addChildren([signIn, inside.addChildren([overview, runs, run, compare, approvals, controls, costs, missing])]);
+const tree = root.addChildren([signIn, inside.addChildren([overview, runs, run, compare, approvals, controls, breakers, costs, budgets, missing])]);
 
 /** The router of the console: addresses as in `NAVIGATION` and in links between pages. */
 export function makeRouter(queryClient: QueryClient) {

@@ -1,6 +1,9 @@
 import type { paths } from '@/api/schema';
 
 import { approvalRoutes } from './approvals';
+import { breakerRoutes } from './breakers';
+import { budgetRoutes } from './budgets';
+import { cacheRoutes } from './cache';
 import { controlRoutes } from './controls';
 import { costRoutes } from './costs';
 import { overviewRoutes } from './overview';
@@ -58,6 +61,9 @@ const routes: Routes = {
   ...approvalRoutes,
   ...controlRoutes,
   ...costRoutes,
+  ...cacheRoutes,
+  ...budgetRoutes,
+  ...breakerRoutes,
 };
 
 const compiled = Object.entries(routes).map(([name, handler]) => {

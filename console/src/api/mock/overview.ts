@@ -26,7 +26,8 @@ export function overview(): Overview {
     ],
     needs: quiet ? [] : [
       { kind: 'approval', words: '3 runs are waiting for an approval', count: 3, since: at - 49 * MINUTE, link: '/approvals' },
-      { kind: 'budget', words: 'budget acme/inbox is at 91 %', count: 1, since: at - HOUR, link: '/costs?by=customer' },
+      { kind: 'breaker', words: "breaker 'spending' of customer acme is open", count: 1, since: at - 4 * MINUTE, link: '/controls/breakers?breaker=spending' },
+      { kind: 'budget', words: "budget 'acme-inbox' is at 91 %", count: 1, since: 0, link: '/costs/budgets?budget=acme-inbox' },
     ],
     quiet_since: quiet ? at - 3 * HOUR : null,
     workers: [{ name: 'worker-1', since: at - 5 * HOUR, lease_until: at + 20 * SECOND, running: 212 }, { name: 'worker-2', since: at - 5 * HOUR, lease_until: at + 21 * SECOND, running: 200 }],

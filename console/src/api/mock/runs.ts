@@ -36,6 +36,11 @@ for (const [i, [name, id]] of Object.entries(SEEDS).entries()) {
   if (base) runs[i * 2] = { ...base, id, root: id, agent: 'support-desk', session: `seed-${name}` };
 }
 
+for (const n of [9, 13, 21]) {
+  const base = runs[n];
+  if (base) runs[n] = { ...base, status: 'parked', shown: 'waiting', outcome: null, ended_at: null, waiting: [{ kind: 'budget', path: '4', name: 'acme-inbox', id: '', until: NOW + 9 * 24 * HOUR }] };
+}
+
 /** The runs that the mock holds, newest first. */
 export const mockRuns: readonly RunLine[] = runs;
 
@@ -49,7 +54,7 @@ function found(query: URLSearchParams): RunLine[] {
     (run) =>
       any('shown', run.shown) && any('status', run.status) && any('outcome', run.outcome ?? '') && any('agent', run.agent) &&
       any('release', run.release) && any('code', run.code) && any('customer', run.tags['customer'] ?? '') &&
-      any('feature', run.tags['feature'] ?? '') && any('task_type', run.tags['task_type'] ?? '') && any('session', run.session) &&
+      (!query.has('waiting_for') || run.waiting.some((each) => each.kind === query.get('waiting_for'))) && any('feature', run.tags['feature'] ?? '') && any('task_type', run.tags['task_type'] ?? '') && any('session', run.session) &&
       run.created_at >= number('since', 0) && run.created_at <= number('until', Number.MAX_SAFE_INTEGER) &&
       run.nano >= number('min_nano', 0) && run.id.startsWith(query.get('q') ?? ''),
   );
@@ -72,7 +77,7 @@ function shownRun({ params }: Asked): RunShown | Refusal {
   const run = runs.find((candidate) => candidate.id === params['run']);
   if (!run) return new Refusal(404, 'run_not_found', 'There is no such run.', 'Look at the id, and whether it is of this tenant.');
   return {
-    ...run, goal: 'I was charged twice for order 1182', sentence: 'refund held by refund-2; waits for a person since 49 min',
+    ...run, goal: 'I was charged twice for order 1182', sentence: run.waiting.some((each) => each.kind === 'budget') ? 'It waits for room in the budget acme-inbox.' : 'refund held by refund-2; waits for a person since 49 min',
     input: { ref: '', size: 34, cut: false, value: 'I was charged twice for order 1182', hidden: '' },
     output: run.outcome === 'succeeded' ? { ref: '', size: 40, cut: false, value: { reply: 'We refunded $49.00.' }, hidden: '' } : null,
     reason: '', missing: [], needed: [], first_cause: run.code, budget: { tokens: 20_000, nano: 100_000_000, steps: 20, calls: 0, attempts: 3, seconds: 0 },

@@ -29,6 +29,7 @@ export const NOW = Date.now() * 1000;
 export const SECOND = 1_000_000;
 export const MINUTE = 60 * SECOND;
 export const HOUR = 60 * MINUTE;
+export const DAY = 24 * HOUR;
 
 /** Ids that the pages link to: `/runs/<id>` of the seeds. */
 export const SEEDS = {

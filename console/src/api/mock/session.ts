@@ -3,7 +3,7 @@ import type { Me } from '@/api/schema';
 import { Refusal, type Routes, route } from './answer';
 
 const PERMISSIONS = [
-  'approvals:decide', 'audit:read', 'controls:stop', 'costs:read', 'everything:stop', 'keys:manage', 'metrics:read',
+  'approvals:decide', 'audit:read', 'breakers:set', 'budgets:set', 'cache:clear', 'controls:stop', 'costs:read', 'everything:stop', 'keys:manage', 'metrics:read',
   'payloads:read', 'runs:read', 'runs:steer', 'runs:submit', 'webhooks:manage',
 ];
 

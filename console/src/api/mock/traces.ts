@@ -185,7 +185,7 @@ function span(run: string, path: string): SpanShown | Refusal {
     reasoning: kind === 'model' ? ['Two charges of $49.00 on the same day; the second is a duplicate.'] : [],
     asks: kind === 'model' ? [{ id: 'c1', name: 'refund', args: '{"order_id":"1182","amount_cents":4900}' }] : [],
     error: status === 'error' ? 'refund answered 500: ledger is locked' : '', used: { tokens_in: 812, tokens_out: 60, nano, nano_at_maximum: 0 }, cached: 300, simulated: true,
-    about: kind === 'tool' ? { effect: 'write', risk: 'high' } : { purpose: 'step', finish: 'tool_calls' },
+    about: kind === 'tool' ? { effect: 'write', risk: 'high' } : { purpose: 'step', finish: 'tool_calls', ...(run === SEEDS.five && path === '2' ? { 'served by': `what call 0 of run ${SEEDS.spiral} came to` } : {}) },
     verdicts: held ? [{ rule: 'refund-2', version: 7, verdict: 'hold', reason: 'amount > $25', code: 'over_amount' }] : status === 'denied' ? [{ rule: 'repeats', version: 1, verdict: 'deny', reason: 'the same call for the seventh time', code: 'repeated_call' }] : [],
     passed: ['limits@1', 'schema@1', 'loop@2'],
     attempts: [{ number: 1, status, started_at: at, ended_at: at + took, latency: Math.max(0, took), reserved: { ...none, nano: 6_000_000 }, used: { ...none, nano }, at_maximum: false, because: '', failure: '', doubt: '', settled_by: '' }],

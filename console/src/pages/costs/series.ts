@@ -1,28 +1,22 @@
 import type { Costs } from '@/api/schema';
 import { type Bin, type Stack, stackOf } from '@/ui/chart/model';
 
-/** The name under which the API sums all that has no row of its own. */
-export const OTHERS = '*';
+import { OTHERS, valueName } from './words';
+
 const SHOWN = 7;
 
-/** A value as people read it. */
-export function valueName(value: string): string {
-  if (value === '') return '(none)';
-  return value === OTHERS ? 'others' : value;
-}
-
-/** The trend: the seven dearest values one above the other, all others as one. */
-export function trendOf(costs: Costs): Stack {
-  const top = costs.rows.slice(0, SHOWN).map((row) => row.value);
+/** The trend by the first grouping: its seven dearest values one above the other, all others as one. */
+export function trendOf(costs: Costs, group = ''): Stack {
+  const top = [...new Set(costs.rows.map((row) => row.value))].slice(0, SHOWN);
   const bins = costs.series.map((point): Bin => {
     const counts: Record<string, number> = {};
     for (const [value, nano] of Object.entries(point.nano)) {
-      const name = valueName(top.includes(value) ? value : OTHERS);
+      const name = valueName(top.includes(value) ? value : OTHERS, group);
       counts[name] = (counts[name] ?? 0) + nano;
     }
     return { at: point.at, counts };
   });
-  return stackOf(bins, costs.width, top.map(valueName), (label, i) => (label === 'others' ? 'var(--c5)' : `var(--c${i % 8 < 5 ? i % 8 : (i % 8) + 1})`));
+  return stackOf(bins, costs.width, top.map((value) => valueName(value, group)), (label, i) => (label === 'others' ? 'var(--c5)' : `var(--c${i % 8 < 5 ? i % 8 : (i % 8) + 1})`));
 }
 
 /** How much more than before: "+212 %", "−8 %", "new", "" when nothing was spent in either. */

@@ -35,7 +35,7 @@ export function Header({ run }: { run: RunShown }) {
           <Steer run={run} />
         </Group>
       </Group>
-      <p className={styles.sentence}>{run.place !== null && run.status === 'queued' ? `${placeWords(run.place)}. ` : ''}<Drawn text={run.sentence} />{asked ? <> <Link to="/approvals/{-$id}" params={{ id: asked.id }}>Decide</Link></> : null}</p>
+      <p className={styles.sentence}>{run.place !== null && run.status === 'queued' ? `${placeWords(run.place)}. ` : ''}<Drawn text={run.sentence} />{asked ? <> <Link to="/approvals/{-$id}" params={{ id: asked.id }}>Decide</Link></> : null}<HeldBack run={run} /></p>
       <dl className={styles.facts}>
         <div className={styles.wideFact}><dt>goal</dt><dd className={styles.cut} title={run.goal}>{run.goal ? <>“<Drawn text={run.goal} />”</> : 'not shown'}</dd></div>
         <div className={styles.wideFact}><dt>{run.answers.length > 0 || run.outcome === null ? 'customer saw' : 'result'}</dt><dd><Seen answers={run.answers} run={run} /></dd></div>
@@ -48,6 +48,19 @@ export function Header({ run }: { run: RunShown }) {
       </dl>
       {run.outcome && run.outcome !== 'succeeded' ? <Why run={run} /> : null}
     </header>
+  );
+}
+
+/** To what holds a run back that is no person: a budget that has no room, a breaker that is open. */
+function HeldBack({ run }: { run: RunShown }) {
+  const can = useCan();
+  const budget = run.waiting.find((one) => one.kind === 'budget');
+  const breaker = run.waiting.some((one) => one.kind === 'breaker') || run.code === 'breaker_open';
+  return (
+    <>
+      {budget && can('costs:read') ? <> <Link to="/costs/budgets" search={{ budget: budget.name }}>Look at the budget</Link></> : null}
+      {breaker ? <> <Link to="/controls/breakers">Look at the breakers</Link></> : null}
+    </>
   );
 }
 

@@ -1,4 +1,4 @@
-import { RUN_FILTERS, type RunFilterName, type RunsSearch } from './search';
+import { RUN_FILTERS, type RunFilterName, type RunsSearch, TAG_FILTER } from './search';
 
 const NAMES = new Set<string>(RUN_FILTERS);
 /** What people type for a filter, where the API's name is another. `cost` is in dollars. */
@@ -32,7 +32,7 @@ export function parseFilter(text: string): Parsed {
       else search['min_nano'] = nano;
     } else if ((known === 'since' || known === 'until') && moment(value, 0) === null) {
       wrong.push(`${whole}: a span such as 15m, 1h, 7d, or a time such as 2026-11-21T14:00`);
-    } else if (NAMES.has(known) || /^tag\.x_\w/.test(known)) {
+    } else if (NAMES.has(known) || TAG_FILTER.test(known)) {
       if (value !== '') search[known] = value;
     } else wrong.push(`${whole}: there is no filter ${name}`);
   }

@@ -7,13 +7,16 @@ export const RUN_FILTERS = [
 ] as const;
 
 export type RunFilterName = (typeof RUN_FILTERS)[number];
-/** What the address of the list holds: the filters that are set, and own tags as `tag.x_…`. */
-export type RunsSearch = Partial<Record<RunFilterName | `tag.x_${string}`, string>>;
+/** Tags that have no name of their own among the filters: those of one's own, and whom a call was for. */
+export const TAG_FILTER = /^tag\.(?:x_\w+|user|key)$/;
+
+/** What the address of the list holds: the filters that are set, and tags such as `tag.x_team`. */
+export type RunsSearch = Partial<Record<RunFilterName | `tag.${string}`, string>>;
 
 /** The filters in the query part of an address; what is none is left out. */
 export function runsSearch(search: Record<string, unknown>): RunsSearch {
-  const tags = Object.keys(search).filter((name): name is `tag.x_${string}` => /^tag\.x_\w/.test(name));
-  return pick<RunFilterName | `tag.x_${string}`>(search, [...RUN_FILTERS, ...tags]) as RunsSearch;
+  const tags = Object.keys(search).filter((name) => TAG_FILTER.test(name));
+  return pick(search, [...RUN_FILTERS, ...tags]) as RunsSearch;
 }
 
 /** The search without one of its filters. */

@@ -2,6 +2,7 @@ import { Button, Group, Skeleton, Table } from '@mantine/core';
 import { lazy, Suspense, useState } from 'react';
 
 import { clock, day } from '@/ui/format/time';
+import { Drawn } from '@/ui/Theirs';
 import styles from '@/ui/ui.module.css';
 
 import type { Stack } from './model';
@@ -39,7 +40,7 @@ export function Chart({ stack, summary, label, height = 180, format = String, ax
           {stack.series.map((one) => (
             <span key={one.label} className={styles.mark}>
               <span aria-hidden="true" style={{ width: 10, height: 10, background: one.color, display: 'inline-block' }} />
-              {one.label}
+              <Drawn text={one.label} />
             </span>
           ))}
         </Group>
@@ -62,7 +63,7 @@ function AsTable({ stack, format, height, label }: { stack: Stack; format: (valu
         <Table.Thead>
           <Table.Tr>
             <Table.Th>from</Table.Th>
-            {stack.series.map((one) => <Table.Th key={one.label} ta="end">{one.label}</Table.Th>)}
+            {stack.series.map((one) => <Table.Th key={one.label} ta="end"><Drawn text={one.label} /></Table.Th>)}
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>

@@ -48,3 +48,20 @@ export function exactMoney(nano: number): string {
 export function certaintyOf(amounts: { readonly nano: number; readonly nano_at_maximum: number }): Certainty {
   return amounts.nano_at_maximum > 0 ? 'at_maximum' : 'exact';
 }
+
+/**
+ * Nano-dollars of an amount that somebody typed: "60", "$1,200.50", "0.000000001". Null when it is none, is negative, has
+ * more than nine decimals, or is more than can be counted exactly.
+ */
+export function parseMoney(text: string): number | null {
+  const match = /^\$?(\d{1,3}(?:,\d{3})+|\d{1,9})(?:\.(\d{1,9}))?$/.exec(text.trim());
+  if (!match) return null;
+  const nano = Number((match[1] ?? '').replaceAll(',', '')) * USD + Number((match[2] ?? '').padEnd(9, '0') || 0);
+  return Number.isSafeInteger(nano) ? nano : null;
+}
+
+/** An amount as one types it: "60", "0.25". Nothing is lost. */
+export function typedMoney(nano: number): string {
+  const rest = String(nano % USD).padStart(9, '0').replace(/0+$/, '');
+  return String(Math.floor(nano / USD)) + (rest ? `.${rest}` : '');
+}

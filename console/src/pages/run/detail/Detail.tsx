@@ -84,6 +84,7 @@ function Body({ model, span, path, reveal }: { model: TraceModel; span: number; 
   return (
     <>
       {data.sentence ? <p className={styles.sentence}><Drawn text={data.sentence} /></p> : null}
+      <FromCache served={data.about['served by']} />
       {data.error ? <Theirs text={data.error} label="error" /> : null}
       <Verdicts span={data} />
       <Questions approvals={data.approvals} />
@@ -111,8 +112,22 @@ function Body({ model, span, path, reveal }: { model: TraceModel; span: number; 
   );
 }
 
+const RUN_ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
+
+/** That nothing was called: the answer is what an earlier call came to. */
+function FromCache({ served }: { served: unknown }) {
+  if (typeof served !== 'string' || served === '') return null;
+  const run = RUN_ID.exec(served)?.[0];
+  return (
+    <p data-cached>
+      <strong>Answered from the cache:</strong> {served}. Nothing was called, and nothing was paid.
+      {run ? <> <Link to="/runs/$id" params={{ id: run }}>That run</Link></> : null}
+    </p>
+  );
+}
+
 function Facts({ data }: { data: SpanShown }) {
-  const about = Object.entries(data.about).filter(([, value]) => value);
+  const about = Object.entries(data.about).filter(([name, value]) => value && name !== 'served by');
   const { used } = data;
   return (
     <section className={styles.content}>

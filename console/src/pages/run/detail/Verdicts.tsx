@@ -1,3 +1,5 @@
+import { Link } from '@tanstack/react-router';
+
 import type { SpanShown } from '@/api/schema';
 import { plural } from '@/ui/format/count';
 import { duration } from '@/ui/format/duration';
@@ -19,6 +21,8 @@ export function Verdicts({ span }: { span: SpanShown }) {
             <Verdict verdict={said.verdict} /> <code>{said.rule}</code> <span className={styles.quiet}>v{said.version}</span>
             {said.reason ? <>: <Drawn text={said.reason} /></> : null}
             {said.code ? <span className={styles.quiet}> ({said.code})</span> : null}
+            {said.rule === 'breaker' ? <> <Link to="/controls/breakers">Breakers</Link></> : null}
+            {said.rule === 'shared_budget' ? <> <Link to="/costs/budgets">Budgets</Link></> : null}
           </li>
         ))}
       </ul>
