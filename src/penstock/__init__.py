@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from penstock.agents.tool import Tool, tool
     from penstock.events import Change, Fact
     from penstock.kernel.errors import PenstockError, Reject, Revise
+    from penstock.ports.cache import Cache, CacheFor
     from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, ToolContext, TransientToolError
     from penstock.rules.spirals import Spirals
     from penstock.runs.client import Penstock
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "Agent": ("penstock.agents.agent", "Agent"),
     "Budget": ("penstock.agents.budget", "Budget"),
+    "Cache": ("penstock.ports.cache", "Cache"),
+    "CacheFor": ("penstock.ports.cache", "CacheFor"),
     "Change": ("penstock.events", "Change"),
     "Fact": ("penstock.events", "Fact"),
     "Failed": ("penstock.agents.stages", "Failed"),
@@ -58,6 +61,8 @@ _PLACES = {
 __all__ = [
     "Agent",
     "Budget",
+    "Cache",
+    "CacheFor",
     "Change",
     "Fact",
     "Failed",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from penstock.adapters.isolation import ToolIsolation
@@ -14,6 +14,9 @@ from penstock.adapters.postgres.embedded import EmbeddedServer, start_embedded
 from penstock.adapters.postgres.journal import open_journal
 from penstock.adapters.prices import PriceList
 from penstock.adapters.providers import model_by_name
+from penstock.gates.breakers.guard import BreakerGuard
+from penstock.gates.budgets.shares import Shares
+from penstock.gates.cache.shelf import AnswerCache
 from penstock.gates.rates.throttle import Throttle
 from penstock.gates.run.services import Services
 from penstock.journal.payloads import PayloadReader
@@ -29,6 +32,7 @@ from penstock.settings import Settings
 
 if TYPE_CHECKING:
     from penstock.adapters.providers.adapter import ProviderModel
+    from penstock.ports.embeddings import Embedder
 
 SERVER_CHECK_SECONDS = 1.0
 SIMULATED_NAME = "simulated:support-desk"
@@ -77,6 +81,11 @@ def provider_keys() -> dict[str, bool]:
     return {name: bool(os.environ.get(name, "").strip()) for name in PROVIDER_KEYS}
 
 
+def upstream_keys() -> Mapping[str, str]:
+    """The variables in which a gateway's configuration finds its providers' keys."""
+    return os.environ
+
+
 def load_settings() -> Settings:
     """The settings that the environment describes.
 
@@ -84,6 +93,11 @@ def load_settings() -> Settings:
         SettingUnknown, SettingInvalid: see there.
     """
     return Settings.from_env(os.environ)
+
+
+def environment() -> dict[str, str]:
+    """The variables of this process, for files that name those which hold their secrets."""
+    return dict(os.environ)
 
 
 def assemble(
@@ -106,6 +120,9 @@ def assemble(
     )
     directory = Models(settings, models)
     throttle = Throttle(journal.rates, clock, settings)
+    breakers = BreakerGuard(journal.breakers, clock, embedder=_embedder)
+    budgets = Shares(journal.budgets, clock, settings)
+    cache = AnswerCache(journal.cache, clock, settings)
     services = Services(
         journal=journal,
         reader=PayloadReader(journal),
@@ -116,10 +133,30 @@ def assemble(
         models=directory,
         throttle=throttle,
         live=journal.live,
+        breakers=breakers,
+        cache=cache,
+        budgets=budgets,
     )
     writer = GroupWriter(journal, WriterSettings.of(settings), clock)
-    to_close = [throttle.close, isolation.close, directory.close, journal.close, *(closers or [])]
+    writer.checks = breakers
+    to_close = [
+        throttle.close,
+        breakers.close,
+        cache.close,
+        budgets.close,
+        isolation.close,
+        directory.close,
+        journal.close,
+        *(closers or []),
+    ]
     return Penstock(services, writer, registry, open_lease=open_lease, closers=to_close)
+
+
+def _embedder() -> "Embedder":
+    """Made when it is needed: it loads numpy, and at its first use 16 MB of weights."""
+    from penstock.adapters.embeddings import WordLlamaEmbedder
+
+    return WordLlamaEmbedder()
 
 
 def tune_worker_process() -> None:

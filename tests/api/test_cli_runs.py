@@ -78,12 +78,12 @@ def test_show_draws_goal_reasoning_calls_verdicts_and_output(command_line: Comma
     assert "budget   $0.500" in lines
     assert any(re.match(r"since    \d{4}-\d\d-\d\d .* UTC by ann", line) for line in lines)
     assert any(
-        re.match(r"0  model scripted:model  ok  .+  100\+20 tokens  \$.+ \(simulated\)  5 rules passed", s)
+        re.match(r"0  model scripted:model  ok  .+  100\+20 tokens  \$.+ \(simulated\)  \d rules passed", s)
         for s in lines
     )
     assert "thinks   They paid twice, so one goes back." in lines
     assert 'asks     look({"order": "o-1"})' in lines
-    assert any(re.match(r"1  tool look  read · low risk  ok  .+  8 rules passed", line) for line in lines)
+    assert any(re.match(r"1  tool look  read · low risk  ok  .+  \d+ rules passed", line) for line in lines)
     assert 'in       {"order": "o-1"}' in lines
     assert "out      \\x1b]0;owned\\x07\\x1b[2Jpaid twice: o-1" in lines
     assert lines[-2:] == ["output  succeeded", "   out      done".strip()]
@@ -107,8 +107,9 @@ def test_show_nests_branches_and_children(command_line: CommandLine, made: Made)
     assert found["1  decision route"] == found["0  side by side, 2 branches"]
     document = command_line.quick("runs", "show", made.pipeline, "--json").document
     gather, decision, record = document["spans"]
-    assert [span["kind"] for span in gather["spans"]] == ["tool", "child"]
-    child = gather["spans"][1]["trace"]
+    by_kind = {span["kind"]: span for span in gather["spans"]}  # side by side: in the order in which they began
+    assert sorted(by_kind) == ["child", "tool"]
+    child = by_kind["child"]["trace"]
     assert (child["parent"], child["outcome"], child["input"]) == (made.pipeline, "succeeded", "and this one?")
     assert child["spans"][0]["reasoning"] == ["They paid twice, so one goes back."]
     assert decision["output"] == {"chosen": "reply", "options": ["refund", "reply"], "why": "nothing is owed"}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.adapters.prices import PriceList, TieredPrice, read_prices
+from penstock.adapters.prices import PriceList, read_prices
 from penstock.events import Amount
 from penstock.kernel.errors import SettingInvalid
-from penstock.ports.model import Price
+from penstock.ports.price import Price, TieredPrice
 
 NOVEMBER_2026_US = 1_795_000_000_000_000
 

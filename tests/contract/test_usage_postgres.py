@@ -1,7 +1,9 @@
 """Sums of spending in PostgreSQL pass the conformance suite, and lose no end that commits late."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -13,6 +15,10 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.events import Amount
 from penstock.ports.records import Summary
+from penstock.ports.usage import HOUR
+
+TOP = 2**52
+WEEK = 168 * HOUR
 
 
 @pytest.fixture
@@ -129,3 +135,36 @@ async def test_a_run_whose_record_was_pruned_before_it_was_counted_counts_by_its
         await connection.execute("DELETE FROM penstock.events WHERE run_id = $1", gone.run)
     assert await count(world) == 1
     assert await by(world, "model") == {"": 1_000}
+
+
+async def test_what_an_older_worker_counts_is_whole(world: PostgresWorld) -> None:
+    """It sends the sums that it knows: of no kind, no user and no class, and with the slots that it knows."""
+    usage = world.journal.usage
+    place = await usage.place("acme")
+    assert place is not None
+    sums = {
+        "hour": 400 * WEEK,
+        "slot": str(UUID(int=1)),
+        **dict.fromkeys(("customer", "feature", "agent", "task_type", "release", "model"), "x"),
+        **dict.fromkeys(("runs", "used_by", "model_calls", "tokens_in", "tokens_out", "nano_at_maximum"), 1),
+        "nano": 1_000,
+        "dearest": str(UUID(int=2)),
+        "dearest_nano": 1_000,
+    }
+    async with world.postgres.connection() as connection:
+        for number in range(2):
+            done = await connection.fetchval(
+                "SELECT penstock.count_usage("
+                "'acme', 1, $1, penstock.nil(), $2, $3, penstock.nil(), false, 0, $4, '[]')",
+                number,
+                place.is_old if number == 0 else False,
+                number + 1,
+                json.dumps([sums]),
+            )
+            assert done
+    for name in ("customer", "kind", "user", "tag.x_team", "model"):
+        for until in (400 * WEEK + HOUR, 401 * WEEK, TOP):
+            groups = await usage.sums("acme", name, 0, until, {})
+            assert sum(group.nano for group in groups) == 2_000, (name, until)
+    [row] = await usage.hours("acme", 0, TOP, {}, None, 10)
+    assert (row.nano, row.tags, row.classes["cached"]) == (2_000, {}, 0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import pytest
 from tests.contract.journal_world import Holder, World, new_run
 
 from penstock import Settings
@@ -11,6 +12,7 @@ from penstock.events import (
     Amount,
     ChildIntent,
     ChildOutcome,
+    Failure,
     ModelIntent,
     ModelOutcome,
     RunEnded,
@@ -19,7 +21,7 @@ from penstock.events import (
     Totals,
 )
 from penstock.ports.records import Move, Status, Summary
-from penstock.ports.usage import HOUR, MINUTE, Group, HourSum, Step
+from penstock.ports.usage import DIMENSIONS, HOUR, KINDS, MINUTE, Group, HourSum, Step
 from penstock.runs.usage import Counting
 from penstock.views.costs import read_costs
 from penstock.wiring import assemble
@@ -28,9 +30,9 @@ SETTINGS = Settings(usage_every_seconds=0.05)
 TOP = 2**52
 
 
-def counting(world: World) -> Counting:
+def counting(world: World, **settings: Any) -> Counting:
     """Somebody who counts; each is another process."""
-    return Counting(assemble(world.journal, SETTINGS).services)
+    return Counting(assemble(world.journal, replace(SETTINGS, **settings)).services)
 
 
 async def count(world: World, who: Counting | None = None) -> int:
@@ -294,3 +296,208 @@ class UsageSuite:
         assert await usage.drop_old(0, 0, 100) == 0
         assert await usage.drop_old(TOP, TOP, 100) >= 3, "two rows of the hour, one of the minute"
         assert await by(world, "agent") == {}
+
+    async def test_several_dimensions_at_once(self, world: World) -> None:
+        await ended(world, 1_000, "m-1", tags={"customer": "a", "feature": "x", "user": "u-1"})
+        await ended(world, 300, "m-2", tags={"customer": "a", "feature": "y", "user": "u-1"})
+        await ended(world, 20, "m-1", tags={"customer": "b", "feature": "x"})
+        await count(world)
+        usage = world.journal.usage
+        groups = await usage.sums("acme", ("customer", "feature"), 0, TOP, {})
+        assert [(group.values, group.nano, group.runs) for group in groups] == [
+            (("a", "x"), 1_000, 1),
+            (("a", "y"), 300, 1),
+            (("b", "x"), 20, 1),
+        ]
+        three = await usage.sums("acme", ("user", "model", "kind"), 0, TOP, {"feature": "x"})
+        assert [(group.values, group.nano, group.runs) for group in three if group.nano] == [
+            (("u-1", "m-1", "work"), 1_000, 1),
+            (("", "m-1", "work"), 20, 1),
+        ]
+        for wrong in ((), ("customer", "customer"), ("customer", "color"), ("tag.",), tuple("abcde")):
+            with pytest.raises(ValueError, match="told by"):
+                await usage.sums("acme", wrong, 0, TOP, {})
+
+    async def test_what_was_paid_for(self, world: World) -> None:
+        """Each kind of call apart, and together all the money."""
+        holder = await world.held()
+        said, reserved = envelope(holder), Amount(900, 100, 9_000)
+
+        def call(path: str, used: Amount, purpose: str = "step", because: str = "", **fields: Any) -> list[Any]:
+            intent = ModelIntent(
+                **said, path=path, model="m", digest="d", reserved=reserved, purpose=purpose, because=because
+            )
+            return [intent, ModelOutcome(**said, path=path, used=used, **fields)]
+
+        bad, late, off = (Failure(code, "permanent") for code in ("model_failed", "hedge_lost", "cancelled"))
+        events = [
+            *call("0", Amount(1, 1, 1)),
+            *call("1", Amount(1, 1, 2), because="retry"),
+            *call("2", Amount(1, 1, 4), because="fallback"),
+            *call("3", Amount(1, 1, 8), status="error", failure=late),
+            *call("4", Amount(1, 1, 16), status="error", failure=bad),
+            *call("5", Amount(1, 1, 32), status="error", failure=off),
+            *call("6", Amount(1, 1, 64), status="lost", at_maximum=True),
+            *call("7", Amount(), status="cached"),
+            *call("8", Amount(1, 1, 128), purpose="judge", status="error", failure=bad),
+            *call("9", Amount(1, 1, 256), purpose="shadow"),
+            *call("10", Amount(1, 0, 512), purpose="embedding"),
+            *call("11", Amount(1, 1, 1_024), because="in_doubt"),
+            *call("12", Amount(1, 1, 2_048), because="hedge"),
+            ToolIntent(**said, path="13", tool="search", digest="d"),
+            ToolOutcome(**said, path="13", used=Amount(nano=4_096)),
+            ModelIntent(**said, path="14", model="m", digest="d", reserved=reserved),
+        ]
+        await end(holder, *events, outcome="killed")
+        await count(world)
+        assert await by(world, "kind") == {
+            "": 0,
+            "work": 1 + 2_048,
+            "retry": 2 + 1_024,
+            "fallback": 4,
+            "hedge": 8,
+            "failed": 16,
+            "cancelled": 32,
+            "lost": 64 + 9_000,
+            "cached": 0,
+            "judge": 128,
+            "shadow": 256,
+            "embedding": 512,
+            "tool": 4_096,
+        }
+        [whole] = await world.journal.usage.sums("acme", "agent", 0, TOP, {})
+        assert (whole.runs, whole.model_calls, whole.nano) == (1, 14, 8_191 + 9_000)
+        kinds = await world.journal.usage.sums("acme", "kind", 0, TOP, {})
+        assert {group.value: group.runs for group in kinds if group.value} == dict.fromkeys(KINDS, 1)
+
+    async def test_a_run_made_for_judging_counts_there(self, world: World) -> None:
+        await ended(world, 1_000, tags={"kind": "judge"})
+        await ended(world, 10, tags={"kind": "no such"})
+        await count(world)
+        assert await by(world, "kind") == {"": 0, "judge": 1_000, "work": 10}
+
+    async def test_the_classes_of_tokens(self, world: World) -> None:
+        holder = await world.held()
+        used = Amount(100, 50, 7, 40, 30, 20, 10, 5, 4, 8, 3, 0)
+        await end(holder, *model_call(holder, "0", "m", used), *model_call(holder, "1", "m", used))
+        await count(world)
+        [group] = await world.journal.usage.sums("acme", "customer", 0, TOP, {})
+        assert group.classes == {
+            "cached": 80,
+            "written": 60,
+            "written_hour": 20,
+            "reasoning": 40,
+            "audio_in": 10,
+            "audio_out": 16,
+            "image_in": 6,
+        }
+        costs = await read_costs(world.journal, "acme", "customer")
+        assert costs.total.classes == group.classes
+
+    async def test_tags_of_ones_own_are_counted_by_when_they_are_named(self, world: World) -> None:
+        who = counting(world, costs_tags="x_region, x_team")
+        await ended(world, 1_000, tags={"x_region": "eu", "x_team": "a", "x_ticket": "1"})
+        await ended(world, 20, tags={"x_region": "us"})
+        await count(world, who)
+        assert await by(world, "tag.x_region") == {"eu": 1_000, "us": 20}
+        assert await by(world, "tag.x_team") == {"a": 1_000, "": 20}
+        assert await by(world, "tag.x_ticket") == {"": 1_020}
+        assert await by(world, "agent", **{"tag.x_region": "us"}) == {"clerk": 20}
+        now = await world.journal.now()
+        series = await world.journal.usage.series("acme", "tag.x_region", now - HOUR, now, HOUR, ["eu"], {})
+        assert {value: nano for _, value, nano in series} == {"eu": 1_000, None: 20}
+        running = await world.held(tags={"x_region": "eu"})
+        await running.append(summary=Summary(nano=5, tokens=1))
+        live = await world.journal.usage.live("acme", ("tag.x_region", "agent"), {"tag.x_region": "eu"})
+        assert [(group.values, group.nano) for group in live.groups] == [(("eu", "clerk"), 5)]
+
+    async def test_a_tag_with_many_values_becomes_one(self, world: World) -> None:
+        """The first values of a day are told apart, whatever comes after is one; the money is whole, also anew."""
+        who = counting(world, costs_values_max=10, costs_tags="x_ticket")
+        for number in range(25):
+            await ended(world, 1 << number, tags={"customer": f"c-{number}", "x_ticket": f"t-{number}"})
+        await count(world, who)
+        for name in ("customer", "tag.x_ticket"):
+            sums = await by(world, name)
+            assert len(sums) == 11, name
+            assert sum(sums.values()) == (1 << 25) - 1
+            assert sums["*"] == sum(1 << number for number in range(10, 25))
+        await ended(world, 3, tags={"customer": "c-4"})
+        await ended(world, 5, tags={"customer": "c-24"})
+        await count(world, who)
+        sums = await by(world, "customer")
+        assert sums["c-4"] == (1 << 4) + 3
+        await world.journal.usage.end_turn(who._holder, 0)
+        await who.again("acme")
+        assert await by(world, "customer") == sums
+        other = await world.journal.usage.admit("beta", 0, {"customer": ["x"]}, 1)
+        assert other == {"customer": {"x"}}
+        assert await world.journal.usage.admit("beta", 0, {"customer": ["y", "x"]}, 1) == {"customer": {"x"}}
+        assert await world.journal.usage.admit("beta", 24 * HOUR, {"customer": ["y"]}, 1) == {"customer": {"y"}}
+
+    async def test_hours_page_by_page(self, world: World) -> None:
+        for number in range(7):
+            await ended(world, 1 << number, tags={"customer": f"c-{number}"})
+        await ended(world, 9, tenant="beta")
+        await count(world)
+        usage, after, found = world.journal.usage, None, list[Any]()
+        while page := await usage.hours("acme", 0, TOP, {}, after, 3):
+            found += page
+            after = page[-1].hour, page[-1].slot
+        assert found == sorted(found, key=lambda row: (row.hour, row.slot))
+        paid = {row.values[DIMENSIONS.index("customer")]: row.nano for row in found if row.nano}
+        assert paid == {f"c-{number}": 1 << number for number in range(7)}
+        assert len(found) == 14, "a row that counts the run, and one for its model"
+        assert await usage.hours("acme", TOP, TOP + HOUR, {}, None, 3) == []
+        [only] = [row for row in await usage.hours("acme", 0, TOP, {"customer": "c-3"}, None, 9) if row.nano]
+        assert (only.nano, only.tokens_in, only.classes["cached"]) == (8, 100, 0)
+
+    async def test_what_runs_spend_that_go_on_cannot_be_told_by_call(self, world: World) -> None:
+        """A total that leaves something out says so."""
+        await ended(world, 1_000)
+        await count(world)
+        complete = await read_costs(world.journal, "acme", "customer", where={"model": "m-1"})
+        assert (complete.total.nano, complete.partial) == (1_000, False)
+        running = await world.held(tags={"customer": "b"})
+        await running.append(summary=Summary(nano=400, tokens=11))
+        for name, value in (("model", "m-1"), ("kind", "work")):
+            partial = await read_costs(world.journal, "acme", "customer", where={name: value})
+            assert (partial.total.nano, partial.partial) == (1_000, True)
+        other = await read_costs(world.journal, "acme", "customer", where={"model": "m-1", "customer": "a"})
+        assert not other.partial, "that one's runs have all ended"
+
+    async def test_corrections_are_kept_by_tenant(self, world: World) -> None:
+        usage, keys = world.journal.usage, [UUID(int=number) for number in range(1, 4)]
+        for key in keys:
+            await usage.put_rerate("acme", key, 1, key.bytes)
+        await usage.put_rerate("acme", keys[0], 1, b"other")
+        await usage.put_rerate("beta", keys[0], 1, b"theirs")
+        assert await usage.rerates("acme", 2) == [keys[2].bytes, keys[1].bytes]
+        assert await usage.rerates("acme", 9) == [key.bytes for key in reversed(keys)]
+        assert await usage.rerates("beta", 9) == [b"theirs"]
+        assert await usage.rerates("nobody", 9) == []
+
+    async def test_months_come_to_the_same_by_the_week(self, world: World) -> None:
+        """Whole weeks are read from rows of weeks; what is left of both sides by the day and by the hour."""
+        usage = world.journal.usage
+        week = 7 * 24
+        start = 400 * week * HOUR
+        place = await usage.place("acme")
+        assert place is not None
+        hours = (0, 1, 23, 24, 167, 168, 200, 335, 336, 500, 503, 504, 671, 672, 700)
+        sums = [
+            HourSum(start + hour * HOUR, UUID(int=number), "c", "", "a", "", "r", "m", nano=1 << number, used_by=1)
+            for number, hour in enumerate(hours)
+        ]
+        for item in sums:
+            item.user, item.coarse = f"u-{item.nano % 3}", item.slot
+        step = Step(place, replace(place, number=place.number + 1, is_old=False), [], False)
+        assert await usage.count(step, sums, [])
+        edges = sorted({0, 5, 100, *hours, *(hour + 1 for hour in hours)})
+        for low in edges:
+            for high in edges[edges.index(low) + 1 :]:
+                expected = sum(1 << n for n, hour in enumerate(hours) if low <= hour < high)
+                stretch = start + low * HOUR, start + high * HOUR
+                for by in ("customer", "user"):
+                    found = await usage.sums("acme", by, *stretch, {})
+                    assert sum(group.nano for group in found) == expected, (low, high, by)

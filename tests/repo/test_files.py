@@ -55,7 +55,7 @@ def test_no_file_is_large() -> None:
 
 
 def test_there_is_a_lock_for_each_use() -> None:
-    assert [lock.stem for lock in LOCKS] == ["bench", "bootstrap", "dev", "phoenix", "run"]
+    assert [lock.stem for lock in LOCKS] == ["bench", "bootstrap", "dev", "litellm", "phoenix", "run"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -89,7 +89,10 @@ def test_each_dependency_is_locked_and_argued_for() -> None:
         "run": project["project"]["dependencies"],
         "dev": project["dependency-groups"]["dev"],
         "bench": project["dependency-groups"]["bench"],
-        "phoenix": (ROOT / "requirements" / "phoenix.in").read_text().split(),
+        **{
+            peer: re.sub(r"(?m)^#.*", "", (ROOT / "requirements" / f"{peer}.in").read_text()).split()
+            for peer in ("phoenix", "litellm")
+        },
     }
     for lock, requirements in uses.items():
         versions = locked(lock)

@@ -87,6 +87,9 @@ class Api:
     async def post(self, path: str, key: str = "operator", **fields: Any) -> httpx.Response:
         return await self.ask("POST", path, key, **fields)
 
+    async def put(self, path: str, body: Any, key: str = "operator") -> httpx.Response:
+        return await self.ask("PUT", path, key, json=body)
+
     async def delete(self, path: str, key: str = "admin", **fields: Any) -> httpx.Response:
         return await self.ask("DELETE", path, key, **fields)
 

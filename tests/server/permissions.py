@@ -18,6 +18,8 @@ from tests.server.desk import desk, echo, waiter
 from penstock.events import decode
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.ids import new_id
+from penstock.ports.breakers import Breaker, Condition
+from penstock.ports.budgets import Budget
 from penstock.ports.records import Stop
 from penstock.ports.webhooks import Endpoint
 
@@ -34,6 +36,8 @@ class Row:
     streams: bool = False
     real: Callable[[Api], Awaitable[dict[str, str]]] | None = None
     """Gives a value for each name in the path."""
+    makes: bool = False
+    """What there is not is made: of the caller's own tenant."""
 
 
 async def a_key(api: Api) -> dict[str, str]:
@@ -89,7 +93,21 @@ async def a_webhook(api: Api) -> dict[str, str]:
     return {"id": str(made.id), "delivery": told.id}
 
 
+async def a_budget(api: Api) -> dict[str, str]:
+    """One of its own, which covers nothing that runs."""
+    await api.journal.budgets.put(Budget("default", "quarter", {"agent": "nobody"}, nano=1), "ann")
+    return {"name": "quarter"}
+
+
+async def a_breaker(api: Api) -> dict[str, str]:
+    """One of its own, which watches nothing that runs."""
+    conditions = (Condition("failures", limit=5),)
+    await api.journal.breakers.put(Breaker("default", "quiet", "agent", "nobody", conditions), "ann")
+    return {"name": "quiet"}
+
+
 AN_ENDPOINT = {"url": "https://hooks.example.com/", "topics": ["run.ended"]}
+A_BREAKER = {"scope": "agent", "value": "nobody", "conditions": [{"kind": "failures"}]}
 A_STOP = {"scope": {"kind": "run", "name": "01890000-0000-7000-8000-00000000dead"}, "action": "kill", "reason": "x"}
 
 ROWS: dict[str, Row] = {
@@ -109,8 +127,28 @@ ROWS: dict[str, Row] = {
     "DELETE /v1/keys/{id}": Row("keys:manage", real=a_key),
     "GET /v1/actions": Row("audit:read"),
     "GET /v1/overview": Row("runs:read"),
+    "GET /v1/cache": Row("costs:read"),
+    "DELETE /v1/cache": Row("cache:clear"),
+    "GET /v1/budgets": Row("costs:read"),
+    "POST /v1/budgets/preview": Row("costs:read", {"nano": 1}),
+    "GET /v1/budgets/{name}": Row("costs:read", real=a_budget),
+    "DELETE /v1/budgets/{name}": Row("budgets:set", real=a_budget),
+    "GET /v1/budgets/{name}/accounts": Row("costs:read", real=a_budget),
+    "PUT /v1/budgets/{name}": Row(
+        "budgets:set", {"nano": 1}, real=a_budget, makes=True
+    ),  # whoever asks has one of that name then
+    "GET /v1/breakers": Row("runs:read"),
+    "GET /v1/breakers/{name}": Row("runs:read", real=a_breaker),
+    "GET /v1/breakers/{name}/trips": Row("runs:read", real=a_breaker),
+    "DELETE /v1/breakers/{name}": Row("breakers:set", real=a_breaker),
+    "POST /v1/breakers/{name}/reset": Row("breakers:set", {}, real=a_breaker),
+    "POST /v1/breakers/{name}/trip": Row("breakers:set", {}, real=a_breaker),
+    "PUT /v1/breakers/{name}": Row("breakers:set", A_BREAKER, real=a_breaker, makes=True),
     "GET /v1/costs": Row("costs:read"),
     "GET /v1/costs.csv": Row("costs:read"),
+    "GET /v1/costs/export": Row("costs:read"),
+    "GET /v1/costs/explain": Row("costs:read"),
+    "GET /v1/costs/rerates": Row("costs:read"),
     "POST /v1/runs": Row("runs:submit", {"agent": "echo"}),
     "POST /v1/runs/batch": Row("runs:submit", {"runs": [{"agent": "echo"}]}),
     "GET /v1/runs": Row("runs:read"),
@@ -167,9 +205,14 @@ ROLES: dict[str, set[str]] = {
         "payloads:read",
         "metrics:read",
         "webhooks:manage",
+        "cache:clear",
+        "budgets:set",
+        "breakers:set",
     },
     "approver": {"runs:read", "costs:read", "payloads:read", "approvals:decide"},
+    "gateway": {"gateway:call"},
     "admin": {
+        "gateway:call",
         "runs:read",
         "costs:read",
         "runs:submit",
@@ -178,6 +221,9 @@ ROLES: dict[str, set[str]] = {
         "payloads:read",
         "metrics:read",
         "webhooks:manage",
+        "cache:clear",
+        "budgets:set",
+        "breakers:set",
         "approvals:decide",
         "keys:manage",
         "audit:read",

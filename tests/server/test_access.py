@@ -157,7 +157,7 @@ async def test_a_key_that_cannot_be(api: Api, change: dict[str, Any], code: str)
 
 
 async def test_a_tenant_has_so_many_keys(api: Api) -> None:
-    async with served(MemoryJournal(), worker=False, keys_max=6) as small:
+    async with served(MemoryJournal(), worker=False, keys_max=7) as small:
         assert (await small.post("/v1/keys", "admin", json={"name": "a", "roles": ["viewer"]})).status_code == 201
         assert (await small.post("/v1/keys", "admin", json={"name": "b", "roles": ["viewer"]})).status_code == 201
         answer = await small.post("/v1/keys", "admin", json={"name": "c", "roles": ["viewer"]})

@@ -1,15 +1,19 @@
 """Bugs to be planted in the engine and in the database: each one a mistake that somebody could really make."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.sim.world import seeds as sim_seeds
+from tests.sim.world import store as sim_store
 from tests.sim.world.client import SimulatedJournal
 from tests.sim.world.store import Database, Session
 
 from penstock.adapters.memory import appending
+from penstock.adapters.memory import budgets as memory_budgets
 from penstock.adapters.memory import rates as memory_rates
 from penstock.adapters.memory import records as memory_records
 from penstock.adapters.memory.documents import MemoryDocuments
@@ -17,7 +21,9 @@ from penstock.adapters.memory.questions import MemoryQuestions
 from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.waits import MemoryWaits
 from penstock.agents import stages
-from penstock.events import Amount, ModelIntent, ModelOutcome, Preview, ToolOutcome
+from penstock.events import Amount, ModelIntent, ModelOutcome, Preview, RunEnded, ToolOutcome
+from penstock.gates.breakers.guard import BreakerGuard
+from penstock.gates.budgets import charging
 from penstock.gates.model import gate as model_gate
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import Ledger
@@ -31,8 +37,9 @@ from penstock.gates.tool import preview as tool_preview
 from penstock.gates.tool.preview import preview_data
 from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
-from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown
+from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown, ShareLost
 from penstock.kernel.ids import new_id
+from penstock.ports.budgets import UNLIMITED, Charge
 from penstock.ports.questions import Decided, Verdict
 from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, RunKey, Status
 from penstock.runs.schedules import firing
@@ -458,3 +465,53 @@ def looked_at_again(patch: Patch) -> None:
 def told_by_nobody(patch: Patch) -> None:
     """A preview that fails is recorded as one that names no change."""
     patch.setattr(tool_preview, "_preview", lambda ran: Preview(ran.value if isinstance(ran.value, list) else []))
+
+
+def charged_without_being_accepted(patch: Patch) -> None:
+    """A batch is charged to its budgets whatever becomes of it."""
+    append = appending.append
+
+    def lax(store: Any, batch: Batch, now: int) -> Applied:
+        answer = append(store, batch, now)
+        if batch.charges and answer.answer is not Answer.APPLIED:
+            with contextlib.suppress(ShareLost):
+                store.charge(batch.tenant, batch.charges)
+        return answer
+
+    patch.setattr(sim_store, "append_one", lax)
+
+
+def holders_are_believed(patch: Patch) -> None:
+    """What a process believes that it was granted is not checked by the commit of its intents."""
+    patch.setattr(sim_seeds, "CHANCE", 1.0)  # of budgets: a process must be stopped just between two calls
+    charge = memory_budgets.MemoryBudgets.charge
+
+    def lax(self: Any, tenant: str, charges: Sequence[Charge]) -> None:
+        for one in charges:
+            account = self._accounts.get((tenant, one.account))
+            if account is not None:
+                share = account.shares.setdefault(one.holder, memory_budgets._Share())
+                before, share.granted = share.granted, [UNLIMITED] * 3
+                charge(self, tenant, [one])
+                share.granted = before
+
+    patch.setattr(memory_budgets.MemoryBudgets, "charge", lax)
+
+
+def ends_settle_nothing(patch: Patch) -> None:
+    """What is reserved by calls that the run's end finds open stays reserved."""
+    patch.setattr(charging, "READ", charging.READ - {RunEnded})
+
+
+def circuits_not_asked_again(patch: Patch) -> None:
+    """An intent that was checked too early is sent again with the new version, and nobody checks it."""
+    patch.setattr(BreakerGuard, "objection", lambda self, event: None)
+
+
+def tripped_under_appends(patch: Patch) -> None:
+    """A trip does not wait for the appends under way, which have read the version before."""
+
+    async def trip(self: Database, session: Session, *said: Any) -> bool:
+        return self.write(lambda: self.memory.breakers.trip(*said))
+
+    patch.setattr(Database, "trip_breaker", trip)

@@ -13,10 +13,10 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     (
         planted.no_row_lock,
         range(45, 100),
-        {"no_event_by_the_passed", "no_intent_after_a_kill", "seq_gapless", "chain_verifies"},
+        {"no_event_by_the_passed", "no_intent_after_a_kill", "seq_gapless", "chain_verifies", "accounts_equal_tapes"},
     ),
     (planted.lock_inside_the_statement, range(150), {"no_intent_after_a_kill"}),
-    (planted.seal_without_waiting, range(60), {"no_intent_after_a_kill"}),
+    (planted.seal_without_waiting, range(60), {"no_intent_after_a_kill", "no_intent_while_open"}),
     (planted.only_wide_stops_are_looked_at, range(60), {"no_intent_after_a_kill"}),
     (planted.inbox_not_drained, range(40), {"no_lost_wake_up", "decision_not_lost"}),
     (planted.wake_only_the_parked, range(40, 100), {"letters_consumed", "no_lost_wake_up", "decision_not_lost"}),
@@ -47,6 +47,15 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     (planted.content_read_too_early, range(50, 130), {"right_outcome"}),
     (planted.looked_at_again, range(40), {"previewed_once"}),
     (planted.told_by_nobody, range(40), {"preview_recorded"}),
+    (
+        planted.charged_without_being_accepted,
+        range(20, 90),
+        {"accounts_equal_tapes", "no_negative_hold", "nothing_held_at_the_end"},
+    ),
+    (planted.holders_are_believed, range(205, 240), {"account_never_over"}),
+    (planted.ends_settle_nothing, range(20, 90), {"nothing_held_at_the_end"}),
+    (planted.circuits_not_asked_again, range(85, 135), {"no_intent_while_open"}),
+    (planted.tripped_under_appends, range(20, 100), {"no_intent_while_open"}),
     (planted.consumed_before_its_event, range(80, 220), {"no_lost_wake_up", "letters_consumed"}),
 ]
 

@@ -22,6 +22,7 @@ from penstock.events import (
 )
 from penstock.events.messages import say
 from penstock.gates.limits import retry
+from penstock.journal.calls import CallReader
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import AgentInvalid, CallDenied, ChildFailed, ModelFailed, ToolFailed, ToolInvalid
 from penstock.kernel.randomness import seeded
@@ -288,6 +289,9 @@ async def test_a_hedged_model_call_gives_the_first_good_answer_and_pays_for_both
     assert [event.because for event in intents] == ["", "hedge"]
     assert [(event.attempt, event.again, event.at_maximum) for event in ends] == [(1, True, True), (2, False, False)]
     assert tape.end.totals.nano == intents[0].reserved.nano + 7
+    paid = CallReader().take(tape.rows)
+    assert [(call.kind, call.used.nano) for call in paid] == [("hedge", intents[0].reserved.nano), ("work", 7)]
+    assert sum(call.used.nano for call in paid) == tape.end.totals.nano
     assert tape.end.totals.attempts == 2
     assert len(model.calls) == 2
 

@@ -85,9 +85,18 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_the_default_rules_stand_in_the_order_of_the_design() -> None:
     of_tools = ["control", "permission", "schema", "validation", "repeats", "spiral", "deadline", "limits"]
-    assert [rule.name for rule in RULES] == [*of_tools[:6], "retries", *of_tools[6:], "budget"]
-    assert TOOL_RULES.labels == [f"{name}@{2 if name == 'repeats' else 1}" for name in of_tools]
-    assert MODEL_RULES.labels == ["control@1", "spiral@1", "deadline@1", "limits@1", "budget@1"]
+    assert [rule.name for rule in RULES] == [
+        *of_tools[:6],
+        "retries",
+        *of_tools[6:],
+        "breaker",
+        "budget",
+        "shared_budget",
+    ]
+    shared = ["breaker@1", "shared_budget@1"]
+    assert TOOL_RULES.labels == [f"{name}@{2 if name == 'repeats' else 1}" for name in of_tools] + shared
+    of_models = ["control@1", "spiral@1", "deadline@1", "limits@1", "breaker@1", "budget@1", "shared_budget@1"]
+    assert of_models == MODEL_RULES.labels
     assert CHILD_RULES.labels == [
-        f"{name}@1" for name in ("control", "schema", "spiral", "retries", "deadline", "limits", "budget")
+        f"{name}@1" for name in ("control", "schema", "spiral", "retries", "deadline", "limits", "breaker", "budget")
     ]

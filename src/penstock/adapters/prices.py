@@ -8,16 +8,15 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.events import Amount
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import SettingInvalid
-from penstock.ports.model import Price
+from penstock.ports.price import Price, TieredPrice
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -30,6 +29,13 @@ _FIELDS = {
     "output_per_million": "output",
     "cached_input_per_million": "cached_input",
     "cache_write_per_million": "cache_write",
+    "cache_write_hour_per_million": "cache_write_hour",
+    "reasoning_per_million": "reasoning",
+    "audio_input_per_million": "audio_input",
+    "cached_audio_per_million": "audio_cached",
+    "audio_output_per_million": "audio_output",
+    "image_input_per_million": "image_input",
+    "image_output_per_million": "image_output",
 }
 _REQUIRED = ("input_per_million", "output_per_million")
 
@@ -47,30 +53,22 @@ _PROVIDER_IDS = {
     "grok": "x-ai",
 }
 
+_LISTED = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_hour": "cache_write_1h_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "audio_input": "input_audio_mtok",
+    "audio_cached": "cache_audio_read_mtok",
+    "audio_output": "output_audio_mtok",
+    "image_input": "input_image_mtok",
+    "image_output": "output_image_mtok",
+}
+
 # Charges that a text call can cause and that no price per token can express: such a model's price counts as unknown.
 _INEXPRESSIBLE = ("requests_kcount", "output_citation_mtok")
-
-
-@dataclass(slots=True, frozen=True)
-class TieredPrice(Price):
-    """A price that changes for the whole call when its input passes a threshold (long prompts cost more per token).
-
-    ``tiers`` are (input tokens that must be exceeded, the price from there on), ascending.
-    """
-
-    tiers: tuple[tuple[int, Price], ...] = ()
-
-    def of(self, used: Amount) -> int:
-        """Nano-dollars of a usage at the tier its input reached, rounded up."""
-        for above, price in reversed(self.tiers):
-            if used.tokens_in > above:
-                return price.of(used)
-        return Price.of(self, used)
-
-    def at_most(self, tokens_in: int, tokens_out: int) -> int:
-        """Nano-dollars no call of that size can exceed: the dearest of all tiers it can reach."""
-        reachable = [price.at_most(tokens_in, tokens_out) for above, price in self.tiers if tokens_in > above]
-        return max([Price.at_most(self, tokens_in, tokens_out), *reachable])
 
 
 class PriceList:
@@ -80,7 +78,7 @@ class PriceList:
         """``own`` comes before the package's list. ``clock`` decides which of several dated prices holds."""
         self._own = dict(own or {})
         self._clock: Clock = clock or SystemClock()
-        self._kept: dict[str, tuple[int, Price | None]] = {}
+        self._kept: dict[tuple[str, bool], tuple[int, Price | None]] = {}
 
     @classmethod
     def from_file(cls, path: Path | None, clock: Clock | None = None) -> "PriceList":
@@ -93,22 +91,32 @@ class PriceList:
 
     def price_of(self, name: str) -> Price | None:
         """The price of ``provider:model`` today; None when it is not known."""
+        return self._price_of(name, embeds=False)
+
+    def embedding_price_of(self, name: str) -> Price | None:
+        """The price of a model that makes embeddings; None when it is not known, or the model puts out words."""
+        return self._price_of(name, embeds=True)
+
+    def _price_of(self, name: str, *, embeds: bool) -> Price | None:
         own = self._own.get(name)
         if own is not None:
             return own
         day = self._clock.now_us() // _US_PER_DAY
-        kept = self._kept.get(name)
+        kept = self._kept.get((name, embeds))
         if kept is None or kept[0] != day:
-            kept = self._kept[name] = day, _listed(name, day)
+            kept = self._kept[name, embeds] = day, _listed(name, day, embeds=embeds)
         return kept[1]
 
 
 def read_prices(path: Path) -> dict[str, Price]:
     """The prices of a file: by model name a table of dollars per million tokens.
 
-    The fields are ``input_per_million`` and ``output_per_million``, and optionally ``cached_input_per_million`` and
-    ``cache_write_per_million`` (without them such tokens cost what other input costs). A file whose name ends in
-    ``.toml`` is read as TOML, any other as JSON.
+    The fields are ``input_per_million`` and ``output_per_million``, and optionally ``cached_input_per_million``,
+    ``cache_write_per_million``, ``image_input_per_million`` (without them such tokens cost what other input costs) and
+    ``reasoning_per_million`` (what other output costs); and ``cache_write_hour_per_million``,
+    ``audio_input_per_million``, ``cached_audio_per_million``, ``audio_output_per_million`` and
+    ``image_output_per_million``, without which such tokens have no price. A file whose name ends in ``.toml`` is
+    read as TOML, any other as JSON.
 
     Raises:
         SettingInvalid: the file is missing or broken; the message names the line or the field.
@@ -187,7 +195,7 @@ def _line_of(text: str, key: str, *, last: bool = False) -> int:
     return text.count("\n", 0, places[-1 if last else 0]) + 1 if places else 1
 
 
-def _listed(name: str, day: int) -> Price | None:
+def _listed(name: str, day: int, *, embeds: bool = False) -> Price | None:
     provider, _, model = name.partition(":")
     if not model:
         return None
@@ -202,7 +210,7 @@ def _listed(name: str, day: int) -> Price | None:
         return None
     when = datetime.fromtimestamp(day * 86_400, UTC)
     source = f"genai-prices {genai_prices.__version__}, {found.id}/{info.id}, on {when:%Y-%m-%d}"
-    return _converted(_in_force(info, when), source)
+    return _converted(_in_force(info, when), source, embeds=embeds)
 
 
 def _in_force(info: "ModelInfo", when: datetime) -> "list[ModelPrice]":
@@ -216,11 +224,11 @@ def _in_force(info: "ModelInfo", when: datetime) -> "list[ModelPrice]":
     return [info.get_prices(when), *(entry.prices for entry in hourly)]
 
 
-def _converted(prices: "list[ModelPrice]", source: str) -> Price | None:
+def _converted(prices: "list[ModelPrice]", source: str, *, embeds: bool) -> Price | None:
     from genai_prices.types import TieredPrices
 
     for price in prices:
-        if price.input_mtok is None or price.output_mtok is None:
+        if price.input_mtok is None or (price.output_mtok is None) is not embeds:
             return None
         if any(getattr(price, key) is not None for key in _INEXPRESSIBLE):
             return None
@@ -233,23 +241,23 @@ def _converted(prices: "list[ModelPrice]", source: str) -> Price | None:
     }
     base = _at(prices, 0, source)
     if not starts:
-        return base
-    tiers = tuple((start, _at(prices, start + 1, source)) for start in sorted(starts))
-    return TieredPrice(base.input, base.output, base.cached_input, base.cache_write, source, tiers)
+        return Price(**base)
+    tiers = tuple((start, Price(**_at(prices, start + 1, source))) for start in sorted(starts))
+    return TieredPrice(**base, tiers=tiers)
 
 
-def _at(prices: "list[ModelPrice]", tokens_in: int, source: str) -> Price:
-    """The flat price of a call with that much input."""
+def _at(prices: "list[ModelPrice]", tokens_in: int, source: str) -> dict[str, Any]:
+    """The fields of the flat price of a call with that much input."""
 
-    def dearest(*keys: str) -> float | None:
-        rates = [_reached(getattr(price, key), tokens_in) for price in prices for key in keys]
+    def dearest(key: str) -> float | None:
+        rates = [_reached(getattr(price, key, None), tokens_in) for price in prices]
         known = [rate for rate in rates if rate is not None]
         return max(known) if known else None
 
-    plain, output = dearest("input_mtok"), dearest("output_mtok", "output_reasoning_mtok")
-    assert plain is not None
-    assert output is not None
-    return Price(plain, output, dearest("cache_read_mtok"), dearest("cache_write_mtok"), source)
+    rates = {field: dearest(key) for field, key in _LISTED.items()}
+    assert rates["input"] is not None
+    # What an embedding call can put out is nothing.
+    return {**rates, "output": rates["output"] or 0.0, "source": source}
 
 
 def _reached(rate: object, tokens_in: int) -> float | None:
@@ -260,3 +268,16 @@ def _reached(rate: object, tokens_in: int) -> float | None:
         reached = [tier.price for tier in rate.tiers if tokens_in > tier.start]
         rate = reached[-1] if reached else rate.base
     return float(rate * _NANO_PER_TOKEN) if isinstance(rate, Decimal) else None
+
+
+@lru_cache(maxsize=1000)
+def context_of(name: str) -> int | None:
+    """How many tokens of context the list says that ``provider:model`` has; None when it does not know."""
+    provider, _, model = name.partition(":")
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        _, info = get_snapshot().find_provider_model(model, None, _PROVIDER_IDS.get(provider, provider), None)
+    except LookupError:
+        return None
+    return info.context_window

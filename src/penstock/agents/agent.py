@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from penstock.agents.budget import Budget
+from penstock.agents.caching import checked_cache, release_part
 from penstock.agents.definition import Definition
 from penstock.agents.hybrid import Responder, answer_first
 from penstock.agents.loop import as_text, standard_loop
@@ -17,6 +18,7 @@ from penstock.agents.tool import Tool
 from penstock.gates.model.gate import tools_digest
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import AgentInvalid, OutputInvalid, PenstockError
+from penstock.ports.cache import Cache
 from penstock.ports.model import Model, ModelSettings, ToolSpec
 from penstock.rules.spirals import DEFAULT, Spirals
 
@@ -82,6 +84,9 @@ class Agent(Definition):
         responder: an agent with a budget of its own (or a `Responder` with a time of its own) that answers the same
             input first. Its answer is provisional: it is confirmed or replaced by this agent's.
         spirals: when to step in as a run goes round in circles; None = never.
+        cache: answers of the model may be given again to exactly the same request; to whom and for how long.
+        prompt_cache: ask the provider to keep the unchanging part of the prompt in its own cache, where that has to be
+            asked for (Anthropic). Writing to it costs more than reading a prompt, reading from it much less.
 
     Raises:
         AgentInvalid: contradictions, such as two tools of one name.
@@ -113,13 +118,16 @@ class Agent(Definition):
         memory: Literal["session"] | SessionMemory | None = None,
         responder: Definition | Responder | None = None,
         spirals: Spirals | None = DEFAULT,
+        cache: Cache | None = None,
+        prompt_cache: bool = False,
     ) -> None:
         self.model, self.fallback_models = _in_order(name, model)
         self.memory = _memory(name, memory)
         self.responder = Responder(responder) if isinstance(responder, Definition) else responder
         self.instructions = _text(name, instructions)
         self.tools: dict[str, Tool[..., Any] | AgentTool] = _by_name(name, tools)
-        self.settings = ModelSettings(max_tokens, temperature, None, timeout_seconds, extra or {})
+        self.settings = ModelSettings(max_tokens, temperature, None, timeout_seconds, extra or {}, prompt_cache)
+        self.cache = checked_cache(name, cache, temperature)
         if hedge_after_seconds is not None and not 0 < hedge_after_seconds < timeout_seconds:
             raise AgentInvalid(f"hedge_after_seconds of {name} is {hedge_after_seconds!r}; 0 < it < timeout_seconds")
         self.attempts = attempts
@@ -157,6 +165,8 @@ class Agent(Definition):
             digest([*settings, self.show_budget]),
             *memory,
             *responder,
+            *([release_part(self.cache)] if self.cache is not None else []),
+            *(["prompt cache"] if self.settings.prompt_cache else []),
         ]
 
     async def perform(self, run: Any, value: Any) -> Any:

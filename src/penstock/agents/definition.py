@@ -31,6 +31,19 @@ def _plain(adapter: TypeAdapter[Any], value: Any) -> Any:
     return plain
 
 
+def check_agent_name(name: str) -> None:
+    """Refuse what cannot name an agent.
+
+    Raises:
+        AgentInvalid: it is not short, lower-case and plain.
+    """
+    if not _NAME.fullmatch(name):
+        raise AgentInvalid(
+            f"{name!r} is not an agent name",
+            hint="use up to 64 lower-case letters, digits, dots, dashes, underscores",
+        )
+
+
 class Definition:
     """Base of all agents."""
 
@@ -50,11 +63,7 @@ class Definition:
         Raises:
             AgentInvalid: a name that is not short, lower-case and plain, or a type that has no JSON form.
         """
-        if not _NAME.fullmatch(name):
-            raise AgentInvalid(
-                f"{name!r} is not an agent name",
-                hint="use up to 64 lower-case letters, digits, dots, dashes, underscores",
-            )
+        check_agent_name(name)
         self.name = name
         self.limits = budget or Budget()
         self.budget: BudgetRecord = self.limits.record()

@@ -1,6 +1,7 @@
 """The standard loop: model → tools → model, until the model answers."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
     model, fallbacks = run.model(agent.model), [run.model(other) for other in agent.fallback_models]
     resumed = await resume_loop(run.context) if run.revision is None else None
     conversation, repairs = resumed or (await _begin(run, agent, text), 0)
+    accepts = partial(_accepts, agent) if agent.cache is not None else None
     while True:
         if run.revision is None and agent.stages.compensate is None:
             await keep_state(run.context, conversation, repairs)
@@ -53,6 +55,8 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
                 agent.attempts,
                 fallbacks=fallbacks,
                 hedge_after=agent.hedge_after_seconds,
+                cache=agent.cache,
+                accepts=accepts,
             ),
         )
         conversation.add_known(turn.message, turn.ref)
@@ -91,6 +95,22 @@ def _answer(agent: "Agent", calls: Sequence[ToolCall], words: str, *, last: bool
             if call.name == agent.output_tool.name:
                 return call.args
     return None if calls and not last else words
+
+
+def _accepts(agent: "Agent", message: Message) -> bool:
+    """Whether an answer can be used as it is: its calls can be made, or it is an answer that fits."""
+    answer = _answer(agent, message.tool_calls, message.text, last=False)
+    try:
+        if answer is not None:
+            agent.parse_output(answer)
+            return True
+        for call in message.tool_calls:
+            tool = agent.tools[call.name]
+            if isinstance(tool, Tool):
+                tool.definition.read_args(call.args)
+    except (ValueError, KeyError, InputInvalid):
+        return False
+    return True
 
 
 def _escalate_if_asked(agent: "Agent", calls: list[ToolCall]) -> None:

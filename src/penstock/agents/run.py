@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic_core import to_jsonable_python
 
 from penstock.agents.budget import Budget
+from penstock.agents.caching import checked_cache
 from penstock.agents.document import Document
 from penstock.agents.tool import Tool
 from penstock.events import BudgetRecord, Fact
@@ -30,6 +31,7 @@ from penstock.kernel.canonical import check_name
 from penstock.kernel.errors import AgentInvalid, CallDenied, Escalation, GateMisused, ToolFailed
 from penstock.kernel.randomness import seeded
 from penstock.ports.agents import AgentDef
+from penstock.ports.cache import Cache
 from penstock.ports.model import Model, ModelSettings
 
 if TYPE_CHECKING:
@@ -180,11 +182,14 @@ class Run:
         temperature: float | None = None,
         purpose: str = "step",
         hedge_after_seconds: float | None = None,
+        cache: Cache | None = None,
     ) -> str:
         """One model call without tools; the words of the answer. Of several models, each is asked when the one before
         has failed for good. Without an answer after ``hedge_after_seconds`` a second attempt is made beside the first.
+        With ``cache`` it may be an answer that the same request was given before.
 
         Raises:
+            AgentInvalid: the cache and the temperature contradict each other.
             CallDenied: a rule said no.
             ModelFailed: all attempts failed.
         """
@@ -202,6 +207,7 @@ class Run:
                 can_answer_last=False,
                 fallbacks=[self.model(other) for other in others],
                 hedge_after=hedge_after_seconds,
+                cache=checked_cache("the call", cache, temperature) if cache is not None else None,
             ),
         )
         return turn.message.text

@@ -16,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create
 from pydantic.errors import PydanticSchemaGenerationError
 
 from penstock.adapters.isolation.address import check_sendable
+from penstock.agents.caching import with_cache
 from penstock.agents.preview import PreviewFunction, preview_of
 from penstock.kernel.canonical import check_finite, stable_json
 from penstock.kernel.errors import ToolInvalid
+from penstock.ports.cache import CacheFor
 from penstock.ports.model import ToolSpec
 from penstock.ports.tools import (
     Confirm,
@@ -82,6 +84,8 @@ def tool(
     approval_seconds: float | None = ...,
     labels: dict[str, str] | None = ...,
     preview: PreviewFunction | None = ...,
+    cache: CacheFor | None = ...,
+    invalidates: Sequence[str] = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -106,30 +110,29 @@ def tool(
     approval_seconds: float | None = None,
     labels: dict[str, str] | None = None,
     preview: PreviewFunction | None = None,
+    cache: CacheFor | None = None,
+    invalidates: Sequence[str] = (),
 ) -> Any:
     """Declare a tool.
 
     Args:
-        name: what models call it; default the function's name.
+        name, labels: what models call it, by default the function's name; owner, review date, why this risk.
         effect: ``read`` or ``write``. What is not declared is taken for a write.
         risk: ``low`` (a read's default), ``medium`` (a write's), ``high`` (a person approves), ``prohibited`` (never).
         permission: ``auto`` or ``confirm`` (a person approves). Default: auto for reads, confirm for writes.
-        in_doubt: how to settle a call that may or may not have happened: ``idempotent`` (repeat it; a read's default),
-            ``keyed`` (repeat it with the same `IdempotencyKey`), ``confirm`` (ask the ``confirm`` look-up),
-            ``escalate`` (ask a person; a write's default).
-        timeout_seconds: how long one call may take.
+        in_doubt: what settles a call that may have happened: ``idempotent`` (repeat it; a read's default), ``keyed``
+            (with the same `IdempotencyKey`), ``confirm`` (ask the look-up), ``escalate`` (a person; a write's default).
+        timeout_seconds, needs_seconds: how long a call may take; the least that must be left before the deadline.
         validate: business rules, each a pure function of the plain arguments: None, or why they are not acceptable.
         confirm: the look-up for ``in_doubt="confirm"``; takes the tool's own arguments.
         attempts: tries when it raises `TransientToolError` or one of ``retry_on`` (it failed, nothing happened); for a
             read also after a lost connection, a time-out, or an HTTP error such as 429 or 503.
         hedge_after: seconds after which a read without an answer is asked a second time; the first answer counts.
-        needs_seconds: the least it takes; with less time left before the deadline it is not started.
         repeatable: the same arguments again are meaningful (polling), not a loop.
         key_seconds: how long the receiver remembers an idempotency key; None = for ever.
         approval_seconds: how long a person has to decide; None = the setting approval_expiry_seconds.
-        labels: owner, review date, why this risk: for the record.
-        preview: a function, sync or async, that only reads and returns a sequence of `Change`: what it would change,
-            for the person who is asked. It takes those of the tool's arguments that it names, and 5 s at most.
+        preview: a function of some of its arguments that only reads: the `Change` items that a person is shown (5 s).
+        cache, invalidates: of a read, whether its results are given again; of a write, the tags of those that it drops.
 
     Raises:
         ToolInvalid: the declaration is incomplete or contradicts itself, or a process could not find the function.
@@ -152,7 +155,8 @@ def tool(
             approval_seconds=approval_seconds,
             labels=labels,
         )
-        return Tool(inner, _with_preview(_with_tries(definition, retry_on, hedge_after, needs_seconds), preview))
+        tried = _with_tries(definition, retry_on, hedge_after, needs_seconds)
+        return Tool(inner, _with_preview(with_cache(tried, cache, invalidates), preview))
 
     return declare if function is None else declare(function)
 

@@ -26,6 +26,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
     Entry("run", "penstock.cli.run:run", "Run an agent on one input"),
     Entry("serve", "penstock.cli.serve:serve", "Serve the API and the console"),
     Entry("worker", "penstock.cli.worker:worker", "Work on runs until told to stop"),
+    Entry("mcp", "penstock.cli.mcp:mcp", "Serve the tools of MCP servers through the tool gate"),
     Group(
         "runs",
         "Look at runs, replay them, steer them",
@@ -108,8 +109,27 @@ COMMANDS: tuple[Entry | Group, ...] = (
         "costs",
         "What runs have spent",
         (
-            Entry("by", "penstock.cli.costs.by:by", "Show it by customer, feature, agent, task type, model or release"),
+            Entry(
+                "by", "penstock.cli.costs.by:by", "Show it by customer, feature, agent, model, what was paid for, ..."
+            ),
+            Entry("explain", "penstock.cli.costs.explain:explain", "Say why a customer's runs cost what they cost"),
+            Entry("export", "penstock.cli.costs.export:export", "Write it as CSV, Parquet or FOCUS"),
+            Entry("reconcile", "penstock.cli.costs.reconcile:reconcile", "Compare it with a provider's usage file"),
+            Entry(
+                "rerate",
+                "penstock.cli.costs.rerate:rerate",
+                "Rate calls anew at corrected prices, beside what was billed",
+            ),
+            Entry("rerates", "penstock.cli.costs.rerate:rerates", "List what was rated anew"),
             Entry("rebuild", "penstock.cli.costs.rebuild:rebuild", "Add it up anew from the journal"),
+        ),
+    ),
+    Group(
+        "cache",
+        "Answers that are given again",
+        (
+            Entry("show", "penstock.cli.cache.show:show", "Show how often it served, and what that saved"),
+            Entry("clear", "penstock.cli.cache.clear:clear", "Drop what it holds"),
         ),
     ),
     Group(
@@ -121,6 +141,29 @@ COMMANDS: tuple[Entry | Group, ...] = (
             Entry("remove", "penstock.cli.limits.set:remove", "Lift a limit"),
         ),
     ),
+    Group(
+        "budgets",
+        "Budgets above the task, which all workers share",
+        (
+            Entry("ls", "penstock.cli.budgets.ls:ls", "List the budgets and how they stand"),
+            Entry("show", "penstock.cli.budgets.ls:show", "Show a budget and its accounts"),
+            Entry("set", "penstock.cli.budgets.set:set_budget", "Set or change a budget"),
+            Entry("raise", "penstock.cli.budgets.set:raise_budget", "Add to a budget's limits"),
+            Entry("remove", "penstock.cli.budgets.set:remove", "Lift a budget"),
+        ),
+    ),
+    Group(
+        "breakers",
+        "Circuit breakers",
+        (
+            Entry("ls", "penstock.cli.breakers.ls:ls", "List the breakers and how they stand"),
+            Entry("show", "penstock.cli.breakers.ls:show", "Show a breaker, and what tripped it"),
+            Entry("set", "penstock.cli.breakers.set:set_breaker", "Set or change a breaker"),
+            Entry("trip", "penstock.cli.breakers.switch:trip", "Open a circuit by hand"),
+            Entry("reset", "penstock.cli.breakers.switch:reset", "Close a circuit"),
+            Entry("remove", "penstock.cli.breakers.switch:remove", "Take a breaker away"),
+        ),
+    ),
     Entry("kill", "penstock.cli.kill:kill", "Stop one run or all of a scope, at once"),
     Entry("pause", "penstock.cli.kill:pause", "Hold back all runs of a scope"),
     Entry("resume", "penstock.cli.resume:resume", "Lift kills and pauses of a scope"),
@@ -129,10 +172,12 @@ COMMANDS: tuple[Entry | Group, ...] = (
         "Who may use the API and the console",
         (
             Entry("make", "penstock.cli.keys.make:make", "Make a key, and show it once"),
+            Entry("add", "penstock.cli.keys.add:add", "Make a program's key for the gateway, and show it once"),
             Entry("ls", "penstock.cli.keys.ls:ls", "List keys"),
             Entry("revoke", "penstock.cli.keys.revoke:revoke", "End a key"),
         ),
     ),
+    Entry("gateway", "penstock.cli.gateway:gateway", "Pass the model calls of any program through the model gate"),
     Group(
         "webhooks",
         "Who is told what happens",

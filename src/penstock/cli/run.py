@@ -41,7 +41,9 @@ def run(  # noqa: PLR0917 - each parameter is an option of the command
     tag: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="customer, feature, task_type, or x_…; repeatable.", show_default=False
+            metavar="NAME=VALUE",
+            help="customer, feature, task_type, user, kind, or x_…; repeatable.",
+            show_default=False,
         ),
     ] = None,
     budget_usd: Annotated[

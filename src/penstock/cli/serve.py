@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,6 +51,10 @@ def serve(  # noqa: PLR0917 - each parameter is an option of the command
         bool, typer.Option("--console/--no-console", help="Build the console where it is not built, in a checkout.")
     ] = True,
     root_path: Annotated[str, typer.Option(help="The path under which a proxy serves it.", show_default=False)] = "",
+    gateway: Annotated[
+        Path | None,
+        typer.Option(help="Serve the gateway too, below /gateway, as this TOML file says.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Serve the API and the console, and work on the runs of these agents, until told to stop.
@@ -73,6 +78,7 @@ def serve(  # noqa: PLR0917 - each parameter is an option of the command
         root_path,
         console,
         as_json,
+        gateway,
     )
     _log_to_stderr()
     listener = serving.bind(host, port)
@@ -92,6 +98,7 @@ class _Plan:
     root_path: str
     console: bool
     as_json: bool
+    gateway: Path | None = None
     reach: dict[str, str] = field(default_factory=dict)
     background: list[Callable[["Penstock"], Awaitable[None]]] = field(default_factory=list)
 
@@ -141,16 +148,17 @@ async def _serve_platform(plan: _Plan, platform: "Penstock", listener: socket.so
     from penstock.server.serving import Serving, address_of
 
     app = create_app(platform, root_path=plan.root_path)
-    serving = Serving(app, listener, settings)
     has_work = plan.worker is not None and bool(platform.registry.names)
     working = asyncio.create_task(platform.work(plan.worker or "", launch=plan.launch())) if has_work else None
-    stopping = _Stopping(platform, serving, plan)
-    if working is not None:
-        working.add_done_callback(lambda _: serving.stop())
-    up = asyncio.Event()
-    plan.background.append(partial(_announce, plan, up, address_of(listener, plan.root_path), working is not None))
-    async with _going_on(plan, platform, app.state.server.console):
-        await serving.run(up.set)
+    async with _gateway_before(app, plan, platform) as front:
+        serving = Serving(app, listener, settings, front)
+        stopping = _Stopping(platform, serving, plan)
+        if working is not None:
+            working.add_done_callback(lambda _: serving.stop())
+        up = asyncio.Event()
+        plan.background.append(partial(_announce, plan, up, address_of(listener, plan.root_path), working is not None))
+        async with _going_on(plan, platform, app.state.server.console):
+            await serving.run(up.set)
     if working is not None:
         if platform.worker is not None:
             platform.worker.drain()
@@ -165,6 +173,23 @@ async def _serve_platform(plan: _Plan, platform: "Penstock", listener: socket.so
     else:
         note("stopped")
     return ExitCode.OK
+
+
+@contextlib.asynccontextmanager
+async def _gateway_before(app: Any, plan: _Plan, platform: "Penstock") -> AsyncIterator[Any]:
+    """What takes the gateway's requests before the API sees them, when there is to be a gateway; else None."""
+    if plan.gateway is None:
+        yield None
+        return
+    from penstock.server.gateway.app import GatewayApp
+    from penstock.server.gateway.front import PREFIX, Front
+    from penstock.server.gateway.opening import opened_gateway
+    from penstock.wiring import upstream_keys
+
+    await asyncio.sleep(0)  # the task that starts the worker comes first
+    name = f"gateway-{socket.gethostname()}-{os.getpid()}"
+    async with opened_gateway(platform, plan.gateway, upstream_keys(), name) as (gateway, doorkeeper):
+        yield Front(app, GatewayApp(gateway, doorkeeper, PREFIX))
 
 
 @contextlib.asynccontextmanager
@@ -240,7 +265,7 @@ class _Stopping:
             held = plural(len(worker.running), "run") + " in hand" if worker else "no worker"
             note(f"stopping: {held} (again: leave at once)")
         self._serving.stop()
-        if worker is not None:
+        if worker is not None and self._plan.gateway is None:  # under its lease are the gateway's calls
             worker.drain()
 
 

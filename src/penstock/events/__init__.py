@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.events.approval import ApprovalDecided, ApprovalRequested, Change, Preview
+from penstock.events.cache import CacheSource
 from penstock.events.child import ChildIntent, ChildOutcome
 from penstock.events.control import ControlApplied
 from penstock.events.decision import DecisionRecorded, Fact
@@ -27,7 +28,7 @@ from penstock.events.envelope import (
 )
 from penstock.events.limit import LimitReached
 from penstock.events.message import MessageDelivered, MessageReceived, MessageSent
-from penstock.events.model import ModelIntent, ModelOutcome
+from penstock.events.model import ANSWERED, ModelIntent, ModelOutcome
 from penstock.events.note import NoteRecorded
 from penstock.events.run import (
     RunAdopted,
@@ -133,12 +134,14 @@ def _without_words(schema: Any) -> Any:
 
 
 __all__ = [
+    "ANSWERED",
     "FORMAT",
     "KINDS",
     "Amount",
     "ApprovalDecided",
     "ApprovalRequested",
     "BudgetRecord",
+    "CacheSource",
     "Change",
     "ChildIntent",
     "ChildOutcome",

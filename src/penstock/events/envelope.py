@@ -1,5 +1,6 @@
 """What every event carries. A hashed journal cannot be widened later, so the envelope is whole from the first day."""
 
+import operator
 from typing import ClassVar
 from uuid import UUID
 
@@ -43,8 +44,15 @@ class RuleVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""  # stable word for programs: over_limit, repeated_call, ...
 
 
+TOKENS_MAX = 100_000_000
+"""More than any call can use: some ten times the longest prompt that a model takes. A figure above it is nonsense."""
+
+
 class Amount(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a call may use (a reservation) or has used (a settlement)."""
+    """What a call may use (a reservation) or has used (a settlement).
+
+    ``tokens_in`` and ``tokens_out`` are whole; the classes after ``nano`` say what of them is charged in another way.
+    """
 
     tokens_in: int = 0
     tokens_out: int = 0
@@ -52,10 +60,36 @@ class Amount(msgspec.Struct, frozen=True, omit_defaults=True):
     cached: int = 0  # of tokens_in: read from the provider's prompt cache
     written: int = 0  # of tokens_in: written to it
     reasoning: int = 0  # of tokens_out
+    written_hour: int = 0  # of written: kept for an hour, not for minutes
+    audio_in: int = 0  # of tokens_in
+    audio_cached: int = 0  # of audio_in and of cached
+    audio_out: int = 0  # of tokens_out
+    image_in: int = 0  # of tokens_in
+    image_out: int = 0  # of tokens_out
 
     @property
     def tokens(self) -> int:
         return self.tokens_in + self.tokens_out
+
+    def plus(self, other: "Amount") -> "Amount":
+        """Both together, class by class."""
+        return Amount(*map(operator.add, msgspec.structs.astuple(self), msgspec.structs.astuple(other)))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it can be: nothing negative, no part larger than its whole, nothing beyond `TOKENS_MAX`."""
+        parts = (
+            (self.cached + self.written, self.tokens_in),
+            (self.written_hour, self.written),
+            (self.audio_in + self.image_in, self.tokens_in),
+            (self.audio_cached, min(self.audio_in, self.cached)),
+            (max(self.reasoning, self.audio_out + self.image_out), self.tokens_out),
+        )
+        return (
+            min(msgspec.structs.astuple(self)) >= 0
+            and max(self.tokens_in, self.tokens_out) <= TOKENS_MAX
+            and all(part <= whole for part, whole in parts)
+        )
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,10 @@
 """Model calls: every attempt is an intent and an outcome of its own."""
 
+from penstock.events.cache import CacheSource
 from penstock.events.envelope import Amount, Event, Failure, RuleVerdict
+
+ANSWERED = ("ok", "cached")
+"""How outcomes end that hold an answer."""
 
 
 class ModelIntent(Event, tag="model.intent"):
@@ -28,6 +32,8 @@ class ModelIntent(Event, tag="model.intent"):
     shortened: bool = False  # the last answer's prompt had to leave out the middle of the conversation
     level: int = 0  # 50: told that it repeats itself; 70: to wrap up; 90, or 91 in a spiral: tools are forbidden
     heard: bool = False  # somebody outside said something since the model's last answer
+    charged: list[int] = []  # accounts of budgets above the task that it is reserved in
+    cache: str = ""  # hit: nothing is called; miss: the cache was asked in vain; "": it was not asked
 
 
 class ModelOutcome(Event, tag="model.outcome"):
@@ -45,3 +51,7 @@ class ModelOutcome(Event, tag="model.outcome"):
     again: bool = False  # another attempt follows; the agent has not seen this one
     retry_at: int = 0  # microseconds since the epoch, the store's clock: it is not made before
     said: str = ""  # a keyed hash of the answer's words, to see which are said again
+    source: CacheSource | None = None  # of a cached one: the call that was made and paid for
+    saved_nano: int = 0  # of a cached one: what that call had cost
+    saved_tokens: int = 0  # and how many tokens it had used
+    price: str = ""  # what it was rated at, as `penstock.ports.price.Price.text` writes it; "" = not by a price

@@ -1,5 +1,6 @@
 """Tool calls. An effect starts when its intent commits."""
 
+from penstock.events.cache import CacheSource
 from penstock.events.envelope import Amount, Event, Failure, RuleVerdict
 
 
@@ -23,6 +24,8 @@ class ToolIntent(Event, tag="tool.intent"):
     because: str = ""  # of an attempt that is not the first: retry | in_doubt | hedge
     shape: str = ""  # keyed hashes of the arguments' leaves, to see which calls are nearly the same
     repeatable: bool = False  # its author says that asking again with the same arguments is meaningful
+    charged: list[int] = []  # accounts of budgets above the task that it is reserved in
+    cache: str = ""  # hit: nothing is called; miss: the cache was asked in vain; "": it was not asked
 
 
 class ToolDoubted(Event, tag="tool.doubted"):
@@ -47,3 +50,4 @@ class ToolOutcome(Event, tag="tool.outcome"):
     settled_by: str = ""  # for an effect that was in doubt: repeat | confirm | person | late
     failure: Failure | None = None
     facts: str = ""  # keyed hashes of the result's leaves, to see what of it was known
+    source: CacheSource | None = None  # the call that this result was given by, when it comes from the cache

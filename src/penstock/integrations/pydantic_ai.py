@@ -27,7 +27,8 @@ from penstock.agents.stages import StageFunction, Stages
 from penstock.gates.run.scopes import Scopes, host
 from penstock.integrations.pydantic_ai_model import GatedModel, ModelOptions, Session, Tools
 from penstock.integrations.pydantic_ai_release import release_parts
-from penstock.integrations.pydantic_ai_tools import Effects, GatedToolset, ToolEffect, function_tools, tool_context
+from penstock.integrations.pydantic_ai_tools import Effects, GatedToolset, function_tools, tool_context
+from penstock.integrations.tool_effects import ToolEffect
 from penstock.kernel.errors import AgentInvalid, OutputInvalid
 from penstock.rules.spirals import DEFAULT, Spirals
 

@@ -1,11 +1,10 @@
 """The tools of a pydantic-ai agent under the tool gate."""
 
 import contextvars
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
-import msgspec
 from pydantic_ai import exceptions as library_errors
 from pydantic_ai.messages import ToolReturn
 from pydantic_ai.tools import RunContext as LibraryContext
@@ -16,47 +15,16 @@ from pydantic_core import to_jsonable_python
 from penstock.gates.tool.gate import ToolCallAsked, call_tool
 from penstock.gates.tool.gate import ToolReturn as GateReturn
 from penstock.integrations.pydantic_ai_model import Session
-from penstock.kernel.canonical import digest
-from penstock.kernel.errors import GateMisused, ToolInvalid
-from penstock.ports.model import ToolSpec
+from penstock.integrations.tool_effects import CONTEXT, ToolEffect, declared
+from penstock.kernel.errors import GateMisused
 from penstock.ports.tools import (
-    Confirm,
-    Effect,
-    InDoubt,
-    Permission,
-    Risk,
-    ToolArgsInvalid,
     ToolContext,
     ToolDef,
-    Validator,
 )
 
-_CONTEXT = "penstock_context"
 _RETRY, _FAILED = "$model_retry", "$tool_failed"
 """Keys of what a tool says to the model instead of a result, as it is journalled."""
-_IN_DOUBT = ("idempotent", "keyed", "confirm", "escalate")
 _current: contextvars.ContextVar[ToolContext | None] = contextvars.ContextVar("penstock_tool_context", default=None)
-
-
-class ToolEffect(TypedDict, total=False):
-    """What a tool does to the world, as for `penstock.tool`; see there for each. Nothing said: a write that a person
-    approves first."""
-
-    effect: Effect
-    risk: Risk
-    permission: Permission
-    in_doubt: InDoubt
-    timeout_seconds: float
-    validate: Sequence[Validator]
-    confirm: Confirm
-    attempts: int
-    retry_on: Sequence[type[Exception]]
-    hedge_after: float
-    needs_seconds: float
-    repeatable: bool
-    key_seconds: float
-    approval_seconds: float
-    labels: dict[str, str]
 
 
 def tool_context() -> ToolContext:
@@ -69,76 +37,6 @@ def tool_context() -> ToolContext:
     if context is None:
         raise GateMisused("tool_context() was asked outside a tool call", hint="call it in the tool's own function")
     return context
-
-
-def declared(name: str, **effect: Unpack[ToolEffect]) -> ToolDef:
-    """A tool's declaration; its schema and its function come with each call.
-
-    Raises:
-        ToolInvalid: it is incomplete or contradicts itself.
-    """
-    if unknown := set(effect) - set(ToolEffect.__annotations__):
-        raise ToolInvalid(f"the effect of {name} has {', '.join(sorted(unknown))}, which is nothing that can be said")
-    kind = effect.get("effect", "write")
-    if kind not in ("read", "write"):
-        raise ToolInvalid(f"the tool {name} has the effect {kind!r}; there are 'read' and 'write'")
-    reads = kind == "read"
-    found = ToolDef(
-        name=name,
-        spec=ToolSpec(name, "", {}),
-        call=_never,
-        is_async=True,
-        effect=kind,
-        risk=effect.get("risk") or ("low" if reads else "medium"),
-        permission=effect.get("permission") or ("auto" if reads else "confirm"),
-        in_doubt=effect.get("in_doubt") or ("idempotent" if reads else "escalate"),
-        timeout_seconds=effect.get("timeout_seconds", 30.0),
-        digest="",
-        read_args=_read_args,
-        bind=dict,
-        read_result=lambda value: value,
-        validators=tuple(effect.get("validate", ())),
-        confirm=effect.get("confirm"),
-        context_param=_CONTEXT,
-        repeatable=effect.get("repeatable", False),
-        attempts=effect.get("attempts", 1),
-        retry_on=tuple(effect.get("retry_on", ())),
-        hedge_after=effect.get("hedge_after"),
-        needs_seconds=effect.get("needs_seconds", 0.0),
-        key_seconds=effect.get("key_seconds"),
-        approval_seconds=effect.get("approval_seconds"),
-        labels=effect.get("labels", {}),
-    )
-    _check(found)
-    said = [found.effect, found.risk, found.permission, found.in_doubt, found.timeout_seconds, found.attempts]
-    return replace(found, digest=digest([name, *said, found.hedge_after, found.repeatable, found.key_seconds]))
-
-
-def _check(tool: ToolDef) -> None:
-    if tool.in_doubt not in _IN_DOUBT:
-        raise ToolInvalid(f"the tool {tool.name} has in_doubt={tool.in_doubt!r}; there are {', '.join(_IN_DOUBT)}")
-    if tool.in_doubt == "confirm" and tool.confirm is None:
-        raise ToolInvalid(f"the tool {tool.name} is in_doubt='confirm' but has no look-up", hint="pass confirm=…")
-    if not 0 < tool.timeout_seconds <= 86_400:
-        raise ToolInvalid(f"the tool {tool.name} has a time-out of {tool.timeout_seconds!r} s; 0 < time-out <= 86400")
-    if not 1 <= tool.attempts <= 10:
-        raise ToolInvalid(f"the tool {tool.name} has {tool.attempts} attempts; there can be 1 to 10")
-    if tool.hedge_after is not None and not (tool.effect == "read" and 0 < tool.hedge_after < tool.timeout_seconds):
-        raise ToolInvalid(f"the tool {tool.name} cannot be hedged", hint="only reads, after less than their time-out")
-    if not 0 <= tool.needs_seconds <= tool.timeout_seconds:
-        raise ToolInvalid(f"the tool {tool.name} has needs_seconds={tool.needs_seconds!r}; 0 <= it <= timeout_seconds")
-
-
-async def _never(**_: Any) -> Any:
-    raise GateMisused("a declaration was called instead of a tool")
-
-
-def _read_args(raw: str | bytes) -> dict[str, Any]:
-    """The framework has checked them against the tool's own schema."""
-    args = msgspec.json.decode(raw)
-    if not isinstance(args, dict):
-        raise ToolArgsInvalid("arguments are an object")
-    return args
 
 
 class Effects:
@@ -224,7 +122,7 @@ def _acting(call: Callable[[], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]
     """The tool's function as the gate calls it."""
 
     async def act(**kwargs: Any) -> Any:
-        token = _current.set(kwargs[_CONTEXT])
+        token = _current.set(kwargs[CONTEXT])
         try:
             value = await call()
         except library_errors.ModelRetry as error:

@@ -3,8 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from penstock.events import Event, ModelIntent, ModelOutcome, ToolDoubted, ToolIntent, ToolOutcome, kind_of
-from penstock.kernel.errors import EventTooLarge, PenstockError
+from penstock.events import Event, ModelIntent, ModelOutcome, ToolDoubted, ToolIntent, ToolOutcome, encode, kind_of
+from penstock.kernel.errors import EventTooLarge, InputInvalid, PenstockError
+from penstock.ports.budgets import Charges
 from penstock.ports.records import CONTINUED, Move, NewRun, Status
 
 
@@ -20,7 +21,7 @@ class Rare:
 class Entry:
     """Something added and not yet durable. ``event`` is None for a change of the row alone."""
 
-    __slots__ = ("event", "future", "intent", "lazy", "rare")
+    __slots__ = ("charges", "event", "future", "intent", "lazy", "rare")
 
     def __init__(self, event: Event | None, future: asyncio.Future[None] | None, *, intent: bool, lazy: bool) -> None:
         self.event = event
@@ -28,6 +29,24 @@ class Entry:
         self.intent = intent
         self.lazy = lazy
         self.rare: Rare | None = None
+        self.charges: Charges | None = None
+
+    def done(self) -> None:
+        """It is durable: tell who waits, and whose budgets it was charged to."""
+        if self.charges is not None:
+            self.charges.applied()
+        future = self.future
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def fail(self, error: PenstockError) -> None:
+        """It is not written: tell who waits, if somebody does, and take back what it would have charged."""
+        if self.charges is not None:
+            self.charges.dropped(error)
+        future = self.future
+        if future is not None and not future.done():
+            future.set_exception(error)
+            future.exception()  # the log's callbacks have told the holder; an unawaited future need not complain
 
 
 FAMILIES: dict[type[Event], tuple[str, bool]] = {
@@ -58,16 +77,29 @@ def yields_to_stops(move: Move) -> bool:
     return move.status is Status.ENDED and move.outcome not in ("killed", "cancelled") and move.code != CONTINUED
 
 
-def too_large(event: Event, size: int, limit: int) -> EventTooLarge:
-    """The error for an event over its bound."""
-    return EventTooLarge(
-        f"a {kind_of(event)} has {size:,} bytes; the bound is {limit:,}",
-        hint="put what is large into a payload, or raise PENSTOCK_EVENT_MAX_BYTES",
-    )
+def encoded(event: Event, limit: int) -> bytes:
+    """The stored form of an event.
+
+    Raises:
+        InputInvalid: it has none.
+        EventTooLarge: it has more than ``limit`` bytes.
+    """
+    try:
+        body = encode(event)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InputInvalid(f"a {kind_of(event)} cannot be stored: {error}") from error
+    if len(body) > limit:
+        raise EventTooLarge(
+            f"a {kind_of(event)} has {len(body):,} bytes; the bound is {limit:,}",
+            hint="put what is large into a payload, or raise PENSTOCK_EVENT_MAX_BYTES",
+        )
+    return body
 
 
-def fail(future: asyncio.Future[None] | None, error: PenstockError) -> None:
-    """Fail who waits, if somebody does."""
-    if future is not None and not future.done():
-        future.set_exception(error)
-        future.exception()  # the log's callbacks have told the holder; an unawaited future need not complain
+def track(calls: set[tuple[str, str, int]], family: tuple[str, bool], event: Event) -> None:
+    """Keep the set of calls that are open: kind, path and number of the attempt."""
+    call = family[0], event.path, getattr(event, "attempt", 1)
+    if family[1]:
+        calls.add(call)
+    else:
+        calls.discard(call)

@@ -5,13 +5,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from penstock.events import Event, encode, kind_of
+import msgspec
+
+from penstock.events import Event
 from penstock.journal.chain import link
-from penstock.journal.entries import FAMILIES, Entry, Rare, concludes, fail, follows, too_large, yields_to_stops
+from penstock.journal.entries import FAMILIES, Entry, Rare, concludes, encoded, follows, track, yields_to_stops
 from penstock.journal.payloads import Committer, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
-from penstock.kernel.errors import ClaimLost, InputInvalid, IntentRefused, JournalError, PenstockError
+from penstock.kernel.errors import BreakerTripped, ClaimLost, IntentRefused, JournalError, PenstockError, ShareLost
 from penstock.kernel.randomness import token_bytes
+from penstock.ports.budgets import Charge, Charges
 from penstock.ports.records import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ class RunLog:
         on_lost: called once when the claim is lost; every future has failed with that error by then.
         on_bad: called with an event that cannot be stored and why, when nobody waits for it.
         on_event: called with each event that is added.
+        charging: says what an event charges to budgets above the task; None = nothing ever.
     """
 
     def __init__(self, claim: Claim, writer: "GroupWriter") -> None:
@@ -40,13 +44,13 @@ class RunLog:
         self.on_lost: Callable[[PenstockError], None] = lambda _error: None
         self.on_bad: Callable[[Event, PenstockError], None] = lambda _event, _error: None
         self.on_event: Callable[[Event], None] = lambda _event: None
+        self.charging: Callable[[Event], Charges | None] | None = None
         self.last_seq, self.head = claim.last_seq, claim.head
         self.lost: PenstockError | None = None
         self.batch: Batch | None = None
-        self.skips = self.queued_bytes = 0
+        self.skips = self.queued_bytes = self.formed_bytes = 0
         self.payloads: list[Payload] = []
         self.bytes = 0  # of the events formed under this claim
-        self.formed_bytes = 0
         self.scheduled = False
         # Of an erased subject nothing more is stored; a key that nobody keeps hides what its events commit to.
         self._committer = Committer(claim.subject_key or token_bytes(32))
@@ -164,7 +168,8 @@ class RunLog:
         taken: list[Entry] = []
         consumed: list[str] = []
         children: list[NewRun] = []
-        intent = False
+        charges: list[Charge] = []
+        intent, checked, checks = False, None, self._writer.checks
         claim, head, seq, size = self.claim, self.head, self.last_seq, 0
         limit = self._writer.settings.event_max_bytes
         if self._one_by_one:
@@ -176,15 +181,17 @@ class RunLog:
                 self._urgent -= 1
             event = entry.event
             if event is not None:
+                if entry.intent and checks is not None and type(event) in FAMILIES:
+                    checked = checks.version
+                    if (objection := checks.objection(event)) is not None:
+                        self._drop(entry, objection)
+                        continue
                 event.seq = seq + 1
                 event.epoch = claim.epoch
                 try:
-                    body = encode(event)
-                except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                    self._drop(entry, InputInvalid(f"a {kind_of(event)} cannot be stored: {error}"))
-                    continue
-                if len(body) > limit:
-                    self._drop(entry, too_large(event, len(body), limit))
+                    body = encoded(event, limit)
+                except PenstockError as error:
+                    self._drop(entry, error)
                     continue
                 seq += 1
                 head = link(head, body)
@@ -192,10 +199,12 @@ class RunLog:
                 rows.append(Row(seq, body, head))
                 size += len(body)
                 if (family := FAMILIES.get(type(event))) is not None:
-                    self._track(family, event)
+                    track(self._open, family, event)
             if entry.rare is not None:
                 consumed += entry.rare.consumed
                 children += entry.rare.children
+            if entry.charges is not None:
+                charges += entry.charges.items
             intent = intent or entry.intent
             taken.append(entry)
         waiting, self._waiting = self._waiting, None
@@ -215,6 +224,8 @@ class RunLog:
             children,
             taken[-1].rare.move if taken and taken[-1].rare is not None else None,
             waiting,
+            checked=checked,
+            charges=charges,
         )
         return self.batch
 
@@ -228,6 +239,8 @@ class RunLog:
             return
         elif kind is Answer.STOPPED:
             self._stopped(answer.stop or Stop.KILL)
+        elif kind is Answer.STALE:
+            self._requeue(self._take_back())
         elif kind is Answer.REFUSED:
             self._refused(answer.error or JournalError("the journal refused the events of a run"))
         else:
@@ -242,12 +255,11 @@ class RunLog:
             return
         self.lost = error
         for entry in (*self._sent, *self._queue):
-            fail(entry.future, error)
+            entry.fail(error)
         self._writer.queued_events -= self.queued
         self._count_bytes(-self.queued_bytes)
-        self._sent, self.batch, self.payloads = [], None, []
+        self._sent, self.batch, self.payloads, self._urgent = [], None, [], 0
         self._queue.clear()
-        self._urgent = 0
         self._tell(self.on_lost, error)
 
     def take_payloads(self) -> list[Payload]:
@@ -264,18 +276,20 @@ class RunLog:
 
     def _enqueue(self, entry: Entry) -> None:
         if self.lost is not None:
-            fail(entry.future, self.lost)
+            entry.fail(self.lost)
             return
         if self._closing:
             raise JournalError(f"run {self.claim.run} was given up by this worker; nothing can be added to it")
         if self._met is not None and follows(entry):
             self._children, self._consumed = [], []
-            fail(entry.future, IntentRefused(self._met))
+            entry.fail(IntentRefused(self._met))
             return
         if self._children or self._consumed:
             entry.rare = entry.rare or Rare()
             entry.rare.children, self._children = self._children, []
             entry.rare.consumed, self._consumed = self._consumed, []
+        if self.charging is not None and entry.event is not None:
+            entry.charges = self.charging(entry.event)
         self._queue.append(entry)
         self._writer.queued_events += 1
         if entry.event is not None:
@@ -304,20 +318,13 @@ class RunLog:
         # Letters stay in the inbox: what would have journalled them does not exist.
         if entry.future is None and event is not None:
             self._tell(self.on_bad, event, error)
-        fail(entry.future, error)
+        entry.fail(error)
         if entry.rare is not None and entry.rare.move is not None:
             self._closing = False
-        elif self._closing and self._queue:
+        elif self._closing and self._queue and not isinstance(error, ShareLost | BreakerTripped):
             # The run's last event waits behind one that cannot be stored: it must not end as if nothing were missing.
             self._urgent -= 1
             self._drop(self._queue.pop(), error)
-
-    def _track(self, family: tuple[str, bool], event: Event) -> None:
-        call = family[0], event.path, getattr(event, "attempt", 1)
-        if family[1]:
-            self._open.add(call)
-        else:
-            self._open.discard(call)
 
     def _summary(self) -> Summary:
         """The holder's figures. A kill looks only at rows that say they have open intents, so that column must not lag
@@ -325,15 +332,7 @@ class RunLog:
         said = self.summary() if callable(self.summary) else self.summary
         if said.open_intents >= len(self._open):
             return said
-        return Summary(
-            said.steps,
-            said.model_calls,
-            said.tool_calls,
-            said.tokens,
-            said.nano,
-            said.reserved_nano,
-            len(self._open),
-        )
+        return msgspec.structs.replace(said, open_intents=len(self._open))
 
     def _applied(self) -> None:
         batch = self.batch
@@ -344,9 +343,7 @@ class RunLog:
         sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
         self._writer.queued_events -= len(sent)
         for entry in sent:
-            future = entry.future
-            if future is not None and not future.done():
-                future.set_result(None)
+            entry.done()
 
     def _stopped(self, stop: Stop) -> None:
         """Take the intents out, and what followed from them; the rest goes again, in new places."""
@@ -366,14 +363,14 @@ class RunLog:
             if event is not None and (is_intent or orphan):
                 refused.add(event.path)
                 if type(event) in FAMILIES:
-                    self._track((FAMILIES[type(event)][0], False), event)
+                    track(self._open, (FAMILIES[type(event)][0], False), event)
             if is_intent:
                 self._met = stop
             if entry.rare is not None and (is_intent or entry.rare.move is not None):
                 self._consumed = entry.rare.consumed + self._consumed
                 self._closing = self._closing and entry.rare.move is None
             self._writer.queued_events -= 1
-            fail(entry.future, IntentRefused(stop))
+            entry.fail(IntentRefused(stop))
         self._requeue(rest)
 
     def _refused(self, error: PenstockError) -> None:

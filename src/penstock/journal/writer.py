@@ -10,8 +10,9 @@ from typing import Self
 
 import msgspec
 
+from penstock.journal.checks import IntentChecks
 from penstock.journal.log import RunLog
-from penstock.kernel.backoff import Backoff
+from penstock.kernel.backoff import Backoff, until_answered
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable
 from penstock.ports.journal import Journal
@@ -90,6 +91,8 @@ class GroupWriter:
         self.queued_bytes = 0
         self.on_answer: Callable[[float, Sequence[Batch], Sequence[Applied]], None] | None = None
         """Told of each append that was answered, and after how many seconds; for metrics, must not raise."""
+        self.checks: IntentChecks | None = None
+        """Asked about every intent before it is sent."""
         self._dirty: deque[RunLog] = deque()
         self._held: set[RunLog] = set()
         self._flying = 0
@@ -243,9 +246,19 @@ class GroupWriter:
                 answers = await self._journal.append(batches, payloads, blocking=blocking)
                 if self.on_answer is not None:
                     self.on_answer((self._clock.boot_ns() - begun_ns) / 1e9, batches, answers)
+                await self._check_again(batches, answers)
                 return answers
             except (JournalUnavailable, JournalFull):
                 await self._clock.sleep(backoff.next_seconds())
+
+    async def _check_again(self, batches: Sequence[Batch], answers: Sequence[Applied]) -> None:
+        """See to it that batches whose checks were too old are checked against something newer."""
+        answered = zip(batches, answers, strict=True)
+        checked = [batch.checked for batch, answer in answered if answer.answer is Answer.STALE]
+        than = max((version for version in checked if version is not None), default=None)
+        checks = self.checks
+        if checks is not None and than is not None:
+            await until_answered(lambda: checks.look_again(than), self._clock.sleep)
 
     def _has_room(self, log: RunLog) -> bool:
         if self._closed is not None or log.lost is not None:

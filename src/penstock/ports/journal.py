@@ -9,9 +9,13 @@ from uuid import UUID
 
 from penstock.ports.access import Access
 from penstock.ports.actions import Actions
+from penstock.ports.breakers import Breakers
+from penstock.ports.budgets import Budgets
+from penstock.ports.cache import CacheEntries
 from penstock.ports.circles import Circles
 from penstock.ports.controls import Controls, Scope
 from penstock.ports.documents import Documents
+from penstock.ports.gateway import Gateway
 from penstock.ports.lists import Lists
 from penstock.ports.live import Live
 from penstock.ports.overview import Overview
@@ -117,8 +121,18 @@ class Journal(Protocol):
         ...
 
     @property
+    def budgets(self) -> Budgets:
+        """What may be spent above the task."""
+        ...
+
+    @property
     def rates(self) -> Rates:
         """Limits that all workers share."""
+        ...
+
+    @property
+    def breakers(self) -> Breakers:
+        """What opens when calls cost too much, fail or are slow."""
         ...
 
     @property
@@ -149,6 +163,16 @@ class Journal(Protocol):
     @property
     def usage(self) -> Usage:
         """What runs have spent and how they ended, summed up."""
+        ...
+
+    @property
+    def gateway(self) -> Gateway:
+        """What the gateway's keys are bound to, and which run a name means."""
+        ...
+
+    @property
+    def cache(self) -> CacheEntries:
+        """Answers that are given again."""
         ...
 
     async def now(self) -> int:

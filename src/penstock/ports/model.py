@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from penstock.events import Amount, Failure
 from penstock.events.messages import Message
+from penstock.ports.price import Price as Price  # noqa: PLC0414 - whoever asks a model asks for its price
 
 
 @dataclass(slots=True, frozen=True)
@@ -20,7 +21,8 @@ class ToolSpec:
 
 @dataclass(slots=True, frozen=True)
 class ModelSettings:
-    """How to call. ``extra`` holds further settings by the provider library's names; what would go past the gates
+    """How to call. ``prompt_cache`` asks the provider to keep the prompt's unchanging part in its own cache, where that
+    has to be asked for. ``extra`` holds further settings by the provider library's names; what would go past the gates
     (native tools, server-side state, background work) is refused."""
 
     max_tokens: int
@@ -28,6 +30,7 @@ class ModelSettings:
     seed: int | None = None
     timeout_seconds: float = 120.0
     extra: dict[str, Any] = field(default_factory=dict)
+    prompt_cache: bool = False
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,32 +66,6 @@ class ModelError(Exception):
         super().__init__(f"{failure.code}: {failure.words}")
         self.failure = failure
         self.billed = billed
-
-
-@dataclass(slots=True, frozen=True)
-class Price:
-    """Nano-dollars per token. ``source`` says where it was looked up and of which date."""
-
-    input: float
-    output: float
-    cached_input: float | None = None  # None = as input
-    cache_write: float | None = None  # None = as input
-    source: str = ""
-
-    def of(self, used: Amount) -> int:
-        """Nano-dollars of a usage, rounded up: an account never shows less than was spent."""
-        cached_rate = self.input if self.cached_input is None else self.cached_input
-        write_rate = self.input if self.cache_write is None else self.cache_write
-        plain = used.tokens_in - used.cached - used.written
-        exact = (
-            plain * self.input + used.cached * cached_rate + used.written * write_rate + used.tokens_out * self.output
-        )
-        return -int(-exact // 1)
-
-    def at_most(self, tokens_in: int, tokens_out: int) -> int:
-        """Nano-dollars no call of that size can exceed: every input token at the dearest input rate."""
-        dearest = max(self.input, self.cached_input or 0, self.cache_write or 0)
-        return -int(-(tokens_in * dearest + tokens_out * self.output) // 1)
 
 
 class Model(Protocol):

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.kernel.errors import PenstockError
+from penstock.ports.budgets import Charge
 
 CONTINUED = "continued"
 """Code of an end after which the run goes on in another."""
@@ -31,6 +32,7 @@ class Answer(StrEnum):
     FENCED = "fenced"  # another epoch holds the run: the claim is lost
     ABSENT = "absent"  # no such run
     STOPPED = "stopped"  # the batch holds an intent and a kill, cancel or pause covers it; nothing was written
+    STALE = "stale"  # its intents were checked against breakers that have changed since; nothing was written
     REFUSED = "refused"  # the store cannot hold this batch, see ``error``; nothing of it was written
 
 
@@ -173,6 +175,18 @@ class Move:
     post: Post | None = None  # the child's end, for its parent's inbox; same transaction, always the batch's tenant
 
 
+class Begin(msgspec.Struct, frozen=True):
+    """A run that is made in the transaction that writes its first batch, held by the worker that makes it (epoch 1).
+
+    When ``name`` is not empty and an unended run of the tenant has it, no run is made, and the batch's answer is
+    ``ABSENT``; so it is when the worker's lease is over.
+    """
+
+    worker: UUID
+    run: NewRun
+    name: str = ""  # by which later calls of the gateway find it
+
+
 class Batch(msgspec.Struct):
     """Events of one run that follow ``last_seq``. One batch a run is in flight at a time."""
 
@@ -187,6 +201,9 @@ class Batch(msgspec.Struct):
     children: list[NewRun] = msgspec.field(default_factory=list)
     move: Move | None = None
     waiting: bytes | None = None  # new value of the row's list without a move; None = unchanged
+    checked: int | None = None  # at which version of the breakers its intents were checked; None = not at all
+    charges: list[Charge] = msgspec.field(default_factory=list)  # to budgets, of events of this batch
+    begin: Begin | None = None  # the run does not exist yet
 
 
 class Applied(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from penstock.ports.cache import CacheFor
 from penstock.ports.model import ToolSpec
 
 Effect = Literal["read", "write"]
@@ -82,6 +83,8 @@ class ToolDef:
     needs_seconds: float = 0.0  # the least it takes: not started with less time left
     key_seconds: float | None = None  # how long the receiver remembers a key; None = for ever
     approval_seconds: float | None = None  # how long a person has; None = the setting
+    cache: CacheFor | None = None  # of a read: its results may be given again
+    invalidates: tuple[str, ...] = ()  # of a write: tags of cached results that it makes wrong
     labels: dict[str, str] = field(default_factory=dict)  # owner, reviewed (date), why this risk
 
 

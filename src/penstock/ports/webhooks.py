@@ -16,7 +16,15 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 Topic = Literal[
-    "run.ended", "run.parked", "run.quarantined", "approval.requested", "approval.decided", "control.applied"
+    "run.ended",
+    "run.parked",
+    "run.quarantined",
+    "approval.requested",
+    "approval.decided",
+    "control.applied",
+    "breaker.opened",
+    "breaker.closed",
+    "budget.threshold",
 ]
 TOPICS: tuple[Topic, ...] = (
     "run.ended",
@@ -25,6 +33,9 @@ TOPICS: tuple[Topic, ...] = (
     "approval.requested",
     "approval.decided",
     "control.applied",
+    "breaker.opened",
+    "breaker.closed",
+    "budget.threshold",
 )
 State = Literal["waiting", "delivered", "dead"]
 

@@ -2,5 +2,5 @@
 
 OUTCOMES = ("succeeded", "failed", "exhausted", "refused", "escalated", "cancelled", "killed")
 """How a run can end."""
-WAITED_FOR = ("approval", "doubt", "child", "event", "run", "timer", "retry", "rate")
+WAITED_FOR = ("approval", "doubt", "child", "event", "run", "timer", "retry", "rate", "breaker", "budget")
 """What a run that is put away can wait for."""

@@ -1,6 +1,7 @@
 """The default rules, in the order in which the gates ask them. A new rule is one file and one line here."""
 
 from penstock.rules import (
+    breaker,
     budget,
     control,
     deadline,
@@ -9,6 +10,7 @@ from penstock.rules import (
     repeats,
     retries,
     schema,
+    shared_budget,
     spiral,
     validation,
 )
@@ -24,7 +26,9 @@ RULES: tuple[Rule, ...] = (
     retries.RULE,
     deadline.RULE,
     limits.RULE,
+    breaker.RULE,
     budget.RULE,
+    shared_budget.RULE,
 )
 
 MODEL_RULES = RuleSet("model", RULES)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.events import (
+    ANSWERED,
     ApprovalDecided,
     ApprovalRequested,
     ChildIntent,
@@ -60,9 +61,11 @@ class TapeReader:
         spoken = self.spoken
         spoken.nano += event.used.nano
         spoken.busy += event.latency
-        if event.status == "ok" and not event.again:
+        if event.status in ANSWERED and not event.again:
             spoken.turn += 1
-            spoken.said, spoken.prompt = event.said, event.used.tokens_in
+            spoken.said = event.said
+            if event.status == "ok":  # of a cached answer nobody counted the prompt
+                spoken.prompt = event.used.tokens_in
 
     def take_tool_intent(self, event: ToolIntent) -> None:
         self._open[event.path] = PastCall(

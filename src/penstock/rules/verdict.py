@@ -67,6 +67,8 @@ class CallFacts(msgspec.Struct):
     attempt: int = 1
     approved: bool = False
     seconds_left: float | None = None  # until the deadline; None = there is none
+    breaker: Decision | None = None  # what an open circuit breaker says
+    shared: Decision | None = None  # why a budget above the task does not hold the call
     told: int = 0  # the level of the note about a spiral that is added with this call: 50 | 91
 
 

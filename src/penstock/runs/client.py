@@ -24,6 +24,7 @@ from penstock.ports.journal import Journal
 from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop, Submitted
 from penstock.runs import approvals as questions
 from penstock.runs import events
+from penstock.runs.caching import CacheKeeping
 from penstock.runs.documents import DocumentClient
 from penstock.runs.registry import Registry
 from penstock.runs.releases import carried, successor
@@ -119,11 +120,27 @@ class Penstock:
         worker.on_ended = self._has_ended
         worker.duties.add(Firing(self.services, lambda: self.registry.names).run)
         worker.duties.add(Triggering(self.services, lambda: self.registry.names).run)
-        worker.duties.add(Keeper(self.services).run)
-        worker.duties.add(Counting(self.services).run)
+        for duty in (Keeper(self.services), Counting(self.services), CacheKeeping(self.services)):
+            worker.duties.add(duty.run)
         self.worker = worker
         self._working = asyncio.create_task(worker.run())
         return worker
+
+    async def enlisted(self) -> None:
+        """Wait until the journal has accepted the worker of this process.
+
+        Raises:
+            WorkerNameTaken: a live worker has its name.
+        """
+        assert self.worker is not None
+        assert self._working is not None
+        accepted = asyncio.create_task(self.worker.enlisted.wait())
+        try:
+            await asyncio.wait({accepted, self._working}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            accepted.cancel()
+        if self._working.done():
+            self._working.result()
 
     def lone_worker(self, name: str, assignment: Assignment, put_away: Callable[[], None]) -> LoneWorker:
         """A worker for one run that another worker holds; see `LoneWorker`. The caller runs it."""

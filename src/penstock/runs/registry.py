@@ -14,6 +14,7 @@ class Registry:
     def __init__(self, agents: Iterable[AgentDef] = ()) -> None:
         self._by_release: dict[tuple[str, str], AgentDef] = {}
         self._latest: dict[str, AgentDef] = {}
+        self._whatever_named: dict[str, AgentDef] = {}
         for agent in agents:
             self.add(agent)
 
@@ -37,16 +38,20 @@ class Registry:
             if agent.responder is not None:
                 self.add(agent.responder.agent)
 
+    def add_release(self, agent: AgentDef) -> None:
+        """Offer an agent for all runs of its release, whatever their agents are named."""
+        self._whatever_named[agent.release] = agent
+
     def find(self, name: str, release: str | None = None) -> AgentDef | None:
         """The agent of that name (and release, when given)."""
         if release is None:
             return self._latest.get(name)
-        return self._by_release.get((name, release))
+        return self._by_release.get((name, release)) or self._whatever_named.get(release)
 
     @property
     def releases(self) -> list[str]:
         """What this process can replay."""
-        return sorted({release for _, release in self._by_release})
+        return sorted({*(release for _, release in self._by_release), *self._whatever_named})
 
     @property
     def agents(self) -> list[AgentDef]:

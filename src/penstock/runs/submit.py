@@ -34,7 +34,9 @@ NEVER_FIT = (InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid)
 ERROR_MAX_CHARS = 500  # of such an error, kept for whoever declared what was to be submitted
 PRIORITY_MAX = 1_000_000
 MAX_WAIT_SECONDS = 366 * 86_400
-KNOWN_TAGS = ("customer", "feature", "task_type")
+KNOWN_TAGS = ("customer", "feature", "task_type", "user", "kind")
+KINDS = ("judge", "shadow")
+"""What a run may be made for beside the work itself: its costs are told apart."""
 _DECLARED = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _OWN_TAG = re.compile(r"x_[a-z0-9_]{1,30}")
 
@@ -45,7 +47,8 @@ class Request:
 
     Attributes:
         key: idempotency key: the same key and request give the same run, however often they are sent.
-        tags: customer, feature, task_type, and own ones whose keys begin with ``x_``; pseudonyms, not names.
+        tags: customer, feature, task_type, user, kind (`KINDS`), and own ones whose keys begin with ``x_``;
+            pseudonyms, not names.
         budget: instead of the agent's own.
         subject: the person the run is about (a pseudonym): erasing the subject erases the run's content.
         priority: higher first.
@@ -256,4 +259,6 @@ def checked_tags(tags: dict[str, str], settings: Settings) -> dict[str, str]:
             raise TagInvalid(f"the tag {key} must be a text of 1 to {settings.tag_value_max_chars} characters")
         if not value.isprintable():
             raise InputInvalid(f"the tag {key} contains control characters")
+        if key == "kind" and value not in KINDS:
+            raise TagInvalid(f"the tag kind is {value[:64]!r}", hint=f"it is one of {', '.join(KINDS)}, or left out")
     return dict(tags)

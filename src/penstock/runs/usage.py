@@ -1,28 +1,41 @@
 """Counting what ended runs spent: one process at a time goes through them, in the order of their ends, step by step.
 
-A run's own spending is read from its tape: its model calls by model, its tool calls; what runs below it spent counts
-with them. An attempt that has no outcome when the run ends is charged at its reservation, as the run itself charges it.
-The sums are a view: `Counting.again` makes them anew.
+A run's own spending is read from its tape, see `penstock.journal.calls`. The sums are a view: `Counting.again` makes
+them anew.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import msgspec
-
-from penstock.events import Amount, ChildOutcome, ModelIntent, ModelOutcome, RunEnded, ToolIntent, ToolOutcome, decode
+from penstock.events import Amount
 from penstock.gates.run.services import Services
+from penstock.journal.calls import APART, CallReader, PaidCall
 from penstock.kernel.errors import EventUnreadable, UsageBusy
 from penstock.kernel.groups import in_groups
 from penstock.kernel.ids import new_id
 from penstock.ports.journal import Journal
 from penstock.ports.records import CONTINUED, Row
-from penstock.ports.usage import HOUR, MINUTE, MINUTES_KEPT, EndedRun, HourSum, MinuteSum, Place, Step, merged_minute
+from penstock.ports.usage import (
+    CLASSES,
+    HOUR,
+    MINUTE,
+    MINUTES_KEPT,
+    OTHER,
+    SUMMED,
+    TAG,
+    EndedRun,
+    HourSum,
+    MinuteSum,
+    Place,
+    Step,
+    merged_minute,
+    slot_of,
+)
 from penstock.runs.duties import keep_looking
 
+DAY = 24 * HOUR
 LEASE_SECONDS = 60.0
 """How long the turn stays taken without a sign of life; one step takes a fraction of it."""
 TENANTS_AT_ONCE = 100
@@ -36,36 +49,33 @@ NEVER = -1  # no look is full: the turn has its own pace
 _logger = logging.getLogger("penstock.runs")
 
 CHILD_FAILED = "child_failed"
-_SPENDING = (b'"kind":"model.', b'"kind":"tool.', b'"kind":"run.ended"', b'"kind":"child.outcome"')
-"""What the stored form of an event holds that says something of spending; of the others most are not decoded."""
+SPENT_ON = ("customer", "feature", "task_type", "user")
+"""Tags by which everything is summed up."""
+_BOUNDED = (*SPENT_ON, "agent", "release", "model")
+"""Dimensions whose values come from outside, and are summed up as one beyond the bound."""
 
 
 @dataclass(slots=True)
 class Spent:
-    """What was spent on one model, or ('') on none."""
+    """What was spent on one model, or ('') on none, for one kind of call."""
 
     model_calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    nano: int = 0
     nano_at_maximum: int = 0
+    used: Amount = Amount()
 
-    def add(self, amount: Amount, *, at_maximum: bool = False) -> None:
-        self.tokens_in += amount.tokens_in
-        self.tokens_out += amount.tokens_out
-        self.nano += amount.nano
-        self.nano_at_maximum += amount.nano if at_maximum else 0
+    def add(self, call: PaidCall) -> None:
+        self.used = self.used.plus(call.used)
+        self.model_calls += bool(call.model)
+        self.nano_at_maximum += call.used.nano if call.at_maximum else 0
 
 
 @dataclass(slots=True)
 class RunSpending:
-    """One run's own spending by model, from its events in order."""
+    """One run's own spending by model and kind, from its events in order."""
 
-    models: dict[str, Spent] = field(default_factory=dict)
-    is_whole: bool = False  # the end was among them
+    parts: dict[tuple[str, str], Spent] = field(default_factory=dict)
     is_damaged: bool = False
-    child_code: str = ""  # of the last child that did not succeed
-    _open: dict[tuple[str, int], tuple[str, Amount]] = field(default_factory=dict)
+    reader: CallReader = field(default_factory=CallReader)
 
     def take(self, rows: Iterable[Row]) -> None:
         """Further events.
@@ -73,82 +83,85 @@ class RunSpending:
         Raises:
             EventUnreadable: one cannot be read.
         """
-        for row in rows:
-            if not any(kind in row.body for kind in _SPENDING):
+        for call in self.reader.take(rows):
+            if call.kind == "tool" and call.used == Amount():
                 continue
-            match decode(row.body):
-                case ModelIntent() as event:
-                    self._of(event.model).model_calls += 1
-                    self._open[event.path, event.attempt] = event.model, event.reserved
-                case ToolIntent() as event:
-                    self._open[event.path, event.attempt] = "", event.reserved
-                case ModelOutcome() as event:
-                    model, _ = self._open.pop((event.path, event.attempt), ("", Amount()))
-                    self._of(model).add(event.used, at_maximum=event.at_maximum)
-                case ToolOutcome() as event:
-                    self._open.pop((event.path, event.attempt), None)
-                    self._of("").add(event.used)
-                case ChildOutcome(outcome=outcome, code=code) if outcome != "succeeded":
-                    self.child_code = code
-                case RunEnded():
-                    self.is_whole = True
-                    for model, reserved in self._open.values():
-                        self._of(model).add(reserved, at_maximum=True)
-                    self._open.clear()
-                case _:
-                    pass
+            self.parts.setdefault((call.model, call.kind), Spent()).add(call)
 
     def of_row(self, run: EndedRun) -> None:
         """What the run's row says, when its record is gone: which models it called is not known any more."""
-        self.models = {
-            "": Spent(run.model_calls, max(0, run.tokens - run.tokens_below), 0, max(0, run.nano - run.nano_below))
-        }
-
-    def _of(self, model: str) -> Spent:
-        spent = self.models.get(model)
-        if spent is None:
-            spent = self.models[model] = Spent()
-        return spent
+        used = Amount(max(0, run.tokens - run.tokens_below), 0, max(0, run.nano - run.nano_below))
+        self.parts = {("", ""): Spent(run.model_calls, 0, used)}
 
 
-def hour_sums(run: EndedRun, spending: RunSpending) -> list[HourSum]:
-    """What the run adds to the sums: a row that counts it, and one for each model that it called."""
-    names = {
-        "customer": run.tags.get("customer", ""),
-        "feature": run.tags.get("feature", ""),
-        "agent": run.agent,
-        "task_type": run.tags.get("task_type", ""),
-        "release": run.release,
-    }
-    total = sum(spent.nano for spent in spending.models.values())
-    sums = []
-    for model, spent in {"": Spent(), **spending.models}.items():
+def hour_sums(run: EndedRun, spending: RunSpending, own_tags: Sequence[str] = ()) -> list[HourSum]:
+    """What the run adds to the sums: a row that counts it, and one for each model that it called and kind of call.
+
+    Args:
+        own_tags: names of tags by which it is summed up besides `SPENT_ON`.
+    """
+    names = {name: run.tags.get(name, "") for name in SPENT_ON}
+    tags = {name: run.tags[name] for name in sorted(own_tags) if run.tags.get(name)}
+    apart = run.tags.get("kind", "") if run.tags.get("kind") in APART else ""
+    total = sum(spent.used.nano for spent in spending.parts.values())
+    totals: dict[tuple[str, str], Spent] = {("", ""): Spent()}
+    for (model, kind), spent in spending.parts.items():
+        known = totals.setdefault((model, apart or kind), Spent())
+        known.used = known.used.plus(spent.used)
+        known.model_calls += spent.model_calls
+        known.nano_at_maximum += spent.nano_at_maximum
+    sums, models, kinds = [], {""}, {""}
+    for (model, kind), spent in totals.items():
+        used = spent.used
         sums.append(
             HourSum(
                 hour=run.ended_at - run.ended_at % HOUR,
-                slot=_slot(*names.values(), model),
-                **names,
+                slot=UUID(int=0),
+                customer=names["customer"],
+                feature=names["feature"],
+                agent=run.agent,
+                task_type=names["task_type"],
+                release=run.release,
+                user=names["user"],
                 model=model,
-                runs=int(not model),
-                used_by=1 if model or spent.nano or spent.model_calls else 0,
+                runs=int(not (model or kind)),
+                used_by=int(model not in models),
                 model_calls=spent.model_calls,
-                tokens_in=spent.tokens_in,
-                tokens_out=spent.tokens_out,
-                nano=spent.nano,
+                tokens_in=used.tokens_in,
+                tokens_out=used.tokens_out,
+                nano=used.nano,
                 nano_at_maximum=spent.nano_at_maximum,
                 dearest=run.id,
                 # Of all rows with one value the greatest counts: by customer that is the run's whole spending.
-                dearest_nano=spent.nano if model else total,
+                dearest_nano=used.nano if model or kind else total,
+                kind=kind,
+                tags=tags,
+                kind_runs=int(kind not in kinds),
+                used_in=int(bool(model or kind)),
             )
         )
+        for name in CLASSES:
+            setattr(sums[-1], name, getattr(used, name))
+        models.add(model)
+        kinds.add(kind)
     return sums
+
+
+def slotted(item: HourSum) -> HourSum:
+    """The sum with its slot: what has the same names is one."""
+    names = [item.customer, item.feature, item.agent, item.task_type, item.release, item.model, item.user, item.kind]
+    item.slot = slot_of(*names, *(part for pair in sorted(item.tags.items()) for part in pair))
+    names[6] = ""
+    item.coarse = slot_of(*names)
+    return item
 
 
 def minute_sum(run: EndedRun, spending: RunSpending) -> MinuteSum:
     """How the run ended."""
     minute = run.ended_at - run.ended_at % MINUTE
-    code = spending.child_code if run.code == CHILD_FAILED and spending.child_code else run.code
-    slot = _slot(run.agent, run.outcome, code)
+    child_code = spending.reader.child_code
+    code = child_code if run.code == CHILD_FAILED and child_code else run.code
+    slot = slot_of(run.agent, run.outcome, code)
     return MinuteSum(minute, slot, run.agent, run.outcome, code, 1, int(run.is_root), run.id)
 
 
@@ -159,7 +172,7 @@ def merged_hours(sums: Iterable[HourSum]) -> list[HourSum]:
         known = merged.setdefault((item.hour, item.slot), item)
         if known is item:
             continue
-        for name in ("runs", "used_by", "model_calls", "tokens_in", "tokens_out", "nano", "nano_at_maximum"):
+        for name in (*SUMMED, *CLASSES):
             setattr(known, name, getattr(known, name) + getattr(item, name))
         if item.dearest_nano > known.dearest_nano:
             known.dearest, known.dearest_nano = item.dearest, item.dearest_nano
@@ -175,17 +188,13 @@ def merged_minutes(sums: Iterable[MinuteSum]) -> list[MinuteSum]:
     return list(merged.values())
 
 
-def _slot(*names: str) -> UUID:
-    """128 bits of SHA-256 of the names: they may be too long for an index."""
-    return UUID(bytes=hashlib.sha256(msgspec.json.encode(names)).digest()[:16])
-
-
 class Counting:
     """Counts for all tenants, in turns with other processes."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._holder = new_id(services.clock)
+        self._own_tags = [name.strip() for name in services.settings.costs_tags.split(",") if name.strip()]
 
     @property
     def _journal(self) -> Journal:
@@ -268,10 +277,35 @@ class Counting:
         # Short tapes are read together; a long one is alone.
         for batch in in_groups(runs, lambda run: run.last_seq, TAPE_EVENTS):
             for run, spending in zip(batch, await self._read(step.begins.tenant, batch), strict=True):
-                hours += hour_sums(run, spending)
+                hours += hour_sums(run, spending, self._own_tags)
                 if run.ended_at >= recent and run.code != CONTINUED:
                     minutes.append(minute_sum(run, spending))
-        return await self._journal.usage.count(step, merged_hours(hours), merged_minutes(minutes))
+        await self._bound(step.begins.tenant, hours)
+        return await self._journal.usage.count(step, merged_hours(map(slotted, hours)), merged_minutes(minutes))
+
+    async def _bound(self, tenant: str, hours: Sequence[HourSum]) -> None:
+        """Values beyond the bound of a day become `OTHER`: a tag with a million values stays a handful of sums."""
+        days: dict[int, dict[str, dict[str, None]]] = {}
+        for item in hours:
+            named = days.setdefault(item.hour - item.hour % DAY, {})
+            for name in _BOUNDED:
+                if value := getattr(item, name):
+                    named.setdefault(name, {})[value] = None
+            for name, value in item.tags.items():
+                named.setdefault(TAG + name, {})[value] = None
+        most = self._services.settings.costs_values_max
+        for day, named in days.items():
+            admitted = await self._journal.usage.admit(tenant, day, named, most)
+            for item in hours:
+                if item.hour - item.hour % DAY != day:
+                    continue
+                for name in _BOUNDED:
+                    value = getattr(item, name)
+                    if value and value not in admitted[name]:
+                        setattr(item, name, OTHER)
+                item.tags = {
+                    name: value if value in admitted[TAG + name] else OTHER for name, value in item.tags.items()
+                }
 
     async def _read(self, tenant: str, runs: Sequence[EndedRun]) -> list[RunSpending]:
         """What each of some runs spent; a run whose tape cannot be read counts by its row."""
@@ -287,7 +321,7 @@ class Counting:
                     self._take(spendings[run.id], rows, run.id)
                     after = rows[-1].seq
         for run in runs:
-            if not spendings[run.id].is_whole or spendings[run.id].is_damaged:
+            if not spendings[run.id].reader.is_whole or spendings[run.id].is_damaged:
                 spendings[run.id].of_row(run)
         return [spendings[run.id] for run in runs]
 

@@ -47,6 +47,9 @@ ROUTES = (
     "sessions",
     "overview",
     "costs",
+    "budgets",
+    "breakers",
+    "cache",
     "webhooks",
 )
 """Modules of `penstock.server.routes`, in the order of the API's description. Each has a ``router``."""

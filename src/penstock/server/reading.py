@@ -42,6 +42,7 @@ class Reading:
             failed_last_hour=found.failed_last_hour,
             ended_last_hour=found.ended_last_hour,
             spent_today=amounts(found.spent_today),
+            budget_today=found.budget_today,
             per_minute=[Minute(at=minute.at, counts=minute.counts) for minute in found.per_minute],
             causes=[
                 Cause(code=item.code, words=item.words, count=item.count, agents=item.agents, example=item.example)

@@ -6,6 +6,7 @@ import ipaddress
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -79,7 +80,8 @@ class _Uvicorn(uvicorn.Server):
 class Serving:
     """An application on a socket."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, listener: socket.socket, settings: Settings, front: Any = None) -> None:
+        """``front``: an ASGI application that takes some requests itself and gives the others to ``app``."""
         allow_many_files()
         self._app = app
         self._server: Server = app.state.server
@@ -87,7 +89,7 @@ class Serving:
         proxies = [item.strip() for item in settings.trusted_proxies.split(",") if item.strip()]
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
-                app,
+                front or app,
                 http=BoundedProtocol,
                 ws="none",
                 loop="none",

@@ -165,6 +165,17 @@ class Settings(ServingSettings):
     usage_keep_seconds: float = _setting(
         400 * DAY, "How long sums of what was spent in an hour are kept.", unit="s", low=DAY, high=36_600 * DAY
     )
+    costs_tags: str = _setting(
+        "",
+        "Tags of your own by which costs are counted too, such as `x_team,x_region`: from then on, or by a rebuild.",
+        high=500,
+    )
+    costs_values_max: int = _setting(
+        10_000,
+        "Values of one tag, agent, release or model that the sums of a day tell apart; those beyond are one, `*`.",
+        low=10,
+        high=1_000_000,
+    )
     circle_look_seconds: float = _setting(
         5.0, "How often one worker looks for parked runs that wait for each other.", unit="s", low=0.05, high=3600
     )
@@ -276,6 +287,13 @@ class Settings(ServingSettings):
         20.0,
         "How long a call may wait (for a shared rate limit, before a retry) in the worker's memory; beyond it the run"
         " is parked.",
+        unit="s",
+        low=0,
+        high=3600,
+    )
+    budget_wait_seconds: float = _setting(
+        30.0,
+        "How long a call may wait for room in a budget above the task that calls under way hold.",
         unit="s",
         low=0,
         high=3600,

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.events import (
+    ANSWERED,
     ApprovalRequested,
     Event,
     ModelIntent,
@@ -121,7 +122,7 @@ async def read_context(
 
 def _asking_answer(events: Sequence[Event]) -> ModelOutcome | None:
     """The model's answer that the call came from: the last before the question."""
-    return next((item for item in reversed(events) if isinstance(item, ModelOutcome) and item.status == "ok"), None)
+    return next((item for item in reversed(events) if isinstance(item, ModelOutcome) and item.status in ANSWERED), None)
 
 
 def _words(answer: ModelOutcome | None, read: Contents | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from penstock.events import (
+    ANSWERED,
     ApprovalDecided,
     ChildIntent,
     ChildOutcome,
@@ -119,7 +120,7 @@ def _failing(path: str, call: Sequence[Stored]) -> Failing | None:
         case ToolOutcome(status=status, again=False, failure=failure) if status not in ("ok", "happened"):
             code, words = (failure.code, failure.words) if failure else (status, status.replace("_", " "))
             return _of(path, stored, "tool", _name(call), code, words)
-        case ModelOutcome(status=status, again=False, failure=failure) if status != "ok":
+        case ModelOutcome(status=status, again=False, failure=failure) if status not in ANSWERED:
             code, words = (failure.code, failure.words) if failure else (status, status.replace("_", " "))
             return _of(path, stored, "model", _name(call), code, words)
         case ChildOutcome(outcome=outcome, code=code, reason=reason, child=child) if outcome != "succeeded":

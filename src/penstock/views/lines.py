@@ -45,6 +45,7 @@ from penstock.events import (
     Waiting,
 )
 from penstock.kernel.money import NANO, show_usd
+from penstock.views.cached import source_words
 from penstock.views.document_span import document_line
 
 NUDGES = {70: "told to wrap up", 90: "must answer next", 100: "stopped"}
@@ -94,6 +95,8 @@ def _model_line(event: ModelIntent | ModelOutcome) -> str:
         hedge = " beside the attempt before" if event.because == "hedge" else ""
         return f"asks {event.model}{instead}{hedge}{_attempt(event.attempt)}, at most {amount_words(event.reserved)}"
     words = f"answers in {duration(event.latency)}, {amount_words(event.used)}"
+    if event.source is not None:
+        return f"is given {source_words(event.source)}, which saves {show_usd(event.saved_nano)}"
     if event.status != "ok":
         failure = f": {event.failure.words or event.failure.code}" if event.failure else ""
         words = f"{event.status}{failure}, {amount_words(event.used)}"
@@ -108,6 +111,8 @@ def _tool_line(event: ToolIntent | ToolDoubted | ToolOutcome) -> str:
     if isinstance(event, ToolDoubted):
         return f"{event.tool} is in doubt after a {event.cause}; not settled before {clock_time(event.settle_at)}"
     failure = f": {event.failure.words or event.failure.code}" if event.failure else ""
+    if event.source is not None:
+        return f"is given {source_words(event.source)}"
     settled = f", settled by {event.settled_by}" if event.settled_by else ""
     return f"{event.status}{failure}{settled}, {duration(event.latency)}"
 
@@ -173,6 +178,10 @@ def waiting_words(waiting: Waiting) -> str:
             words = "a timer"
         case "rate":
             words = f"its turn under the limits of {waiting.name}"
+        case "breaker":
+            words = f"the circuit breaker of {waiting.name} to let it through"
+        case "budget":
+            words = f"room in the budget {waiting.name}"
         case "event":
             words = f"the event {waiting.name}" + (f" of {waiting.id}" if waiting.id else "")
         case "run":

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import quote
 from uuid import UUID
 
 from penstock.events import ApprovalRequested, RunEnded, decode
@@ -19,6 +20,7 @@ from penstock.ports.overview import LiveWorker, Standing
 from penstock.ports.records import RunRow
 from penstock.ports.usage import MINUTE, MinuteSum
 from penstock.views.costs import DAY, Spending
+from penstock.views.spending_limits import SpendingLimits
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -48,7 +50,7 @@ FAILED = frozenset({"failed", "exhausted"})
 class Need:
     """Something that needs a person. ``link`` is a path in the console; ``since`` 0 = not known."""
 
-    kind: str  # approval | doubt | worker | quarantined | stranded | control | webhook
+    kind: str  # approval | doubt | worker | quarantined | stranded | control | breaker | budget | webhook
     words: str
     count: int
     since: int
@@ -93,6 +95,7 @@ class Overview:
     needs: list[Need]
     quiet_since: int | None
     workers: list[LiveWorker]
+    budget_today: int = 0  # nano-dollars; 0 = no budget of a day is set for all that the tenant spends
 
 
 @dataclass(slots=True)
@@ -113,6 +116,7 @@ class Overviews:
         self._reasons: OrderedDict[tuple[str, UUID], str] = OrderedDict()
         self._stranded: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
         self._quiet: OrderedDict[str, int] = OrderedDict()
+        self._spending = SpendingLimits(journal, clock)
 
     async def get(self, tenant: str) -> Overview:
         """How it stands now, or a moment ago.
@@ -177,6 +181,7 @@ class Overviews:
             needs=needs,
             quiet_since=self._quiet.get(tenant),
             workers=standing.workers,
+            budget_today=(await self._spending.limits(tenant)).day_nano,
         )
 
     async def _causes(self, tenant: str, minutes: Sequence[MinuteSum]) -> list[Cause]:
@@ -232,6 +237,14 @@ class Overviews:
             first = controls[-1]
             words = f"{first.action} of {first.scope} in force" + (f", by {first.actor}" if first.actor else "")
             needs.append(Need("control", words, len(controls), first.at, "/controls"))
+        shut = await self._spending.shut(tenant, standing.at)
+        if shut is not None:
+            link = f"/controls/breakers?breaker={quote(shut.breaker.name, safe='')}"
+            needs.append(Need("breaker", shut.words, shut.count, shut.circuit.opened_at, link))
+        near = (await self._spending.limits(tenant)).near
+        if near is not None:
+            link = f"/costs/budgets?budget={quote(near.budget.name, safe='')}"
+            needs.append(Need("budget", near.words, near.count, 0, link))
         trouble = await self._journal.webhooks.trouble(tenant)
         if trouble.count:
             several = "s" if trouble.count > 1 else ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from penstock.events import (
+    ANSWERED,
     Amount,
     ApprovalDecided,
     ApprovalRequested,
@@ -44,6 +45,7 @@ from penstock.events import (
     WaitEnded,
 )
 from penstock.events.messages import Message, Thinking, ToolCall
+from penstock.views.cached import source_words
 from penstock.views.contents import Contents, Missing
 from penstock.views.document_span import take_document
 from penstock.views.standing import BEGUN, UNFINISHED, standing_after
@@ -238,8 +240,10 @@ def _take_model(span: Span, event: ModelIntent | ModelOutcome, contents: Content
     attempt = _attempt(span, event.attempt, event.at)
     attempt.used, attempt.at_maximum = event.used, event.at_maximum
     _end(attempt, event)
-    span.error = "" if event.status == "ok" else attempt.failure
-    span.used = _plus(span.used, event.used)
+    span.error = "" if event.status in ANSWERED else attempt.failure
+    if event.source is not None:
+        span.about["served by"] = source_words(event.source)
+    span.used = span.used.plus(event.used)
     span.simulated |= event.simulated
     if event.finish:
         span.about["finish"] = event.finish
@@ -272,7 +276,9 @@ def _take_tool(span: Span, event: ToolIntent | ToolDoubted | ToolOutcome, conten
     attempt.used, attempt.settled_by = event.used, event.settled_by
     _end(attempt, event)
     span.error = "" if event.status in ("ok", "happened") else attempt.failure
-    span.used = _plus(span.used, event.used)
+    if event.source is not None:
+        span.about["served by"] = source_words(event.source)
+    span.used = span.used.plus(event.used)
     span.output = contents.one(event, "result") if "result" in event.payloads else contents.one(event, "error")
 
 
@@ -310,17 +316,6 @@ def _remarks(span: Span, verdicts: Sequence[RuleVerdict], passed: Sequence[str])
     span.passed = list(passed) or span.passed
 
 
-def _plus(one: Amount, other: Amount) -> Amount:
-    return Amount(
-        one.tokens_in + other.tokens_in,
-        one.tokens_out + other.tokens_out,
-        one.nano + other.nano,
-        one.cached + other.cached,
-        one.written + other.written,
-        one.reasoning + other.reasoning,
-    )
-
-
 def totals_of(events: Sequence[Event]) -> tuple[Totals, bool]:
     """What a run that has not ended has used so far, children included; whether a simulated model took part."""
     steps = model_calls = tool_calls = attempts = at_maximum = 0
@@ -338,12 +333,12 @@ def totals_of(events: Sequence[Event]) -> tuple[Totals, bool]:
             case ChildIntent():
                 tool_calls += 1
             case ModelOutcome() | ToolOutcome():
-                used = _plus(used, event.used)
+                used = used.plus(event.used)
                 if isinstance(event, ModelOutcome):
                     at_maximum += event.used.nano if event.at_maximum else 0
                     simulated |= event.simulated
             case ChildOutcome(totals=totals):
-                used = _plus(used, Amount(totals.tokens_in, totals.tokens_out, totals.nano))
+                used = used.plus(Amount(totals.tokens_in, totals.tokens_out, totals.nano))
             case _:
                 pass
     return (

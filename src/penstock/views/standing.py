@@ -66,7 +66,8 @@ def standing_after(event: Event, before: Standing) -> Standing:
 
 
 def _outcome(event: ModelOutcome | ToolOutcome, before: Standing) -> Standing:
-    return before[0], before[1], "open" if event.again else event.status
+    status = "ok" if event.status == "cached" else event.status
+    return before[0], before[1], "open" if event.again else status
 
 
 def _failed_or_ok(event: NoteRecorded | StageEnded) -> str:

@@ -89,3 +89,30 @@ desk = Agent(
     budget=Budget(usd="0.50"),
 )
 """Looks an order up, then asks a person whether it may refund $49.00."""
+
+
+@tool(effect="read", attempts=1)
+async def flaky(what: str) -> str:
+    """Answers, or does not."""
+    if what == "bad":
+        raise LookupError("the shelf is gone")
+    return what
+
+
+@agent("finder", version="1")
+async def finder(run: Run, what: str) -> str:
+    """One look-up that may fail."""
+    return str(await run.call(flaky, what))
+
+
+def _reply(_request: ModelRequest) -> ModelResponse:
+    return ModelResponse(Message("assistant", [Text("It is on its way.")]), Amount(900, 40), "stop")
+
+
+clerk = Agent(
+    "clerk",
+    model=ScriptedModel([_reply], price=Price(1000.0, 2000.0), repeat=True),
+    instructions="Answer.",
+    budget=Budget(usd="0.50"),
+)
+"""Answers with one call of its model, for $0.00098."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 from tests.e2e.browser.conftest import People
-from tests.e2e.browser.house import AXE, House
+from tests.e2e.browser.house import AXE, House, until
 
 pytestmark = [pytest.mark.alone, pytest.mark.asyncio(loop_scope="session")]
 
@@ -41,13 +41,41 @@ PAGES = {
     "a stop and what it would reach": ("/controls?scope=tenant&action=kill", "[data-preview]"),
     "a stop of nothing": ("/controls?scope=run&name=nothing&action=kill", "[role=alert]"),
     "costs": ("/costs", "h1"),
+    "why a customer is dear": ("/costs?explain=axe", "[role=dialog] h2"),
+    "budgets": ("/costs/budgets", "[data-budget=axe] [role=meter]"),
+    "a budget": ("/costs/budgets?budget=axe", "[data-account]"),
+    "a budget that is changed": ("/costs/budgets?budget=axe&edit=1", "[data-preview]"),
+    "a new budget": ("/costs/budgets?edit=new", "[data-budget-form]"),
+    "no such budget": ("/costs/budgets?budget=nothing", "text=There is no budget"),
+    "breakers": ("/controls/breakers", "[data-breaker=axe]"),
+    "a breaker that is open": ("/controls/breakers?breaker=axe", "[data-circuit]"),
     "no such page": ("/nowhere", "main"),
 }
+
+
+async def limits(house: House) -> None:
+    """A budget that something was spent from, and a breaker that is open."""
+    conditions = [{"kind": "failures", "limit": 5}, {"kind": "cost_mean", "limit": 2}]
+    async with house.client() as client:
+        answers = [
+            await client.put("/v1/budgets/axe", json={"match": {"customer": "*"}, "nano": 10**9, "calls": 100}),
+            await client.put("/v1/breakers/axe", json={"scope": "customer", "conditions": conditions}),
+            await client.post("/v1/breakers/axe/trip", json={"value": "nobody", "reason": "to be looked at"}),
+        ]
+    assert all(answer.is_success for answer in answers), [answer.text for answer in answers]
+
+    async def spent() -> bool | None:
+        await house.ended(await house.submit("clerk", "where is it?", tags={"customer": "axe"}))
+        async with house.client() as client:
+            return True if (await client.get("/v1/budgets/axe")).json()["accounts"] else None
+
+    await until(spent, "something is spent from the budget")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_every_page(person: People, house: House, theme: str) -> None:
     run = await house.submit("waiter", 1)
+    await limits(house)
     wrong: list[str] = []
     page = await looked_at(person, theme, "admin")
     for name, (path, ready) in {**PAGES, "run": (f"/runs/{run}", "[role=treegrid]")}.items():

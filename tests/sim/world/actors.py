@@ -51,6 +51,7 @@ SETTINGS = Settings(
     worker_concurrency=8,
     schedule_poll_seconds=1,
     snapshot_every_events=8,
+    budget_wait_seconds=3,
 )
 
 

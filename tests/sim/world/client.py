@@ -107,6 +107,11 @@ class SimulatedJournal:
         self.__dict__[name] = statement
         return statement
 
+    @property
+    def breakers(self) -> "_Breakers":
+        """A store beside the runs, one of whose statements takes the lock of the appends."""
+        return _Breakers(self, self.database.memory.breakers)
+
     async def ask(self, work: Callable[[], T]) -> T:
         """Have a statement executed that needs no locks; fails like `execute`."""
         return await self._send(lambda: self._answer_with(work), lambda answered: _answer_now(work, answered))
@@ -337,6 +342,24 @@ class _Beside:
             return value
 
         return statement
+
+
+class _Breakers(_Beside):
+    """The circuit breakers. Nobody hears of changes: what must be known is looked at."""
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """See the port."""
+
+    async def trip(self, *said: Any) -> bool:
+        """As adapters/postgres/breakers.py does: try for the lock, then go without."""
+        journal, database = self._journal, self._journal.database
+        for _ in range(SEAL_TRIES):
+            with contextlib.suppress(LockNotAvailable):
+                return await journal.execute(lambda session: database.trip_breaker(session, *said))
+            await asyncio.sleep(SEAL_PAUSE_SECONDS)
+        database.unsealed_trips.add(said[2])
+        done: bool = await journal.ask(lambda: database.write(lambda: self._store.trip(*said)))
+        return done
 
 
 def _makes_work(batch: Batch, answer: Applied) -> bool:

@@ -55,6 +55,10 @@ async def check(world: "World") -> None:
     _approvals(world, tapes)
     _sessions(world, tapes)
     promises.check(world, tapes)
+    if world.budgets is not None:
+        world.budgets.check(tapes)
+    if world.breakers is not None:
+        world.breakers.check(tapes, committed)
     await _replays(world, tapes)
     world.counts["runs"] += len(tapes)
     world.counts["top runs"] += len(world.wanted)

@@ -18,6 +18,9 @@ from tests.sim.world.faults import Faults, draw_chaos
 from tests.sim.world.loop import Process, ProcessClock, SimulatedLoop, Stuck
 from tests.sim.world.outside import Outside, Place
 from tests.sim.world.programs import AGENTS, NEXT_AGENTS, Author, simulated
+from tests.sim.world.shared_breakers import CHANCE as BREAKERS_CHANCE
+from tests.sim.world.shared_breakers import SharedBreakers
+from tests.sim.world.shared_budgets import CHANCE, SharedBudgets
 from tests.sim.world.stops import Stopper, Stops, in_scope
 from tests.sim.world.store import Database
 
@@ -84,6 +87,9 @@ class World:
         shared = seeded(seed, "shared").random
         self.limited, self.scheduled, self.deploys = shared() < 0.06, shared() < 0.08, shared() < 0.12
         self.triggered = shared() < 0.1
+        self.budgets = SharedBudgets(self, seeded(seed, "budgets")) if shared() < CHANCE else None
+        breakers = seeded(seed, "breakers")
+        self.breakers = SharedBreakers(self, breakers) if breakers.random() < BREAKERS_CHANCE else None
         self.agents = AGENTS
         self.mail: set[tuple[str, str, object]] = set()
         """Events that are published: tenant, key, value."""
@@ -172,6 +178,10 @@ class World:
             self._want(author, rng, number)
         if self.limited:
             self.database.at_once(self.database.memory.rates.set_limit(MODEL_LIMIT, "operator"))
+        if self.budgets is not None:
+            self.budgets.begin()
+        if self.breakers is not None:
+            self.breakers.begin()
         if self.scheduled:
             self._schedule(author, rng)
         if self.triggered:

@@ -90,6 +90,10 @@ class Database:
         """Statements of the stores beside the runs."""
         self.received: set[tuple[str, UUID, int]] = set()
         """Claims whose answers reached a worker: tenant, run, epoch."""
+        self.unsealed_trips: set[UUID] = set()
+        """Of breakers, that were made without the exclusive lock, which could not be had."""
+        self.on_append: Callable[[], None] = lambda: None
+        """Called after each batch that was answered."""
         self.context = context
         self._draw = draw
         self._numbers = 0
@@ -158,6 +162,7 @@ class Database:
     ) -> list[Applied]:
         """`penstock.append`: shared lock, controls, row locks, judgement; then the commit."""
         controls = await self.begin_append(session)
+        version = self.stored.breaker_version  # read with the controls
         keys = sorted({key for batch in batches for key in rows_of(batch) if key in self.stored.runs}, key=_by_id)
         if blocking:
             await self.lock_rows(session, keys)
@@ -169,7 +174,7 @@ class Database:
         self._check_disk()
         self.at_once(self.memory.put_payloads(payloads))
         answers = []
-        with self.seeing(controls):
+        with self.seeing(controls, version):
             for batch, skip in zip(batches, skipped, strict=True):
                 answers.append(Applied(Answer.SKIPPED, at=at) if skip else self._append_one(batch, at))
         for answer in answers:
@@ -188,6 +193,7 @@ class Database:
         answer = append_one(self.stored, batch, at)
         if run is not None and run.last_seq > seq:
             self.committed(batch, epoch, seq)
+        self.on_append()
         return answer
 
     def committed(self, batch: Batch, row_epoch: int, row_seq: int) -> None:
@@ -253,6 +259,11 @@ class Database:
             self._wake()
         return self.clock.now_us()
 
+    async def trip_breaker(self, session: Session, *said: Any) -> bool:
+        """`penstock.trip_breaker`: with the exclusive lock no append is under way that read the version before."""
+        await self.seal(session)
+        return self.write(lambda: self.memory.breakers.trip(*said))
+
     def blockers(self, began: float, *, rows_too: bool) -> list[Session]:
         """Sessions that hold what a stop waits for, since before it."""
         return [
@@ -309,13 +320,15 @@ class Database:
             await asyncio.wait_for(released.wait(), left)
 
     @contextlib.contextmanager
-    def seeing(self, controls: list[Control]) -> Iterator[None]:
-        """Within the block the controls are those of a snapshot."""
-        current, self.stored.controls = self.stored.controls, controls
+    def seeing(self, controls: list[Control], version: int | None = None) -> Iterator[None]:
+        """Within the block the controls, and the version of the breakers, are those of a snapshot."""
+        stored = self.stored
+        current, stored.controls = stored.controls, controls
+        latest, stored.breaker_version = stored.breaker_version, stored.breaker_version if version is None else version
         try:
             yield
         finally:
-            self.stored.controls = current
+            stored.controls, stored.breaker_version = current, latest
 
     @contextlib.contextmanager
     def _without_locked_rows(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from penstock.adapters.memory.records import Run, Store
-from penstock.kernel.errors import JournalError
+from penstock.kernel.errors import JournalError, ShareLost
 from penstock.ports.records import Answer, Applied, Batch, Letter, Move, Row, Status, Stop
 
 
@@ -17,7 +17,14 @@ def append(store: Store, batch: Batch, now: int) -> Applied:
         return Applied(Answer.ABSENT, at=now)
     stop = store.stop_of(run)
     answer = _judge(run, batch, stop)
+    if answer is None and _is_stale(batch, store.breaker_version):
+        answer = Answer.STALE
     if answer is None:
+        if batch.charges:
+            try:
+                store.charge(batch.tenant, batch.charges)
+            except ShareLost as error:
+                return Applied(Answer.REFUSED, error=error)
         answer = Answer.APPLIED
         _write(store, run, batch, now)
     return Applied(answer, len(run.letters()), stop, now)
@@ -36,6 +43,11 @@ def _judge(run: Run, batch: Batch, stop: Stop | None) -> Answer | None:
     if again:
         return Answer.APPLIED
     return Answer.GAP if held else Answer.FENCED
+
+
+def _is_stale(batch: Batch, version: int) -> bool:
+    """Whether its intents were checked against circuit breakers that have changed since."""
+    return batch.checked is not None and (batch.intent or bool(batch.children)) and batch.checked < version
 
 
 def _write(store: Store, run: Run, batch: Batch, now: int) -> None:

@@ -7,9 +7,13 @@ from uuid import UUID
 from penstock.adapters.memory.access import MemoryAccess
 from penstock.adapters.memory.actions import MemoryActions
 from penstock.adapters.memory.appending import append
+from penstock.adapters.memory.breakers import MemoryBreakers
+from penstock.adapters.memory.budgets import MemoryBudgets
+from penstock.adapters.memory.cache import MemoryCache
 from penstock.adapters.memory.circles import MemoryCircles
 from penstock.adapters.memory.controls import MemoryControls
 from penstock.adapters.memory.documents import MemoryDocuments
+from penstock.adapters.memory.gateway import MemoryGateway
 from penstock.adapters.memory.lists import MemoryLists
 from penstock.adapters.memory.live import MemoryLive
 from penstock.adapters.memory.overview import MemoryOverview
@@ -96,7 +100,12 @@ class MemoryJournal:
         self.usage = MemoryUsage(self._store, self._clock, retention.sums)
         self.access = MemoryAccess(self._clock)
         self.actions = MemoryActions(self._clock)
+        self.cache = MemoryCache(self._store, self._clock)
         self.webhooks = MemoryWebhooks(self._store, self._clock)
+        self.breakers = MemoryBreakers(self._store, self._clock, self.webhooks.tell)
+        self.budgets = MemoryBudgets(self._clock.now_us, self._deliver_if_there, self.webhooks.tell)
+        self._store.charge = self.budgets.charge
+        self.gateway = MemoryGateway(self._store)
 
     async def now(self) -> int:
         return self._clock.now_us()
@@ -193,6 +202,9 @@ class MemoryJournal:
     ) -> list[Applied]:
         del blocking  # nothing is ever locked
         await self.put_payloads(payloads)
+        for batch in batches:
+            if batch.begin is not None:
+                self.gateway.begin_held(batch.begin, self._clock.now_us())
         answers = [append(self._store, batch, self._clock.now_us()) for batch in batches]
         if any(batch.children or batch.move is not None for batch in batches):
             self._news.set()
@@ -250,6 +262,12 @@ class MemoryJournal:
         delivered = run.receive(Letter(post.dedup, post.kind, post.body, self._clock.now_us()))
         self._news.set()
         return delivered
+
+    def _deliver_if_there(self, post: Post) -> None:
+        run = self._store.runs.get((post.tenant, post.run))
+        if run is not None and run.status is not Status.ENDED:
+            run.receive(Letter(post.dedup, post.kind, post.body, self._clock.now_us()))
+            self._news.set()
 
     async def flags(self, worker: UUID, held: Sequence[RunKey]) -> list[Flags]:
         flags = []

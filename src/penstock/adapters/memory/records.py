@@ -1,12 +1,13 @@
 """What the journal in memory holds, and how it looks from outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
 
 from penstock.adapters.memory.line import Line, customer_of
+from penstock.ports.budgets import Charge
 from penstock.ports.controls import Control as ControlRecord
 from penstock.ports.controls import Scope
 from penstock.ports.questions import Decided
@@ -161,10 +162,13 @@ class Store:
     ends: list[Run] = field(default_factory=list)  # in the order in which they ended
     line: Line = field(default_factory=Line)
     snapshots: dict[RunKey, Snapshot] = field(default_factory=dict)
+    breaker_version: int = 0
     # Told in the same step: a run's row was written (its status and waits before that); a decision; a seal.
     when_moved: Callable[[Run, Status, bytes], None] = _unheard
     when_decided: Callable[[Decided], None] = _unheard
     when_sealed: Callable[[ControlRecord], None] = _unheard
+    charge: Callable[[str, Sequence[Charge]], None] = _unheard
+    """Charges an accepted batch to its budgets; raises ShareLost when they do not hold it."""
 
     def held_back(self, tenant: str, agent: str) -> bool:
         """Whether a control holds back whatever falls due for an agent."""

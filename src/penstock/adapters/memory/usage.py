@@ -1,6 +1,6 @@
 """`penstock.ports.usage.Usage` for one process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,23 +11,32 @@ from penstock.kernel.clock import Clock
 from penstock.ports.records import CONTINUED, Status
 from penstock.ports.retention import MonthTotals
 from penstock.ports.usage import (
+    CLASSES,
+    COUNTS,
+    DIMENSIONS,
     HOUR,
     LIVE_MAX,
     MINUTE,
+    OF_CALLS,
     STEP_MAX,
+    SUMMED,
+    TAG,
     By,
     EndedRun,
     Group,
+    HourRow,
     HourSum,
     Live,
     MinuteSum,
     Place,
     Step,
+    bounded_by,
     bounded_where,
+    counter_of,
     merged_minute,
 )
 
-_SUMMED = ("runs", "used_by", "model_calls", "tokens_in", "tokens_out", "nano", "nano_at_maximum")
+_SUMMED = (*SUMMED, *CLASSES)
 
 
 class MemoryUsage:
@@ -44,6 +53,8 @@ class MemoryUsage:
         self._current: dict[str, int] = {}
         self._hours: dict[tuple[str, int], dict[tuple[int, UUID], HourSum]] = {}
         self._minutes: dict[tuple[str, int], dict[tuple[int, UUID], MinuteSum]] = {}
+        self._admitted: dict[tuple[str, int, str], set[str]] = {}
+        self._rerates: dict[str, dict[UUID, bytes]] = {}
 
     async def take_turn(self, holder: UUID, lease_seconds: float, *, when_due: bool) -> bool:
         now = self._clock.now_us()
@@ -149,18 +160,62 @@ class MemoryUsage:
             self._forget(tenant, old)
         return True
 
-    async def sums(self, tenant: str, by: By, since: int, until: int, where: Mapping[str, str]) -> list[Group]:
-        groups: dict[str, Group] = {}
-        per_model = by == "model" or "model" in where
+    async def admit(
+        self, tenant: str, day: int, values: Mapping[str, Collection[str]], most: int
+    ) -> dict[str, set[str]]:
+        admitted: dict[str, set[str]] = {}
+        for name, those in values.items():
+            known = self._admitted.setdefault((tenant, day, name), set())
+            for value in those:
+                if len(known) < most:
+                    known.add(value)
+            admitted[name] = known & set(those)
+        return admitted
+
+    async def sums(
+        self, tenant: str, by: str | Sequence[str], since: int, until: int, where: Mapping[str, str]
+    ) -> list[Group]:
+        names, groups = bounded_by(by), dict[tuple[str, ...], Group]()
+        counter = counter_of(names, where)
         for item in self._read(tenant, since, until, where):
-            group = groups.setdefault(getattr(item, by), Group(getattr(item, by)))
-            group.runs += item.used_by if per_model else item.runs
-            for name in ("model_calls", "tokens_in", "tokens_out", "nano", "nano_at_maximum"):
+            values = tuple(_told(item, name) for name in names)
+            group = groups.setdefault(values, Group(values))
+            group.runs += getattr(item, counter)
+            for name in COUNTS:
                 setattr(group, name, getattr(group, name) + getattr(item, name))
-            if item.dearest_nano > group.dearest_nano:
-                group.dearest_nano = item.dearest_nano
+            for name in CLASSES:
+                if count := getattr(item, name):
+                    group.classes[name] = group.classes.get(name, 0) + count
+            if len(names) == 1 and (item.dearest_nano, item.dearest) > (
+                group.dearest_nano,
+                group.dearest or UUID(int=0),
+            ):
+                group.dearest_nano = max(0, item.dearest_nano)
                 group.dearest = item.dearest if item.dearest_nano > 0 else None
-        return sorted(groups.values(), key=lambda group: (-group.nano, group.value))
+        return sorted(groups.values(), key=lambda group: (-group.nano, group.values))
+
+    async def hours(
+        self, tenant: str, since: int, until: int, where: Mapping[str, str], after: tuple[int, UUID] | None, limit: int
+    ) -> list[HourRow]:
+        found = [
+            item for item in self._read(tenant, since, until, where) if after is None or (item.hour, item.slot) > after
+        ]
+        return [
+            HourRow(
+                item.hour,
+                item.slot,
+                tuple(getattr(item, name) for name in DIMENSIONS),
+                dict(item.tags),
+                item.runs,
+                item.model_calls,
+                item.tokens_in,
+                item.tokens_out,
+                item.nano,
+                item.nano_at_maximum,
+                {name: getattr(item, name) for name in CLASSES},
+            )
+            for item in sorted(found, key=lambda item: (item.hour, item.slot))[:limit]
+        ]
 
     async def series(
         self, tenant: str, by: By, since: int, until: int, width: int, values: Sequence[str], where: Mapping[str, str]
@@ -168,16 +223,18 @@ class MemoryUsage:
         start = since - since % HOUR
         bins: dict[tuple[int, str | None], int] = {}
         for item in self._read(tenant, since, until, where):
-            value = getattr(item, by)
+            value = _told(item, bounded_by(by)[0])
             key = item.hour - (item.hour - start) % width, value if value in values else None
             bins[key] = bins.get(key, 0) + item.nano
         ordered = sorted(bins, key=lambda key: (key[0], key[1] is None, key[1] or ""))
         return [(at, value, bins[at, value]) for at, value in ordered]
 
-    async def live(self, tenant: str, by: By, where: Mapping[str, str]) -> Live:
-        if "model" in where:
-            return Live()
-        wanted = bounded_where(where)
+    async def live(self, tenant: str, by: str | Sequence[str], where: Mapping[str, str]) -> Live:
+        wanted, names = bounded_where(where), bounded_by(by)
+        known = {name: value for name, value in wanted.items() if name not in OF_CALLS}
+        if known != wanted:
+            others = await self.live(tenant, "agent", known)
+            return Live([], any(group.nano for group in others.groups))
         place = self._place(tenant)
         uncounted = {run.key for run in self._store.ends[place.number :]}
         found = [
@@ -189,15 +246,23 @@ class MemoryUsage:
             and all(_value(run, name) == value for name, value in wanted.items())
         ]
         found.sort(key=lambda run: run.new.id, reverse=True)
-        groups: dict[str, Group] = {}
+        groups: dict[tuple[str, ...], Group] = {}
         for run in found[:LIVE_MAX]:
             nano, tokens = self._below(run)
-            group = groups.setdefault(_value(run, by), Group(_value(run, by)))
+            values = tuple(_value(run, name) for name in names)
+            group = groups.setdefault(values, Group(values))
             group.runs += 1
             group.model_calls += run.summary.model_calls
             group.tokens_in += max(0, run.summary.tokens - tokens)
             group.nano += max(0, run.summary.nano - nano)
         return Live(list(groups.values()), len(found) >= LIVE_MAX)
+
+    async def put_rerate(self, tenant: str, key: UUID, at: int, body: bytes) -> None:
+        self._rerates.setdefault(tenant, {}).setdefault(key, body)
+
+    async def rerates(self, tenant: str, limit: int) -> list[bytes]:
+        known = self._rerates.get(tenant, {})
+        return [known[key] for key in sorted(known, reverse=True)[:limit]]
 
     async def minutes(self, tenant: str, since: int) -> list[MinuteSum]:
         low, place = since - since % MINUTE, self._place(tenant)
@@ -233,7 +298,7 @@ class MemoryUsage:
             item
             for item in sorted(known, key=lambda item: item.hour)
             if since - since % HOUR <= item.hour < until
-            and all(getattr(item, name) == value for name, value in wanted.items())
+            and all(_told(item, name) == value for name, value in wanted.items())
         ]
 
     def _below(self, run: Run) -> tuple[int, int]:
@@ -284,7 +349,12 @@ def _value(run: Run, by: str) -> str:
         return run.new.agent
     if by == "release":
         return run.release
-    return "" if by == "model" else run.new.tags.get(by, "")
+    return "" if by in OF_CALLS else run.new.tags.get(by.removeprefix(TAG), "")
+
+
+def _told(item: HourSum, by: str) -> str:
+    value: str = item.tags.get(by.removeprefix(TAG), "") if by.startswith(TAG) else getattr(item, by)
+    return value
 
 
 def _empty(item: HourSum) -> HourSum:

@@ -100,6 +100,10 @@ class MemoryWebhooks:
             agent = known.new.agent if known else scope.name if scope.kind == "agent" else None
             self._tell(tenant, "control.applied", run, agent, str(control.id), facts)
 
+    def tell(self, tenant: str, topic: str, agent: str | None, what: str, facts: dict[str, Any]) -> None:
+        """Something happened that is of no run."""
+        self._tell(tenant, topic, None, agent, what, facts)
+
     def _tell(
         self, tenant: str, topic: str, run: UUID | None, agent: str | None, what: str, facts: dict[str, Any]
     ) -> None:

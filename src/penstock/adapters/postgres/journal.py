@@ -10,10 +10,15 @@ import asyncpg
 from penstock.adapters.postgres import queries, rows, stops
 from penstock.adapters.postgres.access import PostgresAccess
 from penstock.adapters.postgres.actions import PostgresActions
+from penstock.adapters.postgres.breakers import CHANNEL as BREAKERS_CHANNEL
+from penstock.adapters.postgres.breakers import PostgresBreakers
+from penstock.adapters.postgres.budgets import PostgresBudgets, charge_arguments, refusal
+from penstock.adapters.postgres.cache import PostgresCache
 from penstock.adapters.postgres.circles import PostgresCircles
 from penstock.adapters.postgres.controls import PostgresControls
 from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
 from penstock.adapters.postgres.documents import PostgresDocuments
+from penstock.adapters.postgres.gateway import PostgresGateway, begin_arguments
 from penstock.adapters.postgres.lists import PostgresLists
 from penstock.adapters.postgres.live import PostgresLive
 from penstock.adapters.postgres.migrate import add_partitions, check_schema, check_server, migrate
@@ -102,7 +107,12 @@ class PostgresJournal:
         self.actions = PostgresActions(database)
         self.usage = PostgresUsage(database)
         self.overview = PostgresOverview(database)
+        self.cache = PostgresCache(database)
         self.webhooks = PostgresWebhooks(database)
+        self.budgets = PostgresBudgets(database, self._signals.tell)
+        self.breakers = PostgresBreakers(database)
+        self._signals.hear(BREAKERS_CHANNEL, self.breakers.heard)
+        self.gateway = PostgresGateway(database)
 
     async def now(self) -> int:
         at: int = await self._database.value(queries.NOW)
@@ -170,15 +180,21 @@ class PostgresJournal:
             return []
         try:
             arguments = rows.append_arguments(batches, blocking=blocking)
-            if payloads:
+            begins = any(batch.begin is not None for batch in batches)
+            if payloads or begins:
                 arguments += rows.payload_arguments(payloads)
-            record = await self._database.row(queries.APPEND_WITH if payloads else queries.APPEND, *arguments)
+            if begins:
+                arguments += begin_arguments(batches)
+            asked = queries.APPEND_BEGUN if begins else queries.APPEND_WITH if payloads else queries.APPEND
+            if any(batch.charges for batch in batches):
+                asked = queries.charged(asked, len(arguments) + 1)
+                arguments += charge_arguments(batches)
+            record = await self._database.row(asked, *arguments)
         except (JournalError, ValueError) as error:
             if isinstance(error, JournalError) and not is_refusal(error.__cause__):
                 raise
             if len(batches) == 1:
-                refused = error if isinstance(error, JournalError) else InputInvalid(f"a batch is malformed: {error}")
-                return [Applied(Answer.REFUSED, error=refused)]
+                return [Applied(Answer.REFUSED, error=refusal(error))]
             middle = len(batches) // 2
             return [
                 *await self.append(batches[:middle], payloads, blocking=blocking),

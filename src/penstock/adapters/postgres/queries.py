@@ -1,5 +1,7 @@
 """Every statement that is not a function of a migration, by name."""
 
+from functools import cache
+
 NOW = "SELECT penstock.to_us(clock_timestamp())"
 
 CREATE_RUNS = """
@@ -113,6 +115,32 @@ WITH stored AS MATERIALIZED (SELECT penstock.put_payloads(
 ))
 SELECT (a.answer).answers, (a.answer).letters, (a.answer).stops, (a.answer).at_us
 FROM (SELECT {_APPEND} AS answer FROM stored OFFSET 0) AS a"""  # noqa: S608 - made of constants
+
+APPEND_BEGUN = f"""
+WITH stored AS MATERIALIZED (SELECT penstock.put_payloads(
+    $48::text[], $49::text[], $50::text[],
+    $51::text::int[], $52::text::int[], $53::text::int[], $54::text::int[], $55::text::int[], $56::bytea, $57::bytea
+)), begun AS MATERIALIZED (SELECT penstock.begin_held(
+    $58::uuid, $59::text[], $60::uuid[], $61::text[], $62::text[], $63::text[], $64::int[], $65::bytea[], $66::text[],
+    $67::bytea[], $68::bytea[], $69::text[]
+) FROM stored)
+SELECT (a.answer).answers, (a.answer).letters, (a.answer).stops, (a.answer).at_us
+FROM (SELECT {_APPEND} AS answer FROM begun OFFSET 0) AS a"""  # noqa: S608 - made of constants
+
+
+@cache
+def charged(append: str, first: int) -> str:
+    """The statement of an append that charges budgets too; its further arguments begin at ``first``."""
+    return f"""
+WITH made AS MATERIALIZED ({append})
+SELECT m.answers, m.letters, m.stops, m.at_us, m.charged FROM (
+    SELECT made.*, penstock.charge_budgets(
+        made.answers, $1::text[], $2::uuid[], $4::text::int[], $5::text::int[], ${first}::text::int[],
+        ${first + 1}::text::bigint[], ${first + 2}::uuid[], ${first + 3}::text::bigint[]
+    ) AS charged
+    FROM made OFFSET 0
+) AS m"""  # noqa: S608 - made of constants
+
 
 TAPES = """
 SELECT k.i, e.seq, e.body, e.hash, penstock.to_us(e.at)

@@ -10,7 +10,7 @@ import msgspec
 from penstock.adapters.postgres.database import columns
 from penstock.ports.records import Answer, Applied, Batch, Claim, Flags, NewRun, Payload, RunRow, Status, Stop, Summary
 
-ANSWERS = (Answer.SKIPPED, Answer.APPLIED, Answer.GAP, Answer.FENCED, Answer.ABSENT, Answer.STOPPED)
+ANSWERS = (Answer.SKIPPED, Answer.APPLIED, Answer.GAP, Answer.FENCED, Answer.ABSENT, Answer.STOPPED, Answer.STALE)
 """By the number that ``penstock.append`` returns."""
 
 _STOPS: dict[str | None, Stop | None] = {None: None, **{stop.value: stop for stop in Stop}}
@@ -83,21 +83,28 @@ def append_arguments(batches: Sequence[Batch], *, blocking: bool) -> list[object
     return [
         tenants[:1] if len(set(tenants)) == 1 else tenants,
         [batch.run for batch in batches],
-        _numbers([batch.epoch for batch in batches]),
-        _numbers([batch.last_seq for batch in batches]),
-        _numbers([len(batch.rows) for batch in batches]),
-        _numbers(ends),
-        _numbers([int(batch.intent or bool(batch.children)) for batch in batches]),
-        _numbers(summary),
-        _numbers(of),
-        _numbers(seq),
-        _numbers(_starts(sizes)),
-        _numbers(sizes),
+        numbers([batch.epoch for batch in batches]),
+        numbers([batch.last_seq for batch in batches]),
+        numbers([len(batch.rows) for batch in batches]),
+        numbers(ends),
+        numbers([_intent(batch) for batch in batches]),
+        numbers(summary),
+        numbers(of),
+        numbers(seq),
+        numbers(_starts(sizes)),
+        numbers(sizes),
         b"".join(bodies),
         _joined(hashes),
         blocking,
         *_rare_arguments(batches),
     ]
+
+
+def _intent(batch: Batch) -> int:
+    """Whether it holds an intent, and what it was checked against; see migration 0023."""
+    if not batch.intent and not batch.children:
+        return 0
+    return 1 if batch.checked is None else 2 + batch.checked
 
 
 def _rare_arguments(batches: Sequence[Batch]) -> list[object]:
@@ -143,11 +150,11 @@ def payload_arguments(payloads: Sequence[Payload]) -> list[object]:
         [tenant for tenant, _ in subjects],
         [subject for _, subject in subjects],
         list(codecs),
-        _numbers(of),
-        _numbers(codec),
-        _numbers([payload.size for payload in ordered]),
-        _numbers(_starts(stored)),
-        _numbers(stored),
+        numbers(of),
+        numbers(codec),
+        numbers([payload.size for payload in ordered]),
+        numbers(_starts(stored)),
+        numbers(stored),
         _joined([payload.address for payload in ordered]),
         b"".join([payload.data for payload in ordered]),
     ]
@@ -156,7 +163,8 @@ def payload_arguments(payloads: Sequence[Payload]) -> list[object]:
 _payload_order = attrgetter("tenant", "subject", "address")
 
 
-def _numbers(values: list[int]) -> str:
+def numbers(values: list[int]) -> str:
+    """An array as text."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
@@ -181,7 +189,7 @@ def _child_columns(children: list[tuple[int, NewRun]]) -> list[list[object]]:
 
 def applied(record: Sequence[Any]) -> list[Applied]:
     """Answers from the record that ``penstock.append`` returned."""
-    answers, letters, stops, at = record
+    answers, letters, stops, at = record[0], record[1], record[2], record[3]
     plain = Applied(Answer.APPLIED, 0, None, at)
     return [
         plain if answer == 1 and count == 0 and stop is None else Applied(ANSWERS[answer], count, _STOPS[stop], at)

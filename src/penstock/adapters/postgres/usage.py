@@ -1,26 +1,23 @@
 """`penstock.ports.usage.Usage` in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from penstock.adapters.postgres.database import Database
+from penstock.adapters.postgres.sums import PostgresSums
 from penstock.ports.usage import (
-    HOUR,
     LIVE_MAX,
     MINUTE,
     STEP_MAX,
-    By,
     EndedRun,
-    Group,
     HourSum,
-    Live,
     MinuteSum,
     Place,
     Step,
-    bounded_where,
+    slot_of,
 )
 
 SETTLE_MS = 500
@@ -28,7 +25,6 @@ SETTLE_MS = 500
 LOOKED_AT_MOST = 5_000
 """Runs that a step goes through in search of those that had ended before ends were numbered."""
 SECOND = 1_000_000
-DAY = 24 * HOUR
 
 _PLACE = "p.tenant, p.generation, p.number, p.unnumbered, p.is_old, p.until_us"
 _TAKE_TURN = "SELECT penstock.take_usage_turn($1, $2 * interval '1 second', $3)"
@@ -83,6 +79,7 @@ FROM (
     ORDER BY e.id LIMIT $4
 ) AS r {_BELOW}
 ORDER BY r.id"""  # noqa: S608
+_ADMIT = "SELECT dimension, slot FROM penstock.admit_usage($1, $2, $3, $4, $5)"
 _COUNT = "SELECT penstock.count_usage($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _DROP = """
 WITH hours AS (
@@ -90,6 +87,14 @@ WITH hours AS (
         SELECT o.ctid FROM penstock.usage_places p
         CROSS JOIN LATERAL (
             SELECT h.ctid FROM penstock.usage_hourly h
+            WHERE h.tenant = p.tenant AND h.generation = p.generation AND h.hour < $1 LIMIT $3
+        ) AS o LIMIT $3
+    )) RETURNING 1
+), fine AS (
+    DELETE FROM penstock.usage_fine u WHERE u.ctid = ANY (ARRAY(
+        SELECT o.ctid FROM penstock.usage_places p
+        CROSS JOIN LATERAL (
+            SELECT h.ctid FROM penstock.usage_fine h
             WHERE h.tenant = p.tenant AND h.generation = p.generation AND h.hour < $1 LIMIT $3
         ) AS o LIMIT $3
     )) RETURNING 1
@@ -101,18 +106,19 @@ WITH hours AS (
             WHERE h.tenant = p.tenant AND h.generation = p.generation AND h.minute < $2 LIMIT $3
         ) AS o LIMIT $3
     )) RETURNING 1
+), named AS (
+    DELETE FROM penstock.usage_values u WHERE u.ctid = ANY (ARRAY(
+        SELECT v.ctid FROM penstock.usage_places p
+        CROSS JOIN LATERAL (
+            SELECT n.ctid FROM penstock.usage_values n WHERE n.tenant = p.tenant AND n.day < $1 - 86400000000 LIMIT $3
+        ) AS v WHERE p.is_current LIMIT $3
+    )) RETURNING 1
 )
-SELECT (SELECT count(*) FROM hours) + (SELECT count(*) FROM minutes)"""
+SELECT (SELECT count(*) FROM hours) + (SELECT count(*) FROM fine) + (SELECT count(*) FROM minutes)
+     + (SELECT count(*) FROM named)"""
 _KEPT = "SELECT agent, until_us FROM penstock.usage_kept($1)"
 _BEGIN = "SELECT penstock.begin_usage($1)"
 _FINISH = "SELECT penstock.finish_usage($1, $2)"
-
-_IN_RANGE = """
-FROM penstock.usage_hourly u JOIN penstock.usage_places p ON p.tenant = u.tenant AND p.generation = u.generation
-WHERE u.tenant = $1 AND p.tenant = $1 AND p.is_current AND (
-    (u.grain = 24 AND u.hour >= $4 AND u.hour < $5)
-    OR (u.grain = 1 AND ((u.hour >= $2 AND u.hour < $4) OR (u.hour >= $5 AND u.hour < $3)))
-)"""
 
 _MINUTES = """
 SELECT u.minute, u.slot, u.agent, u.outcome, u.code, u.runs, u.roots, u.example
@@ -134,20 +140,12 @@ WHERE t.ended_us >= $2 AND t.code <> 'continued'
 GROUP BY 1, 3, 4, 5
 ORDER BY 1"""
 
-_OF_ROW = {
-    "customer": "coalesce(r.tags ->> 'customer', '')",
-    "feature": "coalesce(r.tags ->> 'feature', '')",
-    "task_type": "coalesce(r.tags ->> 'task_type', '')",
-    "agent": "r.agent",
-    "release": "r.release",
-    "model": "''",
-}
 
-
-class PostgresUsage:
+class PostgresUsage(PostgresSums):
     """See the port."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
 
     async def take_turn(self, holder: UUID, lease_seconds: float, *, when_due: bool) -> bool:
@@ -215,6 +213,16 @@ class PostgresUsage:
         )
         return bool(counted)
 
+    async def admit(
+        self, tenant: str, day: int, values: Mapping[str, Collection[str]], most: int
+    ) -> dict[str, set[str]]:
+        asked = [(name, slot_of(value), value) for name, those in values.items() for value in those]
+        found = await self._database.fetch(
+            _ADMIT, tenant, day, [name for name, _, _ in asked], [slot for _, slot, _ in asked], most
+        )
+        known = {(name, slot) for name, slot in found}
+        return {name: {value for of, slot, value in asked if of == name and (name, slot) in known} for name in values}
+
     async def drop_old(self, before_minute: int, before_hour: int, limit: int) -> int:
         dropped: int = await self._database.value(_DROP, before_hour, before_minute, limit)
         return dropped
@@ -229,100 +237,12 @@ class PostgresUsage:
     async def finish_again(self, tenant: str, generation: int) -> bool:
         return bool(await self._database.value(_FINISH, tenant, generation))
 
-    async def sums(self, tenant: str, by: By, since: int, until: int, where: Mapping[str, str]) -> list[Group]:
-        condition, args = _condition(where, [tenant, *_stretches(since, until)])
-        runs = "used_by" if by == "model" or "model" in where else "runs"
-        # Names of columns are constants; what a caller says is an argument.
-        found = await self._database.fetch(
-            f"SELECT u.{by}, sum(u.{runs})::bigint, sum(u.model_calls)::bigint, sum(u.tokens_in)::bigint,"
-            " sum(u.tokens_out)::bigint, sum(u.nano)::bigint, sum(u.nano_at_maximum)::bigint,"
-            """ max((lpad(u.dearest_nano::text, 19, '0') || u.dearest::text) COLLATE "C")"""
-            f" {_IN_RANGE}{condition} GROUP BY 1 ORDER BY 6 DESC, 1",
-            *args,
-        )
-        return [_group(record) for record in found]
-
-    async def series(
-        self, tenant: str, by: By, since: int, until: int, width: int, values: Sequence[str], where: Mapping[str, str]
-    ) -> list[tuple[int, str | None, int]]:
-        start = since - since % HOUR
-        by_day = width % DAY == 0 and start % DAY == 0
-        condition, args = _condition(where, [tenant, *_stretches(since, until, by_day=by_day)])
-        begins, bins, names = (f"${len(args) + number}" for number in (1, 2, 3))
-        found = await self._database.fetch(
-            f"SELECT u.hour - (u.hour - {begins}::bigint) % {bins}::bigint,"
-            f" CASE WHEN u.{by} = ANY ({names}::text[]) THEN u.{by} END, sum(u.nano)::bigint"
-            f" {_IN_RANGE}{condition} GROUP BY 1, 2 ORDER BY 1, 2",
-            *args,
-            start,
-            width,
-            list(values),
-        )
-        return [(at, value, nano) for at, value, nano in found]
-
-    async def live(self, tenant: str, by: By, where: Mapping[str, str]) -> Live:
-        if "model" in where:
-            return Live()
-        args: list[Any] = [tenant, LIVE_MAX]
-        condition = ""
-        for name, value in bounded_where(where).items():
-            args.append(value)
-            condition += f" AND {_OF_ROW[name]} = ${len(args)}"
-        names = f"r.id, r.root, r.model_calls, r.nano, r.tokens, {_OF_ROW[by]} AS value"
-        spent = "r.tenant = $1 AND (r.nano > 0 OR r.tokens > 0)" + condition
-        found = await self._database.fetch(
-            f"""
-WITH found AS MATERIALIZED (
-    (SELECT {names} FROM penstock.runs r WHERE {spent} AND r.status <> 'ended' ORDER BY r.id DESC LIMIT $2)
-    UNION ALL
-    (SELECT {names} FROM penstock.runs r WHERE {spent} AND r.ended_no > coalesce(
-        (SELECT p.number FROM penstock.usage_places p WHERE p.tenant = $1 AND p.is_current), 0
-    ) ORDER BY r.ended_no DESC LIMIT $2)
-), below AS (
-    SELECT c.parent, sum(c.nano) AS nano, sum(c.tokens) AS tokens
-    FROM (SELECT DISTINCT f.root FROM found f) AS f
-    JOIN penstock.runs c ON c.tenant = $1 AND c.root = f.root AND c.parent IS NOT NULL AND c.parent_path <> 'continued'
-    GROUP BY c.parent
-)
-SELECT f.value, count(*), sum(f.model_calls)::bigint, sum(greatest(0, f.tokens - coalesce(b.tokens, 0)))::bigint,
-       sum(greatest(0, f.nano - coalesce(b.nano, 0)))::bigint
-FROM found f LEFT JOIN below b ON b.parent = f.id GROUP BY f.value""",  # noqa: S608
-            *args,
-        )
-        groups = [Group(value, runs, calls, tokens, 0, nano) for value, runs, calls, tokens, nano in found]
-        return Live(groups, sum(group.runs for group in groups) >= LIVE_MAX)
-
     async def minutes(self, tenant: str, since: int) -> list[MinuteSum]:
         found = await self._database.fetch(_MINUTES, tenant, since - since % MINUTE, LIVE_MAX)
         return [MinuteSum(*record) for record in found]
 
 
 _tags = msgspec.json.Decoder(dict[str, str])
-
-
-def _stretches(since: int, until: int, *, by_day: bool = True) -> tuple[int, int, int, int]:
-    """From, to, and of what lies between the whole days: from, to. What is left of both sides is read by the hour."""
-    low = since - since % HOUR
-    first, last = low + -low % DAY, until - until % DAY
-    if not by_day or first >= last:
-        return low, until, until, until
-    return low, until, first, last
-
-
-def _group(record: Sequence[Any]) -> Group:
-    value, runs, calls, tokens_in, tokens_out, nano, at_maximum, dearest = record
-    most = int(dearest[:19]) if dearest[:19].isdigit() else 0  # it is not when no run spent anything
-    run = UUID(dearest[19:]) if most else None
-    return Group(value, runs, calls, tokens_in, tokens_out, nano, at_maximum, run, most)
-
-
-def _condition(where: Mapping[str, str], args: list[Any]) -> tuple[str, list[Any]]:
-    """The filter as SQL that begins with AND, and all arguments."""
-    condition = ""
-    for name, value in bounded_where(where).items():
-        args.append(value)
-        condition += f" AND u.{name} = ${len(args)}"
-    return condition, args
 
 
 def _ended(record: Sequence[Any]) -> EndedRun:

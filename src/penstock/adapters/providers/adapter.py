@@ -297,10 +297,18 @@ def _used(usage: RequestUsage) -> Amount | None:
     The library counts what was read from and written to a cache among the input everywhere; where a provider's figures
     contradict that, the larger total holds.
     """
-    cached, written, reasoning = usage.cache_read_tokens, usage.cache_write_tokens, usage.output_reasoning_tokens
-    figures = (usage.input_tokens, usage.output_tokens, cached, written, reasoning)
-    tokens_in = max(usage.input_tokens, cached + written)
-    if usage.unmeasured_requests or tokens_in <= 0 or min(figures) < 0:
+    cached, written, tokens_out = usage.cache_read_tokens, usage.cache_write_tokens, usage.output_tokens
+    amount = Amount(
+        max(usage.input_tokens, cached + written),
+        tokens_out,
+        cached=cached,
+        written=written,
+        reasoning=min(usage.output_reasoning_tokens, tokens_out),
+        written_hour=usage.cache_write_1h_tokens,
+        audio_in=usage.input_audio_tokens,
+        audio_cached=usage.cache_audio_read_tokens,
+        audio_out=usage.output_audio_tokens,
+    )
+    if usage.unmeasured_requests or amount.tokens_in <= 0 or not amount.is_sound:
         return None
-    tokens_out = usage.output_tokens
-    return Amount(tokens_in, tokens_out, cached=cached, written=written, reasoning=min(reasoning, tokens_out))
+    return amount

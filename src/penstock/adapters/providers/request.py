@@ -36,6 +36,15 @@ _FORBIDDEN_IN_BODY = (
 )
 
 
+# Anthropic caches a prompt up to marked places only: after the tools, the system's words, and the latest message, which
+# the next request has again. Other providers find what is the same by themselves, and ignore these.
+_PROMPT_CACHE = {
+    "anthropic_cache_tool_definitions": True,
+    "anthropic_cache_instructions": True,
+    "anthropic_cache_messages": True,
+}
+
+
 def check_extra(extra: Mapping[str, Any]) -> str | None:
     """Why these further settings may not be sent, in words; None when they may.
 
@@ -76,6 +85,7 @@ def library_settings(settings: ModelSettings, *, max_retries_needed: bool, ignor
     if problem := check_extra(settings.extra):
         raise refused(problem)
     wanted: dict[str, Any] = {
+        **(_PROMPT_CACHE if settings.prompt_cache else {}),
         **settings.extra,
         "max_tokens": settings.max_tokens,
         "timeout": settings.timeout_seconds,

@@ -1,10 +1,10 @@
 """``penstock costs by``."""
 
-import re
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.costs.stretch import DIMENSIONS, Only, Since, only_of, seconds
 from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import AsJson, Tenant
@@ -13,17 +13,12 @@ from penstock.kernel.errors import UsageError
 from penstock.kernel.money import show_usd
 
 if TYPE_CHECKING:
-    from penstock.ports.usage import By
     from penstock.views.costs import Costs, Spending
-
-_UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
-_LENGTH = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="NAME=VALUE", help="Only what was spent with it.")]
 
 
 def by(
-    dimension: Annotated[str, typer.Argument(metavar="BY", help="customer, feature, agent, task_type, model, release")],
-    since: Annotated[str, typer.Option(help="How far back: hours, days or weeks, such as 12h, 7d, 4w.")] = "7d",
+    dimension: Annotated[str, typer.Argument(metavar="BY", help=f"{DIMENSIONS}; several with commas.")],
+    since: Since = "7d",
     only: Only = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of text.")] = False,
     tenant: Tenant = None,
@@ -31,28 +26,32 @@ def by(
 ) -> int:
     """Show what runs have spent: those that ended by the hour of their end, those that go on until now.
 
+    KIND tells what was paid for: work, retry, fallback, hedge, failed, cancelled, lost, cached, judge, shadow,
+    embedding, tool. Tags of your own are counted by when PENSTOCK_COSTS_TAGS names them.
+
     BEFORE is the stretch of the same length before. Money that was charged at the maximum, because the real figure was
     lost, is marked by "≤".
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json contradict each other")
-    return execute(_by(dimension, _seconds(since), _filter(only or []), as_csv, as_json, tenant))
+    return execute(_by(dimension.split(","), seconds(since), only_of(only or []), as_csv, as_json, tenant))
 
 
 async def _by(
-    dimension: str, seconds: int, where: dict[str, str], as_csv: bool, as_json: bool, tenant: str | None
+    names: list[str], length: int, where: dict[str, str], as_csv: bool, as_json: bool, tenant: str | None
 ) -> int:
-    from penstock.views.costs import costs_csv, is_dimension, read_costs
+    from penstock.ports.usage import bounded_by, bounded_where
+    from penstock.views.costs import costs_csv, read_costs
 
-    for name in (dimension, *where):
-        if not is_dimension(name):
-            raise UsageError(
-                f"costs cannot be told by {name!r}", hint="customer, feature, agent, task_type, model, release"
-            )
+    try:
+        bounded_by(names)
+        bounded_where(where)
+    except ValueError as error:
+        raise UsageError(str(error), hint=f"{DIMENSIONS}, or up to four of them with commas") from error
     async with opened(tenant) as platform:
         now = await platform.journal.now()
-        since = now - seconds * 1_000_000
-        costs = await read_costs(platform.journal, platform.tenant, cast("By", dimension), since=since, where=where)
+        since = now - length * 1_000_000
+        costs = await read_costs(platform.journal, platform.tenant, names, since=since, where=where)
     if as_json:
         print_json(costs)
     elif as_csv:
@@ -62,14 +61,14 @@ async def _by(
     else:
         note("nothing was spent in that time")
     if costs.partial:
-        note("too many runs go on to add them all up: what the oldest have spent so far is left out")
+        note("this is not all: runs that go on have spent more, which cannot be told by this yet")
     return ExitCode.OK
 
 
 def _table(costs: "Costs") -> str:
     rows = [
         (
-            row.value or "-",
+            *(value or "-" for value in row.values),
             _money(row.used),
             f"{row.runs:,}",
             f"{row.model_calls:,}",
@@ -79,31 +78,13 @@ def _table(costs: "Costs") -> str:
         )
         for row in costs.rows
     ]
+    rest = [""] * (len(costs.by) - 1)
     if costs.others.nano:
-        rows.append(("(others)", _money(costs.others), "", "", "", "", ""))
-    rows.append(("(all)", _money(costs.total), f"{costs.total_runs:,}", "", "", "", ""))
-    head = (costs.by.upper(), "SPENT", "RUNS", "CALLS", "TOKENS", "BEFORE", "DEAREST")
+        rows.append(("(others)", *rest, _money(costs.others), "", "", "", "", ""))
+    rows.append(("(all)", *rest, _money(costs.total), f"{costs.total_runs:,}", "", "", "", ""))
+    head = (*(name.upper() for name in costs.by), "SPENT", "RUNS", "CALLS", "TOKENS", "BEFORE", "DEAREST")
     return columns(head, rows, drop=("DEAREST", "TOKENS", "CALLS"))
 
 
 def _money(spent: "Spending") -> str:
     return ("≤" if spent.nano_at_maximum else "") + show_usd(spent.nano)
-
-
-def _seconds(text: str) -> int:
-    found = _LENGTH.fullmatch(text)
-    if found is None or int(found[1]) == 0 or int(found[1]) * _UNITS[found[2]] > 3660 * 86_400:
-        raise UsageError(
-            f"--since is {text!r}", hint="give hours, days or weeks, such as 12h, 7d, 4w; ten years at most"
-        )
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _filter(texts: list[str]) -> dict[str, str]:
-    where = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--only is {text!r}", hint="give a name and a value, such as agent=support-desk")
-        where[name] = value
-    return where

@@ -10,7 +10,10 @@ import msgspec
 
 from penstock.events import Amount, Failure, ModelIntent, ModelOutcome
 from penstock.events.messages import Message, storable_message
+from penstock.gates.breakers.admission import cutting, observe, observe_answer
+from penstock.gates.breakers.cutting import CUT, CallCut
 from penstock.gates.limits.alarm import Alarm
+from penstock.gates.model.cached import count_call
 from penstock.gates.model.plan import ModelCall, Plan
 from penstock.gates.rates.renewal import has_turn, passed_by
 from penstock.gates.run.call import ID_MAX_CHARS, Call
@@ -19,7 +22,7 @@ from penstock.gates.run.deadline import at_most
 from penstock.gates.run.ledger import first_ref
 from penstock.kernel.canonical import clean_text
 from penstock.ports.live import Piece
-from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse
+from penstock.ports.model import Model, ModelError, ModelRequest, ModelResponse, Price
 from penstock.rules.sketch import words_of
 
 WORDS_MAX_CHARS = 300  # of what a provider says of a failure
@@ -73,13 +76,15 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) 
     live = ctx.services.live
     ctx.services.outside += 1
     try:
-        with Alarm(task, seconds):
+        with Alarm(task, seconds), cutting(ctx, "model", asked.model.name, task):
             watched = live is not None and live.is_watched(ctx.run_id)
             body = spoken(ctx, call, asked.model, request, attempt) if watched else asked.model.request(request)
             response, data = _checked(ctx, await (ctx.interruptible(call.branch, body) if is_own else body))
     except ModelError as error:
         failure, billed = error.failure, error.billed
         failure = msgspec.structs.replace(failure, words=clean_text(failure.words, WORDS_MAX_CHARS))
+    except CallCut:
+        failure = CUT
     except TimeoutError:
         failure = Failure("model_timeout", "transient", f"no answer within {seconds:g} s")
     except asyncio.CancelledError:
@@ -90,6 +95,8 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) 
         failure = Failure("model_adapter", "unknown", f"{type(error).__name__} in the model adapter")
     finally:
         ctx.services.outside -= 1
+    if response is not None:
+        observe_answer(ctx, asked.model.name, response.message.text)
     return Made(response, failure, billed, (clock.boot_ns() - started) // 1000, data)
 
 
@@ -135,15 +142,13 @@ def outcome_of(
 
     An answer that nobody waits for (``again``) is charged at what it used, and not kept.
     """
-    response, failure = made.response, failure or made.failure
+    response, failure, rated_at = made.response, failure or made.failure, ""
     if response is None:
         free = made.billed is False
         used, at_maximum = (Amount(), False) if free else (attempt.plan.reserved, True)
     else:
         price = asked.model.price()
-        known = response.used
-        if known is not None and price is not None:
-            known = msgspec.structs.replace(known, nano=price.of(known))
+        known, rated_at = _rated(response.used, price)
         used, at_maximum = (attempt.plan.reserved, True) if known is None else (known, False)
     kept = response is not None and not again
     if response is not None and again:
@@ -163,14 +168,25 @@ def outcome_of(
         again=again,
         retry_at=retry_at,
         said=words_of(response.message.text, ctx.claim.subject_key) if response is not None and kept else "",
+        price=rated_at,
         payloads={"response": [ctx.log.payload(made.data)]} if kept else {},
     )
+
+
+def _rated(used: Amount | None, price: Price | None) -> tuple[Amount | None, str]:
+    """A usage with its money, and the price that applied; None when the money of it cannot be known."""
+    if used is None or price is None:
+        return used, ""
+    nano = price.rate(used)
+    return (None, "") if nano is None else (msgspec.structs.replace(used, nano=nano), price.text)
 
 
 def record(ctx: RunContext, call: Call, attempt: Attempt, outcome: ModelOutcome) -> str:
     """Settle the attempt and journal what came of it; the commitment of the answer."""
     ctx.ledger.settle(attempt.plan.reserved, outcome.used, at_maximum=outcome.at_maximum)
     ctx.record(call, outcome)
+    count_call(ctx, attempt.intent.model, outcome)
+    observe(ctx, call, outcome, attempt.intent.model)
     return first_ref(outcome, "response")
 
 
@@ -201,7 +217,7 @@ def _checked(ctx: RunContext, response: ModelResponse) -> tuple[ModelResponse, b
     message, used = response.message, response.used
     if not isinstance(message, Message) or message.role != "assistant":
         raise ModelError(Failure("answer_invalid", "unknown", "the model adapter gave no message"))
-    if used is not None and min(used.tokens_in, used.tokens_out) < 0:
+    if used is not None and not used.is_sound:
         used = None
     message, data = storable_message(message)
     size, limit = len(data), ctx.services.settings.payload_max_bytes

@@ -49,6 +49,16 @@ class Conversation:
             self.refs.append(ref)
             self._digest.update(ref.encode())
 
+    def take_back_note(self, level: int) -> None:
+        """The note that was added last belonged to a call that was not made; ``level``: of the one before it. It was
+        sent to nobody, and is on no tape."""
+        if self.level == level:
+            return
+        self.level = level
+        self.messages.pop()
+        del self.refs[len(self.messages) :]
+        self._digest = hashlib.sha256("".join(self.refs).encode())
+
     def digest(self, extra: bytes) -> str:
         """Of all committed messages and ``extra``; 32 hex digits."""
         whole = self._digest.copy()

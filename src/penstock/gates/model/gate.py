@@ -8,8 +8,11 @@ from msgspec.structs import replace
 
 from penstock.events import Failure, ModelIntent, ModelOutcome, VerdictRecorded
 from penstock.events.messages import Message, decode_message, encode_message
+from penstock.gates.breakers.admission import OPEN, let_go
+from penstock.gates.budgets.gate import bind, hold_at_once, in_budget
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
+from penstock.gates.model import cached
 from penstock.gates.model.attempt import (
     Attempt,
     Made,
@@ -21,25 +24,29 @@ from penstock.gates.model.attempt import (
 )
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.model.plan import ModelCall, Plan, budget_note, make_plan, most_tokens
+from penstock.gates.model.route import asked_of, route
 from penstock.gates.order.tape import open_intents
 from penstock.gates.rates.throttle import throttle
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most, seconds_to_deadline
-from penstock.gates.run.denial import denied, record_limit
+from penstock.gates.run.denial import denial, denied, record_limit
 from penstock.gates.run.ledger import COUNTED, first_ref
 from penstock.gates.run.mailbox import WaitCut
+from penstock.gates.run.taking_back import REFUSED_LATE, take_back
 from penstock.kernel.canonical import digest as digest_of
 from penstock.kernel.canonical import stable_json
-from penstock.kernel.errors import CallDenied, ModelFailed
+from penstock.kernel.errors import ModelFailed
 from penstock.ports.model import Model, ToolSpec
 from penstock.rules.default import MODEL_RULES
-from penstock.rules.verdict import CallFacts, Ruling, Verdict
+from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
 __all__ = ["Turn", "call_model", "tools_digest"]
 
 ANOTHER_MAY_ANSWER = ("model_auth", "model_quota", "model_not_found", "model_context_exceeded")
 """Permanent failures of one model that say nothing about the request as such."""
+MADE_AGAIN = ("cancelled", OPEN)
+"""Why an attempt was cut short that is simply made again, as far as the rules let it."""
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -69,7 +76,10 @@ async def call_model(ctx: RunContext, asked: ModelCall) -> Turn:
     if last is not None and not isinstance(last, ModelIntent) and not getattr(last, "again", False):
         return await _replay(ctx, call, asked)
     await ctx.schedule.live(call.path)
-    turn: Turn = await ctx.perform(call, _live(ctx, call, asked))
+    try:
+        turn: Turn = await ctx.perform(call, _live(ctx, call, asked))
+    finally:
+        let_go(ctx, call)
     return turn
 
 
@@ -87,19 +97,11 @@ def _latest_first(asked: ModelCall) -> ModelCall:
     return replace(asked, model=first, fallbacks=others)
 
 
-def _with_model(asked: ModelCall, name: str) -> ModelCall:
-    """The call as it is made to the model of that name, the ones after it left as fallbacks."""
-    while asked.model.name != name and asked.fallbacks:
-        first, *others = asked.fallbacks
-        asked = replace(asked, model=first, fallbacks=others)
-    return asked
-
-
 async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
     last = call.recorded[-1]
     if isinstance(last, VerdictRecorded):
         await ctx.replay(call)
-        raise CallDenied(last.verdicts[-1].reason, gate="model", rule=last.verdicts[-1].code)
+        raise denial("model", last.verdicts[-1].reason, last.verdicts[-1].code)
     assert isinstance(last, ModelOutcome)
     intents = [event for event in call.recorded if isinstance(event, ModelIntent)]
     intent = next((event for event in intents if event.attempt == last.attempt), intents[-1])
@@ -109,11 +111,11 @@ async def _replay(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
     ref = first_ref(last, "response")
     message = decode_message(await ctx.load(ref)) if ref else None
     await ctx.replay(call)
-    asked = _with_model(asked, intent.model)
+    asked = asked_of(ctx, asked, intent.model)
     if message is None:
         raise _failed(asked.model, last.failure)
     asked.conversation.answered_by(asked.model)
-    if not last.at_maximum and not intent.shortened:
+    if not last.at_maximum and not intent.shortened and last.status != "cached":
         asked.conversation.learn(last.used, message)
     return Turn(message, last.finish, intent.purpose == "final", ref)
 
@@ -129,10 +131,40 @@ async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
         raise WaitCut
     because = ""
     if intents:
-        asked = _with_model(asked, intents[-1].model)
+        asked = asked_of(ctx, asked, intents[-1].model)
         asked, because = await _after(ctx, call, asked)
+    elif asked.cache is not None:
+        served = await cached.look_up(ctx, call, asked, lambda plan: _facts(ctx, call, asked, plan, 1))
+        if served is not None:
+            return await _beside_the_cache(ctx, call, asked, served)
+    return await _made(ctx, call, asked, because)
+
+
+async def _beside_the_cache(ctx: RunContext, call: Call, asked: ModelCall, served: cached.Served) -> Turn:
+    """What the cache gave, recorded as a call that cost nothing; or a call whose answer it may keep."""
+    if served.message is None:
+        with served.standing:
+            turn = await _made(ctx, call, asked, "")
+            cached.keep(call, asked, served, turn.message)
+            return turn
+    attempt = await _intend(ctx, call, asked, served.plan, served.ruling, 1, "")
+    outcome = cached.outcome_of(ctx, call, asked, served)
+    ref = record(ctx, call, attempt, outcome)
+    asked.conversation.answered_by(asked.model)
+    _sent(ctx, call, asked.conversation)
+    return Turn(served.message, outcome.finish, False, ref)
+
+
+async def _made(ctx: RunContext, call: Call, asked: ModelCall, because: str) -> Turn:
+    """The answer to a call that is made, after as many attempts as it takes."""
     while True:
-        tries = await _attempts(ctx, call, asked, because)
+        asked, because, held = await route(ctx, call, asked, because)
+        level = asked.conversation.level
+        try:
+            tries = await _attempts(ctx, call, asked, because, held)
+        except REFUSED_LATE:  # nothing was written
+            asked.conversation.take_back_note(level)
+            continue
         turn = _turn(ctx, call, asked, tries)
         if turn is not None:
             return turn
@@ -148,21 +180,23 @@ async def _live(ctx: RunContext, call: Call, asked: ModelCall) -> Turn:
 async def _after(ctx: RunContext, call: Call, asked: ModelCall) -> tuple[ModelCall, str]:
     """What the next attempt asks, and why it is made, by the last outcome; waits until its time."""
     outcome = call.last
-    if not isinstance(outcome, ModelOutcome) or outcome.failure is None or outcome.failure.code == "cancelled":
+    if not isinstance(outcome, ModelOutcome) or outcome.failure is None or outcome.failure.code in MADE_AGAIN:
         return asked, "in_doubt"
     if outcome.retry_at:
         await wait_until(ctx, call, outcome.retry_at)
         return asked, "retry"
     if asked.fallbacks:
-        return _with_model(asked, asked.fallbacks[0].name), "fallback"
+        return asked_of(ctx, asked, asked.fallbacks[0].name), "fallback"
     return asked, "retry"
 
 
-async def _attempts(ctx: RunContext, call: Call, asked: ModelCall, because: str) -> list[tuple[Attempt, Made]]:
+async def _attempts(
+    ctx: RunContext, call: Call, asked: ModelCall, because: str, held: Decision | None
+) -> list[tuple[Attempt, Made]]:
     """One attempt, or two when the first is slow and hedging is on; the one that counts last."""
     number = 1 + sum(isinstance(event, ModelIntent) for event in call.recorded)
     await throttle(ctx, call, "model", asked.model.name, lambda: most_tokens(ctx, asked))
-    plan, ruling = await _allowed(ctx, call, asked, number)
+    plan, ruling = await _allowed(ctx, call, asked, number, held)
     attempt = await _intend(ctx, call, asked, plan, ruling, number, because)
     first = make(ctx, call, asked, attempt)
     if asked.hedge_after is None:
@@ -174,7 +208,12 @@ async def _attempts(ctx: RunContext, call: Call, asked: ModelCall, because: str)
         ruling = MODEL_RULES.decide(_facts(ctx, call, asked, like, number + 1), ctx.facts)
         if ruling.verdict >= Verdict.HOLD or like.note is not None or like.final != plan.final or like.shortened:
             return None
-        attempts.append(await _intend(ctx, call, asked, like, ruling, number + 1, "hedge"))
+        if not hold_at_once(ctx, call, like.reserved):
+            return None
+        try:
+            attempts.append(await _intend(ctx, call, asked, like, ruling, number + 1, "hedge"))
+        except REFUSED_LATE:
+            return None
         return make(ctx, call, asked, attempts[-1])
 
     made, counts = await hedged(
@@ -206,7 +245,8 @@ def _turn(ctx: RunContext, call: Call, asked: ModelCall, tries: list[tuple[Attem
         if not again:
             verdict = judge(ctx, call, failure, _tries(call, asked), _most_tries(ctx, asked))
             retry_at, failure = verdict.at, verdict.failure
-            again = retry_at > 0 or (_may_fall_back(failure) and bool(asked.fallbacks) and not call.branch.cut)
+            elsewhere = failure.code == OPEN or (_may_fall_back(failure) and bool(asked.fallbacks))
+            again = retry_at > 0 or (elsewhere and not call.branch.cut)
         outcome = outcome_of(ctx, call, asked, attempt, made, again=again, retry_at=retry_at, failure=failure)
         record(ctx, call, attempt, outcome)
         return None
@@ -261,10 +301,11 @@ async def _intend(
         passed=ruling.passed,
         verdicts=ruling.verdicts,
         because=because,
-        instead_of=before[-1].model if because == "fallback" and before else "",
+        instead_of=(before[-1].model if before else call.identity.name) if because == "fallback" else "",
         level=plan.level if plan.note is not None else 0,
         heard=asked.heard and number == 1,
         shortened=plan.shortened,
+        cache=call.cache if number == 1 else "",
         payloads={"messages": refs},
         **prefix,
     )
@@ -273,11 +314,23 @@ async def _intend(
     ctx.facts.attempts += 1
     ctx.facts.retries += because in COUNTED
     ctx.facts.steps += number == 1
-    await ctx.intend(call, intent)
+    if intent.cache == "hit":
+        ctx.intend_later(call, intent)
+    else:
+        try:
+            bind(ctx, call, intent)
+            await ctx.intend(call, intent)
+        except REFUSED_LATE:
+            take_back(ctx, call, intent)
+            ctx.facts.model_calls -= 1
+            ctx.facts.steps -= number == 1
+            raise
     return Attempt(intent, plan)
 
 
-def _facts(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, number: int) -> CallFacts:
+def _facts(
+    ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, number: int, held: Decision | None = None
+) -> CallFacts:
     name = asked.model.name
     others = sum([isinstance(event, ModelIntent) and event.model != name for event in call.recorded])
     return CallFacts(
@@ -290,17 +343,26 @@ def _facts(ctx: RunContext, call: Call, asked: ModelCall, plan: Plan, number: in
         attempt=number - others,
         told=plan.level if plan.note is not None and plan.looping else 0,
         seconds_left=seconds_to_deadline(ctx, call.branch),
+        breaker=held,
     )
 
 
-async def _allowed(ctx: RunContext, call: Call, asked: ModelCall, number: int) -> tuple[Plan, Ruling]:
+async def _allowed(
+    ctx: RunContext, call: Call, asked: ModelCall, number: int, held: Decision | None
+) -> tuple[Plan, Ruling]:
     """The plan for an attempt that all rules allow; does not return when a limit ends the run."""
-    plan = make_plan(ctx, asked, asked.model.price())
-    ctx.facts.seconds = ctx.active_seconds()
-    ruling = MODEL_RULES.decide(_facts(ctx, call, asked, plan, number), ctx.facts)
+
+    def propose(shared: Decision | None) -> tuple[Plan, CallFacts, Ruling]:
+        plan = make_plan(ctx, asked, asked.model.price())
+        ctx.facts.seconds = ctx.active_seconds()
+        facts = _facts(ctx, call, asked, plan, number, held)
+        facts.shared = shared
+        return plan, facts, MODEL_RULES.decide(facts, ctx.facts)
+
+    plan, ruling = await in_budget(ctx, call, propose)
     if ruling.verdict >= Verdict.HOLD:
         await denied(ctx, call, replace(ruling, ends_run=ruling.ends_run and not asked.optional))
-        raise CallDenied(ruling.reason, gate="model", rule=ruling.code)
+        raise denial("model", ruling.reason, ruling.code)
     if plan.note is not None:
         asked.conversation.add(plan.note)
         asked.conversation.commit(ctx.log)

@@ -1,6 +1,6 @@
 """How much a model call may use, whether it must be the last one, and what the model is told about it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -9,6 +9,7 @@ from penstock.events.messages import Message, say
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.words import NOTE_70, NOTE_90, NOTE_SPIRAL, NOTE_SPIRAL_LAST
+from penstock.ports.cache import Cache
 from penstock.ports.model import Model, ModelSettings, Price, ToolSpec
 from penstock.rules import budget as budget_rule
 from penstock.rules import spiral
@@ -35,6 +36,8 @@ class ModelCall(msgspec.Struct, frozen=True):
     fallbacks: Sequence[Model] = ()  # asked in turn when the model before has failed for good
     hedge_after: float | None = None  # seconds after which a second attempt is made beside the first
     optional: bool = False  # a limit that it does not fit into denies the call, and does not end the run
+    cache: Cache | None = None  # the answer may be one that an equal call was given before
+    accepts: Callable[[Message], bool] | None = None  # what the agent would not take is neither kept nor served
 
     @property
     def offered(self) -> Sequence[ToolSpec]:

@@ -116,7 +116,7 @@ def open_intents(events: Sequence[Event]) -> list[ModelIntent | ToolIntent]:
 
 
 _IDENTITIES: dict[type[Event], Callable[[Any], Identity]] = {
-    ModelIntent: lambda event: Identity("model", event.model, event.digest),
+    ModelIntent: lambda event: Identity("model", event.instead_of or event.model, event.digest),
     ToolIntent: lambda event: Identity("tool", event.tool, event.digest),
     ApprovalRequested: lambda event: Identity("tool", event.tool, event.call_digest),
     VerdictRecorded: lambda event: Identity(event.gate, event.name, event.digest),

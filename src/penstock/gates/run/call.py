@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from penstock.events import Event
 from penstock.gates.order.branches import Branch
 from penstock.gates.order.tape import Identity
+
+if TYPE_CHECKING:
+    from penstock.gates.budgets.share import Hold
 
 ID_MAX_CHARS = 200  # of the ids that providers give their answers and the calls in them
 
@@ -21,6 +25,10 @@ class Call:
     performing: bool = False
     settling: bool = False
     """A write in doubt is being repeated: a time-out does not cut that short."""
+    cache: str = ""
+    """What came of asking the cache: hit | miss; "" = it was not asked."""
+    hold: "Hold | None" = None
+    """What its next intent reserves in budgets above the task."""
     on_cut: Callable[[], None] | None = None
     """What else to do when a time-out around the call fires."""
 

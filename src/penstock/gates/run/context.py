@@ -244,8 +244,7 @@ class RunContext:
     async def intend(self, call: Call, event: Event) -> None:
         """Journal an intent and wait until it is durable.
 
-        When a stop covers the run the intent is refused, and a worker that drains starts nothing more: then this does
-        not return.
+        When a stop covers the run the intent is refused, and a worker that drains starts nothing: this never returns.
         """
         if self.draining and not isinstance(event, ChildIntent | RunContinued):  # those have a new run's row on its way
             await self.halt()
@@ -255,6 +254,7 @@ class RunContext:
             await self.log.intent(event)
             self.services.on_overhead((clock.boot_ns() - begun_ns) / 1e9)
         except IntentRefused as refused:
+            self.ledger.give_back(event)
             self.met(refused.stop)
             await self.halt()
         except ClaimLost as lost:

@@ -5,9 +5,16 @@ from typing import Any
 from penstock.events import LimitReached, VerdictRecorded
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
+from penstock.kernel.errors import BreakerOpen, CallDenied
 from penstock.rules import spiral
 from penstock.rules.budget import MUST_ANSWER, WRAP_UP, dominant_limit
 from penstock.rules.verdict import Ruling
+
+
+def denial(gate: str, reason: str, rule: str) -> CallDenied:
+    """The error for the agent's code; ``rule``: the code of the verdict."""
+    kind = BreakerOpen if rule == BreakerOpen.code else CallDenied
+    return kind(reason, gate=gate, rule=rule)
 
 
 async def denied(ctx: RunContext, call: Call, ruling: Ruling, **fields: Any) -> VerdictRecorded:

@@ -95,6 +95,11 @@ class Ledger:
         if at_maximum:
             self.at_maximum += used.nano
 
+    def give_back(self, intent: Event) -> None:
+        """A stop refused an intent, and nothing of it was written: what was held for it is not charged."""
+        if isinstance(intent, ModelIntent | ToolIntent | ChildIntent):
+            self.settle(intent.reserved, Amount())
+
     def start_child(self, intent: ChildIntent) -> None:
         """Set aside the child's share of the retry budget; one that failed before is itself a try again."""
         self._children[intent.path] = intent

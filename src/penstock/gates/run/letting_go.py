@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from penstock.gates.budgets.gate import let_go as let_go_of_budgets
 from penstock.gates.rates.throttle import settle_all
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ def let_go(ctx: "RunContext") -> None:
     which nothing moves.
     """
     settle_all(ctx)
+    let_go_of_budgets(ctx)
     ctx.on_fault = _nothing
     ctx.on_objection = _nothing
     if ctx.fault is not None:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from penstock.gates.breakers.guard import BreakerGuard
+from penstock.gates.budgets.shares import Shares
+from penstock.gates.cache.shelf import AnswerCache
 from penstock.gates.rates.throttle import Throttle
 from penstock.journal.payloads import PayloadReader
 from penstock.kernel.clock import Clock
@@ -32,3 +35,9 @@ class Services:
     """The shared rate limits; None = none are kept here."""
     live: Live | None = None
     """Where models are heard while they speak; None = nowhere."""
+    cache: AnswerCache | None = None
+    """Answers that are given again; None = each call is made."""
+    breakers: BreakerGuard | None = None
+    """The circuit breakers; None = none are kept here."""
+    budgets: Shares | None = None
+    """This process's shares of the budgets above the task; None = none are kept here."""

@@ -18,6 +18,9 @@ NOTE_SPIRAL_LAST = "Answer now with what you know: your calls bring nothing new,
 NOTE_90 = "Answer now with what you know: this task's room is almost used up, and tools can no longer be called."
 
 
+_BUDGET_LEFT = "[budget left: "
+
+
 def divergence(path: str, recorded: Event, known: Identity, made: Identity, shown: Any = None) -> Divergence:
     """The error for a call that is not the one the tape holds at its place."""
     if (known.kind, known.name) != (made.kind, made.name):
@@ -49,4 +52,9 @@ def budget_line(tokens: tuple[int, int], nano: tuple[int, int], steps: tuple[int
         parts.append(f"{show(max(0, nano[1] - nano[0]))} of {show(nano[1])}")
     if steps[1]:
         parts.append(f"{max(0, steps[1] - steps[0])} of {steps[1]} steps")
-    return f"[budget left: {', '.join(parts)}]" if parts else ""
+    return f"{_BUDGET_LEFT}{', '.join(parts)}]" if parts else ""
+
+
+def is_budget_line(text: str) -> bool:
+    """Whether words are those of `budget_line`."""
+    return text.startswith(_BUDGET_LEFT) and text.endswith("]") and "\n" not in text

@@ -8,7 +8,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.events import Amount, ApprovalDecided, Failure, ToolIntent, ToolOutcome
+from penstock.events import Amount, ApprovalDecided, CacheSource, Failure, ToolIntent, ToolOutcome
+from penstock.gates.breakers.admission import OPEN, intend_read, observe
+from penstock.gates.budgets.gate import BudgetShut, bind, hold_at_once, hold_for_tool
+from penstock.gates.cache.standing import Standing
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
 from penstock.gates.rates.renewal import has_turn, passed_by
@@ -18,6 +21,8 @@ from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most, at_most_within
 from penstock.gates.run.ledger import COUNTED
 from penstock.gates.run.mailbox import WaitCut
+from penstock.gates.run.taking_back import REFUSED_LATE, take_back
+from penstock.gates.tool.cached import invalidate
 from penstock.gates.tool.doubt import LateOutcome, settle
 from penstock.gates.tool.execution import Result, Start, run_tool
 from penstock.kernel.errors import ClaimLost, JournalError
@@ -62,11 +67,18 @@ async def attempt(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> 
         ctx.facts.tool_calls += because == ""  # before anything is awaited: calls side by side share the limit
         try:
             await throttle(ctx, call, "tool", tool.name)
-        except (asyncio.CancelledError, WaitCut):
+            await hold_for_tool(ctx, call)
+        except (asyncio.CancelledError, WaitCut, BudgetShut):
             ctx.facts.tool_calls -= because == ""
             raise
-        ran = await _once(ctx, call, asked, tool, ruling, because)
+        try:
+            ran = await _once(ctx, call, asked, tool, ruling, because)
+        except REFUSED_LATE:
+            ctx.facts.tool_calls -= because == ""
+            raise
         result = ran.result
+        if result.started:
+            await invalidate(ctx, tool)
         if isinstance(ctx.fault, ClaimLost):
             await _leave_behind(ctx, call, ran)
             await ctx.halt()
@@ -83,6 +95,18 @@ async def attempt(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> 
             return settled, data
         if not outcome.again:
             return outcome, result.data
+
+
+async def serve(
+    ctx: RunContext, call: Call, asked: Asked, ruling: Ruling, standing: Standing
+) -> tuple[ToolOutcome, bytes]:
+    """What the cache gave in place of a call, journalled, and its stored result."""
+    tool = asked.tool
+    assert tool is not None
+    ctx.facts.tool_calls += 1
+    intent, _ = await _intend(ctx, call, asked, tool, ruling, "")
+    ran = Ran(intent, Result(data=standing.data), 0)
+    return _record(ctx, call, tool, ran, source=standing.served()), standing.data
 
 
 async def _because(ctx: RunContext, call: Call) -> str:
@@ -103,8 +127,13 @@ async def _once(ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, ruling
     if tool.hedge_after is None or tool.effect != "read":
         return await first
 
-    async def second() -> Coroutine[Any, Any, Ran]:
-        return _run(ctx, call, asked, tool, *await _intend(ctx, call, asked, tool, ruling, "hedge"))
+    async def second() -> Coroutine[Any, Any, Ran] | None:
+        if not hold_at_once(ctx, call):
+            return None
+        try:
+            return _run(ctx, call, asked, tool, *await _intend(ctx, call, asked, tool, ruling, "hedge"))
+        except REFUSED_LATE:
+            return None
 
     tries, counts = await hedged(
         ctx,
@@ -166,6 +195,7 @@ async def _intend(
         because=because,
         shape=shape_of(asked.args, ctx.claim.subject_key),
         repeatable=tool.repeatable,
+        cache="" if because else call.cache,
         payloads={"args": [ctx.log.payload(asked.data)]},
     )
     if reads and ctx.log.queued >= QUEUED_BEFORE_WAITING:
@@ -173,10 +203,15 @@ async def _intend(
     ctx.ledger.reserve(intent.reserved)
     ctx.facts.attempts += 1
     ctx.facts.retries += because in COUNTED
-    if reads:
-        ctx.intend_later(call, intent)
-    else:
-        await ctx.intend(call, intent)
+    try:
+        bind(ctx, call, intent)
+        if reads and not intent.charged:
+            await intend_read(ctx, call, intent)
+        else:
+            await ctx.intend(call, intent)
+    except REFUSED_LATE:
+        take_back(ctx, call, intent)
+        raise
     return intent, start_by
 
 
@@ -191,6 +226,8 @@ def _concluded(ctx: RunContext, call: Call, tool: ToolDef, ran: Ran, late: int) 
         if not again and _is_repeat(call):
             return None
         return _record(ctx, call, tool, ran, again=again)
+    if result.failure.code == OPEN:
+        return _record(ctx, call, tool, ran, again=not call.branch.cut)
     attempts = min(tool.attempts, ctx.facts.budget.attempts or tool.attempts)
     verdict = judge(ctx, call, result.failure, ran.intent.attempt - late, attempts)
     if not verdict.at and result.failure.code == "tool_transient" and _is_repeat(call):
@@ -211,7 +248,14 @@ def _is_repeat(call: Call) -> bool:
 
 
 def _record(
-    ctx: RunContext, call: Call, tool: ToolDef, ran: Ran, *, again: bool = False, retry_at: int = 0
+    ctx: RunContext,
+    call: Call,
+    tool: ToolDef,
+    ran: Ran,
+    *,
+    again: bool = False,
+    retry_at: int = 0,
+    source: CacheSource | None = None,
 ) -> ToolOutcome:
     result = ran.result
     if result.failure is None:
@@ -227,10 +271,13 @@ def _record(
         retry_at=retry_at,
         latency=ran.latency,
         failure=result.failure,
+        source=source,
         facts=facts_of(result.data, ctx.claim.subject_key) if not again else "",
         payloads={"result": [ctx.log.payload(result.data)]} if result.data and not again else {},
     )
     ctx.ledger.settle(Amount(), outcome.used)
+    if source is None:
+        observe(ctx, call, outcome, tool.name)
     if tool.effect == "read":
         ctx.record(call, outcome)
     else:

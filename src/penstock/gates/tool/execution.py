@@ -8,6 +8,8 @@ import msgspec
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.events import Failure
+from penstock.gates.breakers.admission import cutting
+from penstock.gates.breakers.cutting import CUT, CallCut
 from penstock.gates.order.branches import outside_runs
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
@@ -71,6 +73,8 @@ async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, A
             value = await _bounded(ctx, call, tool, run, allowance + seconds + ISOLATION_GRACE_SECONDS)
     except StartedTooLate:
         return Result(failure=_late(), started=False)
+    except CallCut:
+        return Result(failure=CUT)
     except asyncio.CancelledError:
         if _is_own(ctx, call):
             ctx.cancelled(call)
@@ -105,8 +109,12 @@ async def _bounded(ctx: RunContext, call: Call, tool: ToolDef, body: Coroutine[A
     ctx.services.outside += 1
     try:
         # A write is never cut short by a stop: its outcome is worth more than a second's patience.
-        await (ctx.interruptible(call.branch, wait) if tool.effect == "read" and _is_own(ctx, call) else wait)
-    except (asyncio.CancelledError, GeneratorExit):  # the latter: the run is put away over a call in flight
+        if tool.effect == "read":
+            with cutting(ctx, "tool", tool.name, asyncio.current_task(ctx.schedule.loop)):
+                await (ctx.interruptible(call.branch, wait) if _is_own(ctx, call) else wait)
+        else:
+            await wait
+    except (asyncio.CancelledError, CallCut, GeneratorExit):  # the last: the run is put away over a call in flight
         task.cancel()
         raise
     finally:

@@ -13,11 +13,12 @@ from typing import Any
 
 from penstock.events import Failure
 from penstock.gates.limits.retry import TRANSIENT_STATUSES
-from penstock.kernel.canonical import describe
-from penstock.kernel.errors import ToolResultInvalid
+from penstock.kernel.canonical import clean_text, describe
+from penstock.kernel.errors import ToolFailed, ToolResultInvalid
 from penstock.ports.tools import OutcomeUnknown, ToolDef, ToolTimedOut, TransientToolError
 
 RETRY_AFTER_MAX_SECONDS = 86_400.0
+ANSWER_MAX_CHARS = 1000  # of what a tool says of its own failure, where that is its answer
 _CONNECTION_LOST = (ConnectionError, TimeoutError, EOFError, OutcomeUnknown)
 
 
@@ -42,6 +43,8 @@ def failure_of(tool: ToolDef, error: Exception, seconds: float, now: int) -> tup
         return Failure("tool_connection", "transient", describe(error)), "connection"
     if isinstance(error, ToolResultInvalid):
         return Failure("tool_result_invalid", "permanent", f"the tool ran; {error.what}"), ""
+    if isinstance(error, ToolFailed) and type(error) is not ToolFailed:  # a tool's own answer with a code of its own
+        return Failure(error.code, "permanent", clean_text(error.what, ANSWER_MAX_CHARS)), ""
     status = http_status(error)
     if tool.effect == "read" and status == 429:
         wait = _retry_after_header(error, now)

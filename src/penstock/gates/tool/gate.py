@@ -12,14 +12,18 @@ from penstock.events import (
     ToolOutcome,
     VerdictRecorded,
 )
+from penstock.gates.breakers.admission import hold, let_go
+from penstock.gates.budgets.gate import BudgetShut
 from penstock.gates.order.tape import NOT_APPROVED, is_in_doubt
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import seconds_to_deadline
 from penstock.gates.run.denial import denied
 from penstock.gates.run.ledger import first_ref
+from penstock.gates.run.taking_back import REFUSED_LATE
 from penstock.gates.tool.approval import ask
-from penstock.gates.tool.attempt import Asked, attempt
+from penstock.gates.tool.attempt import Asked, attempt, serve
+from penstock.gates.tool.cached import invalidate, look_up
 from penstock.gates.tool.doubt import settle
 from penstock.kernel.canonical import check_plain, clean_text, stable_json, stored_digest
 from penstock.kernel.errors import InputInvalid
@@ -56,7 +60,10 @@ async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
         data = await _result_data(ctx, last)
         return _as_return(await ctx.replay(call), data)
     await ctx.schedule.live(call.path)
-    returned: ToolReturn = await ctx.perform(call, _live(ctx, call, read))
+    try:
+        returned: ToolReturn = await ctx.perform(call, _live(ctx, call, read))
+    finally:
+        let_go(ctx, call)
     return returned
 
 
@@ -94,27 +101,52 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
     while call.recorded and is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
         tool = asked.tool
         assert tool is not None
+        await invalidate(ctx, tool)  # it may have happened when its worker was lost
         outcome, data = await settle(ctx, call, tool, asked.args, "crash")
         if not is_in_doubt(call.recorded):
             ctx.schedule.settled(call.path)
             if not outcome.again:
                 return _as_return(outcome, data)
-    if any(isinstance(event, ToolIntent) for event in call.recorded):
-        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
-    else:
-        permitted = await _permitted(ctx, call, asked)
+    shut: Decision | None = None
+    while True:
+        permitted = await _permitted(ctx, call, asked, shut)
         if isinstance(permitted, ToolReturn):
             return permitted
-        ruling = permitted
-    outcome, data = await attempt(ctx, call, asked, ruling)
+        try:
+            return await _called(ctx, call, asked, permitted)
+        except REFUSED_LATE:  # nothing was written
+            shut = None
+        except BudgetShut as refused:
+            shut = refused.decision
+
+
+async def _called(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> ToolReturn:
+    """What the cache gives in place of the call, or what comes of the call."""
+    standing = await look_up(ctx, call, asked.tool, asked.args) if asked.tool is not None else None
+    if standing is None:
+        outcome, data = await attempt(ctx, call, asked, ruling)
+    elif standing.entry is not None:
+        outcome, data = await serve(ctx, call, asked, ruling, standing)
+    else:
+        with standing:
+            outcome, data = await attempt(ctx, call, asked, ruling)
+            if outcome.status == "ok":
+                standing.keep(data)
     return _as_return(outcome, data)
 
 
-async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | ToolReturn:
-    """The ruling that lets the call go ahead, or what the agent is told instead."""
+async def _permitted(ctx: RunContext, call: Call, asked: Asked, shut: Decision | None) -> Ruling | ToolReturn:
+    """The ruling that lets the call go ahead, or what the agent is told instead; ``shut``: what a budget above the task
+    has said against it."""
     approved = any(isinstance(event, ApprovalDecided) and event.decision == "approve" for event in call.recorded)
     ctx.facts.seconds = ctx.active_seconds()
-    ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=approved), ctx.facts)
+    has_begun = any(isinstance(event, ToolIntent) for event in call.recorded)
+    held = None if asked.problem or _settles(call, asked) else await hold(ctx, call, "tool", asked.name)
+    facts = _facts(ctx, call, asked, held, approved=approved or has_begun)
+    facts.shared = shut
+    ruling = TOOL_RULES.decide(facts, ctx.facts)
+    if has_begun and held is None and shut is None:
+        return ruling  # it was permitted when it began
     if ruling.verdict is Verdict.HOLD:
         tool = asked.tool
         assert tool is not None
@@ -131,14 +163,20 @@ async def _permitted(ctx: RunContext, call: Call, asked: Asked) -> Ruling | Tool
         )
         if decided.decision != "approve":
             return _as_return(decided, b"")
-        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, approved=True), ctx.facts)
+        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, held, approved=True), ctx.facts)
     if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
         about = {"args": [ctx.log.payload(asked.data)]}
         return _as_return(await denied(ctx, call, ruling, call_id=asked.call_id, payloads=about), b"")
     return ruling
 
 
-def _facts(ctx: RunContext, call: Call, asked: Asked, *, approved: bool) -> CallFacts:
+def _settles(call: Call, asked: Asked) -> bool:
+    """Whether the next attempt repeats a write that is in doubt: a breaker does not keep that from being settled."""
+    last = next((event for event in reversed(call.recorded) if isinstance(event, ToolOutcome)), None)
+    return asked.tool is not None and asked.tool.effect == "write" and last is not None and not last.retry_at
+
+
+def _facts(ctx: RunContext, call: Call, asked: Asked, held: Decision | None, *, approved: bool) -> CallFacts:
     return CallFacts(
         "tool",
         asked.name,
@@ -148,6 +186,7 @@ def _facts(ctx: RunContext, call: Call, asked: Asked, *, approved: bool) -> Call
         asked.problem,
         approved=approved,
         seconds_left=None if call.recorded else seconds_to_deadline(ctx, call.branch),
+        breaker=held,
     )
 
 

@@ -18,17 +18,18 @@ from penstock.events import (
     Waiting,
     encode,
 )
+from penstock.gates.breakers.admission import hold, let_go
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
-from penstock.gates.run.denial import denied
+from penstock.gates.run.denial import denial, denied
 from penstock.gates.run.ledger import child_used, first_ref
 from penstock.gates.waits.circle import join_session
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.backoff import Backoff
 from penstock.kernel.canonical import canonical_digest, clean_text, digest, stable_json
-from penstock.kernel.errors import CallDenied, ChildFailed, JournalError, JournalUnavailable, WaitCycle
+from penstock.kernel.errors import ChildFailed, JournalError, JournalUnavailable, WaitCycle
 from penstock.kernel.ids import derived_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
@@ -75,7 +76,7 @@ async def call_child(ctx: RunContext, asked: ChildAsked) -> bytes:
     last = call.last
     if isinstance(last, VerdictRecorded):
         await ctx.replay(call)
-        raise CallDenied(last.verdicts[-1].reason, gate="child", rule=last.verdicts[-1].code)
+        raise denial("child", last.verdicts[-1].reason, last.verdicts[-1].code)
     if isinstance(last, WaitEnded):
         await ctx.replay(call)
         raise WaitCycle(last.reason, circle=[str(run) for run in last.circle])
@@ -84,7 +85,10 @@ async def call_child(ctx: RunContext, asked: ChildAsked) -> bytes:
         await ctx.replay(call)
         return _give(asked, last, data)
     await ctx.schedule.live(call.path)
-    ended: tuple[ChildOutcome, bytes] = await ctx.perform(call, _live(ctx, call, asked))
+    try:
+        ended: tuple[ChildOutcome, bytes] = await ctx.perform(call, _live(ctx, call, asked))
+    finally:
+        let_go(ctx, call)
     return _give(asked, *ended)
 
 
@@ -127,6 +131,7 @@ async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOu
 
 async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
     """Ask the rules, then create the child in the transaction that commits the intent."""
+    held = await hold(ctx, call, "child", asked.agent.name)
     again = is_retry(ctx.facts, asked.agent.name, call.identity.digest)
     budget = carve(ctx, asked.budget, again=again)
     reserved = Amount(tokens_in=budget.tokens, nano=budget.nano)
@@ -140,12 +145,13 @@ async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
         reserved=reserved,
         depth=depth,
         seconds_left=seconds_to_deadline(ctx, call.branch),
+        breaker=held,
     )
     ruling = CHILD_RULES.decide(facts, ctx.facts)
     if ruling.verdict is not Verdict.ALLOW and ruling.verdict is not Verdict.FLAG:
         about = {"args": [ctx.args_ref(asked.value)]}
         await denied(ctx, call, ruling, call_id=clean_text(asked.call_id, ID_MAX_CHARS), payloads=about)
-        raise CallDenied(ruling.reason, gate="child", rule=ruling.code)
+        raise denial("child", ruling.reason, ruling.code)
     child = derived_id(ctx.run_id, f"child:{call.path}")
     data = stable_json(asked.value)
     intent = ctx.event(

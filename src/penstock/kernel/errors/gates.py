@@ -15,6 +15,19 @@ class CallDenied(GateError):
     code = "call_denied"
 
 
+class BreakerOpen(CallDenied):
+    """A circuit breaker that covers the call is open; nothing was done."""
+
+    code = "breaker_open"
+    hint = "see `penstock breakers show` for what tripped it and when it lets probes through, or reset it"
+
+
+class BreakerTripped(GateError):
+    """A circuit breaker tripped while a call's intent was on its way; nothing was written. The gate asks again."""
+
+    code = "breaker_tripped"
+
+
 class CallFailed(GateError):
     """The call was made and failed for good."""
 
@@ -34,6 +47,26 @@ class ToolResultInvalid(ToolFailed):
     hint = "return plain values or pydantic models, and a reference to what is large instead of the thing itself"
 
 
+class McpToolError(ToolFailed):
+    """A tool of an MCP server answered that it failed."""
+
+    code = "mcp_tool_error"
+
+
+class McpRefused(ToolFailed):
+    """An MCP server answered a call with a protocol error instead of a result."""
+
+    code = "mcp_refused"
+
+
+class McpToolChanged(ToolFailed):
+    """An MCP server's tool is not the one that was agreed to: it is gone, or its description or schema has changed.
+    Nothing was called."""
+
+    code = "mcp_tool_changed"
+    hint = "look at what it says now, and agree to it: `penstock mcp --pin`, or a restart where nothing is pinned"
+
+
 class IsolationFull(CallFailed):
     """Every thread for synchronous reads is held by a call over its time-out; nothing was done."""
 
@@ -45,6 +78,13 @@ class ModelFailed(CallFailed):
     """The model could not be reached or gave no usable answer."""
 
     code = "model_failed"
+
+
+class UsageUnreadable(CallFailed):
+    """What a provider says a call used is missing, or cannot be; the call was paid for all the same."""
+
+    code = "usage_unreadable"
+    hint = "the most that the call could have used is charged, and marked as such; see `penstock costs reconcile`"
 
 
 class ChildFailed(CallFailed):

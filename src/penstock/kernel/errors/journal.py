@@ -85,6 +85,13 @@ class ClaimLost(JournalError):
     code = "claim_lost"
 
 
+class ShareLost(JournalError):
+    """What is granted to this process of a budget does not hold a call that is about to be made: its intent was not
+    written. Internal: the gate asks for a share anew."""
+
+    code = "share_lost"
+
+
 class IntentRefused(JournalError):
     """A kill, cancel or pause covers the run: the intent was not written, and its call must not be made.
 

@@ -54,6 +54,13 @@ class ProviderInvalid(UsageError):
     code = "provider_invalid"
 
 
+class ParquetMissing(UsageError):
+    """A Parquet file is asked for, and what writes such files is not installed."""
+
+    code = "parquet_missing"
+    hint = "pip install 'penstock[parquet]', or ask for CSV"
+
+
 class PriceUnknown(UsageError):
     """A money budget meets a model whose price is not known."""
 
@@ -65,6 +72,13 @@ class BudgetInvalid(UsageError):
     """A budget that cannot be kept, for example one too small to hold a final answer."""
 
     code = "budget_invalid"
+
+
+class BudgetUnknown(UsageError):
+    """There is no budget above the task of that name."""
+
+    code = "budget_unknown"
+    hint = "see `penstock budgets ls` for those there are"
 
 
 class InputInvalid(UsageError):
@@ -153,6 +167,13 @@ class ApprovalOwn(UsageError):
     hint = "ask somebody else to decide; where one person does both, PENSTOCK_APPROVALS_OWN=1 allows it"
 
 
+class BreakerUnknown(UsageError):
+    """This tenant has no breaker of that name."""
+
+    code = "breaker_unknown"
+    hint = "see `penstock breakers ls`"
+
+
 class ControlUnknown(UsageError):
     """No such control for this tenant."""
 
@@ -231,7 +252,7 @@ class TagInvalid(UsageError):
     """A tag whose key is unknown or whose value is not acceptable."""
 
     code = "tag_invalid"
-    hint = "tags are customer, feature, task_type, and your own with keys like x_team"
+    hint = "tags are customer, feature, task_type, user, kind, and your own with keys like x_team"
 
 
 class AnswerInvalid(UsageError):
@@ -292,3 +313,49 @@ class TriggersFull(UsageError):
 
     code = "triggers_full"
     hint = "remove some, or raise PENSTOCK_TRIGGERS_MAX or PENSTOCK_TRIGGERS_MAX_PER_EVENT"
+
+
+class McpMissing(UsageError):
+    """The official MCP package is not installed."""
+
+    code = "mcp_missing"
+    hint = "install it with Penstock: pip install 'penstock[mcp]'"
+
+
+class McpConfigInvalid(UsageError):
+    """A declaration of MCP servers, or the file of the MCP proxy, that cannot be."""
+
+    code = "mcp_config_invalid"
+
+
+class McpLockInvalid(UsageError):
+    """The file of pinned MCP tools cannot be read, or was changed by hand."""
+
+    code = "mcp_lock_invalid"
+    hint = "write it anew with `penstock mcp --pin`, and look at what changes"
+
+
+class McpToolInvalid(UsageError):
+    """A tool of an MCP server whose name, description or schema cannot be accepted."""
+
+    code = "mcp_tool_invalid"
+
+
+class McpUnreachable(UsageError):
+    """An MCP server could not be started or reached."""
+
+    code = "mcp_unreachable"
+
+
+class GatewayInvalid(UsageError):
+    """The gateway's configuration cannot be read, or names what there is not."""
+
+    code = "gateway_invalid"
+    hint = "docs/how-to/gateway.md shows a whole configuration"
+
+
+class KeyBound(UsageError):
+    """What a key of the gateway is bound to cannot be, or the key is bound to something else already."""
+
+    code = "key_bound"
+    hint = "a key keeps its binding for life: make another with `penstock keys add NAME --gateway`"

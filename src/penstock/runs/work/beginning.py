@@ -1,5 +1,6 @@
 """The context that a claimed run begins with: from its whole tape, or from a snapshot and what came after."""
 
+from penstock.gates.budgets.charging import Charging
 from penstock.gates.order.tape import Tape
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.services import Services
@@ -33,4 +34,6 @@ def begin(claim: Claim, tape: Tape, log: RunLog, services: Services, state: Stat
             log.remember(refs)
     log.summary = ctx.ledger.summary
     log.on_event = ctx.ledger.witness
+    if services.budgets is not None:
+        log.charging = Charging(services.budgets, claim.tenant, tape.events)
     return ctx

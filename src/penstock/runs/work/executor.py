@@ -35,7 +35,7 @@ from penstock.ports.records import Claim, Letter, Move, Row, Status, Stop
 from penstock.runs.divergence import side_by_side
 from penstock.runs.work.beginning import begin
 from penstock.runs.work.ending import GOES_ON, Ending, judge, open_children, told_to_parent
-from penstock.runs.work.follow_up import cancel_children, leave_duties
+from penstock.runs.work.follow_up import after_end, leave_duties
 from penstock.runs.work.loading import Loaded
 
 PAUSED, DRAINED = "paused", "drained"
@@ -269,8 +269,7 @@ class Execution:
             return await self._end(ctx, failed)
         if not written:
             return "lost"
-        await forget(ctx)
-        await cancel_children(self.services, self.claim, children)
+        await after_end(ctx, children, totals.nano)
         return "ended"
 
     async def _park(self, ctx: RunContext) -> str:

@@ -11,7 +11,10 @@ import logging
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from penstock.gates.breakers.admission import observe_end
+from penstock.gates.run.context import RunContext
 from penstock.gates.run.services import Services
+from penstock.gates.snapshots.snapshot import forget
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable, RunUnknown
 from penstock.ports.records import Claim, Stop
 from penstock.runs.work.late_circles import break_late_circles
@@ -57,8 +60,12 @@ async def leave_duties(
             return
 
 
-async def cancel_children(services: Services, claim: Claim, children: Sequence[UUID]) -> None:
-    """Cancel those that nobody waits for any more, at once; what fails here is done by `follow_up`."""
+async def after_end(ctx: RunContext, children: Sequence[UUID], nano: int) -> None:
+    """A run's end is durable: its snapshot is of no use any more, the breakers learn what it cost in all, and the
+    children that nobody waits for are cancelled, at once; what fails here is done by `follow_up`."""
+    await forget(ctx)
+    observe_end(ctx, nano)
+    services, claim = ctx.services, ctx.claim
     for child in children:
         with contextlib.suppress(JournalError, RunUnknown):
             await services.journal.stop_run(claim.tenant, child, Stop.CANCEL, claim.agent, ORPHANED)

@@ -74,6 +74,8 @@ class Worker:
         )
         """How many runs may keep it busy at a time, now."""
         services.on_overhead = self._observe
+        if services.breakers is not None:
+            services.breakers.worker = name
         self._one_alone = asyncio.Semaphore(1)
         self.tainted = 0
         self.enlisted = asyncio.Event()  # the journal has accepted the name

@@ -13,10 +13,14 @@ PERMISSIONS: dict[str, str] = {
     "controls:stop": "stop and resume by scope",
     "everything:stop": "stop and resume everything of all tenants",
     "approvals:decide": "decide what waits for a person",
+    "cache:clear": "drop cached answers",
+    "budgets:set": "set, raise and lift budgets",
+    "breakers:set": "set, trip, close and lift circuit breakers",
     "webhooks:manage": "see and change webhooks",
     "metrics:read": "read /metrics",
     "keys:manage": "see, make and revoke keys",
     "audit:read": "read the list of actions",
+    "gateway:call": "call models through the gateway",
 }
 """Every permission, and what it allows."""
 
@@ -28,8 +32,10 @@ _VIEWER = frozenset({"runs:read", "costs:read"})
 ROLES: dict[str, frozenset[str]] = {
     "viewer": _VIEWER,
     "operator": _VIEWER
-    | {"runs:submit", "runs:steer", "controls:stop", "payloads:read", "metrics:read", "webhooks:manage"},
+    | {"runs:submit", "runs:steer", "controls:stop", "payloads:read", "metrics:read", "webhooks:manage", "cache:clear"}
+    | {"budgets:set", "breakers:set"},
     "approver": _VIEWER | {"payloads:read", "approvals:decide"},
+    "gateway": frozenset({"gateway:call"}),
     "admin": frozenset(PERMISSIONS),
 }
 """Every role, and its permissions."""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from penstock.server.schemas.base import Given, Name, Taken
 
-RoleName = Literal["viewer", "operator", "approver", "admin"]
+RoleName = Literal["viewer", "operator", "approver", "gateway", "admin"]
 
 
 class Me(Given):

@@ -1,19 +1,18 @@
-"""The overview, and what was spent."""
+"""The overview."""
 
-from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from penstock.server.schemas.base import Amounts, Given
 
-GroupBy = Literal["customer", "feature", "agent", "task_type", "model", "release"]
-
 
 class Need(Given):
     """Something that needs a person, the most urgent first."""
 
-    kind: str = Field(description="approval | doubt | quarantined | stranded | control | budget | webhook | worker")
+    kind: str = Field(
+        description="approval | doubt | quarantined | stranded | control | breaker | budget | webhook | worker"
+    )
     words: str
     count: int = 1
     since: int = 0
@@ -66,41 +65,3 @@ class Overview(Given):
     needs: list[Need]
     quiet_since: int | None = Field(default=None, description="when nothing needs a person: since when")
     workers: list[WorkerShown]
-
-
-class CostRow(Given):
-    """What one value of the grouping has spent."""
-
-    value: str
-    used: Amounts
-    runs: int
-    model_calls: int
-    before_nano: int = Field(description="in the stretch of the same length before")
-    dearest: UUID | None = Field(default=None, description="its dearest run")
-
-
-class CostPoint(Given):
-    """What was spent in one bin of time, by value."""
-
-    at: int
-    nano: dict[str, int]
-
-
-class Costs(Given):
-    """What was spent."""
-
-    since: int
-    until: int
-    as_of: int
-    by: GroupBy
-    rows: list[CostRow] = Field(description="dearest first, at most 200; the rest is in ``others``")
-    others: Amounts
-    total: Amounts
-    total_runs: int
-    width: int = Field(description="microseconds of a bin")
-    series: list[CostPoint]
-    counted_until: int = Field(
-        description="runs that ended after this are not in it by hour and model yet, but by what their rows say"
-    )
-    live_nano: int = Field(default=0, description="of the total: by runs that have not ended or are not counted yet")
-    partial: bool = Field(default=False, description="too many runs go on: what the oldest have spent is left out")

@@ -28,7 +28,9 @@ class RunSubmit(Taken):
     agent: Name
     input: Any = None
     key: str | None = Field(default=None, min_length=1, max_length=200)
-    tags: dict[str, str] = Field(default_factory=dict, description="customer, feature, task_type, and own: x_…")
+    tags: dict[str, str] = Field(
+        default_factory=dict, description="customer, feature, task_type, user, kind, and own: x_…"
+    )
     session: str = Field(default="", max_length=200)
     priority: int = 0
     deadline: int = Field(default=0, ge=0, description="not worth starting after this; 0 = none")

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from penstock.agents.hybrid import PROVISIONAL, SETTLED
-from penstock.events import Event, ModelIntent, ModelOutcome, NoteRecorded, RunEnded, decode
+from penstock.events import ANSWERED, Event, ModelIntent, ModelOutcome, NoteRecorded, RunEnded, decode
 from penstock.ports.live import Piece
 from penstock.ports.records import Row, RunKey, RunRow
 from penstock.server.stream.filters import Filters, MakeFilter
@@ -122,7 +122,7 @@ class RunFeed:
         text = self._texts.pop((event.path, event.attempt), None)
         if text is not None and not text.over:
             text.over = True
-            if event.status == "ok":
+            if event.status in ANSWERED:
                 self._pass_on(event.path, event.attempt, text, text.filters.end())
 
     def _pass_on(self, path: str, attempt: int, text: "_Text", words: str) -> None:
