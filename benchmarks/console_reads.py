@@ -70,7 +70,8 @@ SELECT r.tenant, 1, g.grain, penstock.to_us(r.ended_at) / (g.grain * 3600000000)
     r.tags ->> 'feature', r.agent, r.tags ->> 'task_type', r.release, m.model,
     sum((m.model = '')::int), count(*), sum(r.model_calls), sum(r.tokens) * 9 / 10, sum(r.tokens) / 10,
     sum(CASE WHEN m.model = '' THEN 0 ELSE r.nano END), 0, (array_agg(r.id))[1], max(r.nano)
-FROM penstock.runs r CROSS JOIN (VALUES (''), ('openai:large')) AS m(model) CROSS JOIN (VALUES (1), (24)) AS g(grain)
+FROM penstock.runs r CROSS JOIN (VALUES (''), ('openai:large')) AS m(model)
+CROSS JOIN (VALUES (1), (24), (168)) AS g(grain)
 WHERE r.tenant = $1 AND r.status = 'ended'
 GROUP BY 1, 3, 4, 6, 7, 8, 9, 10, 11"""
 _MINUTES = """

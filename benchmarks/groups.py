@@ -42,15 +42,20 @@ GROUPS = (
     Group("staircase"),
     Group("long"),
     Group("spirals"),
+    Group("breakers"),
+    Group("cache"),
     Group("recovery", scale=True),
     Group("crowd", scale=True),
     Group("stored", scale=True),
     Group("console_reads", scale=True),
+    Group("ledger", scale=True),
     Group("api", scale=True),
     Group("serve"),
     Group("viewers", scale=True),
     Group("console", scale=True),
     Group("phoenix", scale=True),
+    Group("gateway", scale=True),
+    Group("overspend", scale=True),
 )
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from benchmarks.bench import Bench, clock
 from benchmarks.figures import Figure, quantile
-from benchmarks.phoenix_server import PYTHON, Phoenix, phoenix, version
+from benchmarks.phoenix_server import ENVIRONMENT, PYTHON, Phoenix, phoenix
 from benchmarks.phoenix_spans import span_id, spans_of, trace_id
 from benchmarks.serve import all_runs, family_pss_mib, family_resident_mib, work
 from benchmarks.served import Asking, Served, asking, serving
@@ -243,7 +243,7 @@ def _timed(ask: Callable[[int], Any], number: int, samples: list[float]) -> Any:
 def _sizes(bench: Bench, peer: Phoenix, served: Served, stored: int, spans: int) -> list[Figure]:
     theirs, ours = peer.resident_mib(), family_resident_mib(served.process)
     database = family_pss_mib(bench.server.postmaster)
-    note = f"resident, after all this; {version()}, SQLite in the same process"
+    note = f"resident, after all this; {ENVIRONMENT.version()}, SQLite in the same process"
     alike = f"with a worker, after having worked on the runs; PostgreSQL beside it {database:.0f} MiB (PSS)"
     bytes_note = "with indexes; here each event, its hash, payloads and queue; there the spans"
     return [

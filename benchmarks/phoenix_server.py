@@ -2,12 +2,7 @@
 
 import asyncio
 import contextlib
-import hashlib
 import os
-import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +10,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks.bench import Bench, Unavailable
-from benchmarks.served import ROOT, Asking, stopped
+from benchmarks.environment import Environment, free_ports
+from benchmarks.served import Asking, stopped
 
-VENV = ROOT / ".venv-phoenix"
-PYTHON = str(VENV / "bin" / "python")
-LOCK = ROOT / "requirements" / "phoenix.lock"
-PACKAGE = "arize-phoenix"
+ENVIRONMENT = Environment("phoenix", "arize-phoenix")
+PYTHON = ENVIRONMENT.python
 START_SECONDS = 120.0
-INSTALL_SECONDS = 900
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,42 +36,6 @@ class Phoenix:
         return sum(path.stat().st_size for path in self.folder.glob("*.db*"))
 
 
-def version() -> str:
-    """Of Phoenix, as it is locked."""
-    lines = LOCK.read_text(encoding="utf-8").splitlines()
-    return next(line.split("==")[1].split()[0] for line in lines if line.startswith(f"{PACKAGE}=="))
-
-
-def install(bench: Bench) -> Path:
-    """The programs' folder of its virtualenv, made from the lock file when it is not there.
-
-    Raises:
-        Unavailable: it cannot be installed here.
-    """
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
-    stamp = VENV / "installed"
-    if stamp.is_file() and stamp.read_text(encoding="ascii") == digest:
-        return VENV / "bin"
-    uv = shutil.which("uv", path=f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}")
-    if uv is None:
-        raise Unavailable("there is no uv to install Phoenix with: make bench makes one")
-    bench.say(f"installing {PACKAGE} {version()} into {VENV.name}, once")
-    for command in (
-        [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(VENV)],
-        [uv, "pip", "install", "--quiet", "--python", PYTHON, "--require-hashes", "-r", str(LOCK)],
-    ):
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS, stdin=subprocess.DEVNULL
-            )
-        except subprocess.TimeoutExpired:
-            raise Unavailable(f"Phoenix was not installed within {INSTALL_SECONDS} s") from None
-        if done.returncode != 0:
-            raise Unavailable(f"Phoenix cannot be installed: {done.stderr.strip()[-500:]}")
-    stamp.write_text(digest, encoding="ascii")
-    return VENV / "bin"
-
-
 @contextlib.asynccontextmanager
 async def phoenix(bench: Bench) -> AsyncIterator[Phoenix]:
     """A server with an empty database, which tells nobody of itself.
@@ -86,10 +43,10 @@ async def phoenix(bench: Bench) -> AsyncIterator[Phoenix]:
     Raises:
         Unavailable: it cannot be installed, or does not start.
     """
-    programs = install(bench)
+    programs = ENVIRONMENT.install(bench)
     folder = bench.folder / "phoenix-home"
     folder.mkdir()
-    port, grpc_port = _free_ports(2)
+    port, grpc_port = free_ports(2)
     own = {
         "PHOENIX_WORKING_DIR": str(folder),
         "PHOENIX_SQL_DATABASE_URL": f"sqlite:///{folder}/phoenix.db",
@@ -137,14 +94,3 @@ async def _is_up(url: str, process: asyncio.subprocess.Process) -> bool:
     except TimeoutError:
         pass
     return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports
