@@ -43,6 +43,7 @@ GROUPS = (
     Group("long"),
     Group("spirals"),
     Group("breakers"),
+    Group("budgets"),
     Group("cache"),
     Group("recovery", scale=True),
     Group("crowd", scale=True),

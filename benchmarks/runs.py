@@ -6,7 +6,8 @@ process submits while the workers work, and counts.
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -33,11 +34,12 @@ _SAMPLE = "SELECT id FROM penstock.runs WHERE tenant = $1 ORDER BY md5(id::text)
 
 @dataclass(slots=True, frozen=True)
 class Desk:
-    """Who does the tickets: the module whose ``AGENT`` the workers offer, that agent, and the tenant of its runs."""
+    """Who does the tickets: the module whose ``AGENT`` the workers offer, that agent, tenant and tags of its runs."""
 
     module: str
     agent: AgentDef
     tenant: str
+    tags: Mapping[str, str] = field(default_factory=lambda: TAGS)
 
 
 @dataclass(slots=True)
@@ -163,7 +165,7 @@ async def _submit(platform: "penstock.Penstock", tickets: range, desk: Desk) -> 
     for start in range(0, len(tickets), SUBMIT_AT_A_TIME):
         group = tickets[start : start + SUBMIT_AT_A_TIME]
         await platform.submit_many(
-            [Request(desk.agent, ticket.text_of(number), tags=TAGS, tenant=desk.tenant) for number in group]
+            [Request(desk.agent, ticket.text_of(number), tags=dict(desk.tags), tenant=desk.tenant) for number in group]
         )
     return clock() - begun
 

@@ -234,13 +234,15 @@ def charge_arguments(batches: Sequence[Batch]) -> list[object]:
     of: list[int] = []
     account: list[int] = []
     holder: list[UUID] = []
-    amounts: list[int] = []
+    amounts: list[str] = []
+    before, text, differ = None, "", False
     for number, batch in enumerate(batches, 1):
         for charge in batch.charges:
             of.append(number)
             account.append(charge.account)
             holder.append(charge.holder)
-            amounts += (
+            differ = differ or (charge.holder is not holder[0] and charge.holder != holder[0])
+            six = (
                 charge.held_nano,
                 charge.held_tokens,
                 charge.held_calls,
@@ -248,8 +250,10 @@ def charge_arguments(batches: Sequence[Batch]) -> list[object]:
                 charge.tokens,
                 charge.calls,
             )
-    holders = holder[:1] if len(set(holder)) == 1 else holder
-    return [numbers(of), numbers(account), holders, numbers(amounts)]
+            if six != before:  # all accounts of one event are charged the same
+                before, text = six, ",".join(map(str, six))
+            amounts.append(text)
+    return [numbers(of), numbers(account), holder if differ else holder[:1], "{" + ",".join(amounts) + "}"]
 
 
 def refusal(error: JournalError | ValueError) -> JournalError | InputInvalid:

@@ -223,7 +223,12 @@ class Shares:
         self._leave_idle()
         asks = self._asks()
         me, fresh = self._holder, self._fresh
-        answer = await self._store.exchange(me, lease, asks, fresh=fresh)
+        try:
+            answer = await self._store.exchange(me, lease, asks, fresh=fresh)
+        except JournalError:  # what was to be given back is still ours, as far as anybody knows
+            left = [(ask.tenant, ask.account) for ask in asks if ask.leave]
+            self._leaving += [key for key in left if key not in self._shares]
+            raise
         if me != self._holder:
             return
         if not answer.alive:
@@ -315,8 +320,7 @@ class Shares:
         for share in list(self._shares.values()):
             for waiter in list(share.waiting):
                 if waiter.give_up_ns <= now and not waiter.ready.done():
-                    short = [part for part in range(3) if share.free[part] < waiter.amount[part]]
-                    self._refuse(share, waiter, short[0] if short else 0, spent=False)
+                    self._refuse(share, waiter, _short(share, waiter.amount), spent=False)
 
     def _refuse(self, share: Share, waiter: Waiter, part: int, *, spent: bool) -> None:
         if share.budget is None:
@@ -364,6 +368,13 @@ def _answer(waiter: Waiter, what: Hold | Refusal | None) -> None:
 
 def _added(one: Triple, other: Triple) -> Triple:
     return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def _short(share: Share, amount: Triple) -> int:
+    """Which limited part of an amount a share does not hold."""
+    limits = share.budget.limits if share.budget is not None else (1, 1, 1)
+    limited = [part for part in range(3) if limits[part]]
+    return next((part for part in limited if share.free[part] < amount[part]), limited[0] if limited else 0)
 
 
 def _over(used: Triple, amount: Triple, limits: Triple) -> int | None:

@@ -18,7 +18,12 @@ def denial(gate: str, reason: str, rule: str) -> CallDenied:
 
 
 async def denied(ctx: RunContext, call: Call, ruling: Ruling, **fields: Any) -> VerdictRecorded:
-    """Record that the rules denied the call. Does not return when that is final for the run."""
+    """Record that the rules denied the call. Does not return when that is final for the run.
+
+    A stop that became known while the gate waited for something is met here, and says nothing of the call.
+    """
+    if ctx.fault is not None and ruling.code == "stopped":
+        await ctx.halt()
     event = ctx.event(
         VerdictRecorded,
         call.path,
