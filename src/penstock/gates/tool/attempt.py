@@ -1,6 +1,5 @@
 """Attempts at a tool call that the rules allow: intent, call, outcome, until one is the last."""
 
-import asyncio
 import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import msgspec
 
 from penstock.events import Amount, ApprovalDecided, CacheSource, Failure, ToolIntent, ToolOutcome
 from penstock.gates.breakers.admission import OPEN, intend_read, observe
-from penstock.gates.budgets.gate import BudgetShut, bind, hold_at_once, hold_for_tool
+from penstock.gates.budgets.gate import bind, hold_at_once, hold_for_tool
 from penstock.gates.cache.standing import Standing
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
@@ -20,7 +19,6 @@ from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import at_most, at_most_within
 from penstock.gates.run.ledger import COUNTED
-from penstock.gates.run.mailbox import WaitCut
 from penstock.gates.run.taking_back import REFUSED_LATE, take_back
 from penstock.gates.tool.cached import invalidate
 from penstock.gates.tool.doubt import LateOutcome, settle
@@ -68,7 +66,7 @@ async def attempt(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> 
         try:
             await throttle(ctx, call, "tool", tool.name)
             await hold_for_tool(ctx, call)
-        except (asyncio.CancelledError, WaitCut, BudgetShut):
+        except BaseException:  # also when the run is put away while the call waits
             ctx.facts.tool_calls -= because == ""
             raise
         try:
