@@ -1,12 +1,10 @@
 """The MCP proxy over streamable HTTP: who may ask is who has a Penstock key."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -17,7 +15,7 @@ from penstock.kernel.errors import PenstockError, PermissionMissing, TooManyFail
 from penstock.ports.journal import Journal
 from penstock.server.access.caller import Caller
 from penstock.server.access.doorkeeper import Doorkeeper
-from penstock.server.protocol import BoundedProtocol
+from penstock.server.listening import Uvicorn
 from penstock.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 STATE = "penstock.principal"
-KEEP_ALIVE_SECONDS = 75
 SHUTDOWN_SECONDS = 3
 
 
@@ -128,28 +125,9 @@ def principal_of(ctx: Any) -> Principal:
     return principal
 
 
-class _Uvicorn(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Signals are the command's."""
-        yield
-
-
 async def serve_http(app: McpApp, listener: socket.socket, started: Callable[[], None], stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set."""
-    config = uvicorn.Config(
-        app,
-        http=BoundedProtocol,
-        ws="none",
-        loop="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
-    server = _Uvicorn(config)
+    server = Uvicorn(app, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     async with app.manager.run():
         serving = asyncio.create_task(server.serve([listener]))
         stopping = asyncio.create_task(stop.wait())
