@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from penstock.adapters.isolation import ToolIsolation
@@ -79,11 +79,6 @@ PROVIDER_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 def provider_keys() -> dict[str, bool]:
     """Which of the providers' keys are set; never the keys themselves."""
     return {name: bool(os.environ.get(name, "").strip()) for name in PROVIDER_KEYS}
-
-
-def upstream_keys() -> Mapping[str, str]:
-    """The variables in which a gateway's configuration finds its providers' keys."""
-    return os.environ
 
 
 def load_settings() -> Settings:

@@ -51,10 +51,10 @@ def gateway(
     """
     from penstock.integrations.gateway.config import read_config
     from penstock.server import serving
-    from penstock.wiring import upstream_keys
+    from penstock.wiring import environment
 
     serving.check_host(host, publicly=listen_publicly)
-    read_config(config, upstream_keys())  # what is wrong with it is said before anything is opened
+    read_config(config, environment())  # what is wrong with it is said before anything is opened
     listener = serving.bind(host, port)
     called = name or f"gateway-{socket.gethostname()}-{os.getpid()}"
     try:
@@ -67,13 +67,13 @@ async def _serve(config: Path | None, listener: socket.socket, name: str, as_jso
     from penstock.server.gateway.app import GatewayApp
     from penstock.server.gateway.opening import opened_gateway
     from penstock.server.gateway.serving import GatewayServing
-    from penstock.wiring import tune_worker_process, upstream_keys
+    from penstock.wiring import environment, tune_worker_process
 
     tune_worker_process()
     async with contextlib.AsyncExitStack() as stack:
         # Appends wait for company only while others are under way: a lone call waits for nobody.
         platform = await stack.enter_async_context(opened(batch_linger_ms=0.0, worker_concurrency=RUNS_AT_A_TIME))
-        gateway, doorkeeper = await stack.enter_async_context(opened_gateway(platform, config, upstream_keys(), name))
+        gateway, doorkeeper = await stack.enter_async_context(opened_gateway(platform, config, environment(), name))
         serving = GatewayServing(GatewayApp(gateway, doorkeeper), listener, platform.services.settings)
         _Stopping(platform, gateway, serving, as_json)
         await serving.run(lambda: _announce(listener, gateway, name, as_json))

@@ -184,11 +184,11 @@ async def _gateway_before(app: Any, plan: _Plan, platform: "Penstock") -> AsyncI
     from penstock.server.gateway.app import GatewayApp
     from penstock.server.gateway.front import PREFIX, Front
     from penstock.server.gateway.opening import opened_gateway
-    from penstock.wiring import upstream_keys
+    from penstock.wiring import environment
 
     await asyncio.sleep(0)  # the task that starts the worker comes first
     name = f"gateway-{socket.gethostname()}-{os.getpid()}"
-    async with opened_gateway(platform, plan.gateway, upstream_keys(), name) as (gateway, doorkeeper):
+    async with opened_gateway(platform, plan.gateway, environment(), name) as (gateway, doorkeeper):
         yield Front(app, GatewayApp(gateway, doorkeeper, PREFIX))
 
 

@@ -9,6 +9,7 @@ from penstock.cli.keys.shown import shown
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import note, plain, print_json, say
+from penstock.cli.run import tags_of
 from penstock.kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,12 +44,7 @@ def add(  # noqa: PLR0917 - each parameter is an option of the command
         raise UsageError(
             "say what the key is for: --gateway", hint="for people, use `penstock keys make NAME --role ROLE`"
         )
-    tags: dict[str, str] = {}
-    for item in tag or ():
-        key, is_one, value = item.partition("=")
-        if not is_one or key in tags:
-            raise UsageError(f"--tag {item!r} is not a new NAME=VALUE", hint="for example --tag customer=acme")
-        tags[key] = value
+    tags = tags_of(tag or [])
     budget = Budget(tokens=tokens, usd=usd)
     work = _add(
         name,
