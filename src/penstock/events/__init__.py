@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.events.approval import ApprovalDecided, ApprovalRequested, Change, Preview
+from penstock.events.approval import ApprovalDecided, ApprovalRequested, ApprovalTerms, Change, Preview
 from penstock.events.cache import CacheSource
 from penstock.events.child import ChildIntent, ChildOutcome
 from penstock.events.control import ControlApplied
@@ -140,6 +140,7 @@ __all__ = [
     "Amount",
     "ApprovalDecided",
     "ApprovalRequested",
+    "ApprovalTerms",
     "BudgetRecord",
     "CacheSource",
     "Change",

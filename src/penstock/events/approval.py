@@ -23,6 +23,23 @@ class Preview(msgspec.Struct, frozen=True, omit_defaults=True):
     unknown: str = ""
 
 
+class ApprovalTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who must allow a held call, beyond what holds for every approval.
+
+    Attributes:
+        roles: one of them is needed; empty = whoever may decide.
+        count: how many different people must allow it; 2 = four eyes.
+        seconds: how long there is to decide; 0 = the tool's own time, or the setting.
+        escalate_to: roles that are told as well when nobody has answered after ``escalate_after_seconds``.
+    """
+
+    roles: list[str] = []
+    count: int = 1
+    seconds: float = 0
+    escalate_to: list[str] = []
+    escalate_after_seconds: float = 0
+
+
 class ApprovalRequested(Event, tag="approval.requested"):
     """A call waits for a person. ``payloads.args`` are the arguments; ``digest`` is SHA-256 of their RFC 8785 form.
     ``payloads.preview``, where the tool has one, is what the person is told that it will change."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.events import Amount, BudgetRecord, RuleVerdict
+from penstock.events import Amount, ApprovalTerms, BudgetRecord, RuleVerdict
 from penstock.ports.model import Price
 from penstock.ports.tools import ToolDef
 from penstock.rules.past import PastCall, Spoken
@@ -42,13 +42,15 @@ class Verdict(IntEnum):
 class Decision:
     """One rule's answer. ``reason`` is for people and holds no customer data; ``code`` is stable, for programs.
 
-    ``ends_run`` makes a denial final for the whole run, not only for the call: a limit is reached.
+    ``ends_run`` makes a denial final for the whole run, not only for the call: a limit is reached. ``terms`` of a hold
+    say who must allow it.
     """
 
     verdict: Verdict
     reason: str
     code: str = ""
     ends_run: bool = False
+    terms: ApprovalTerms | None = None
 
 
 class CallFacts(msgspec.Struct):
@@ -104,6 +106,7 @@ class RunFacts:
     spoken: Spoken = field(default_factory=Spoken)
     stretch: Stretch | None = None  # the calls since the last new fact
     spirals: Spirals | None = None  # when to step in; None = never
+    taint: dict[str, str] = field(default_factory=dict)  # what was read from outside: source (a tool's name) → its kind
 
 
 @dataclass(slots=True, frozen=True)

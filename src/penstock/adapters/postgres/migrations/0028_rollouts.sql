@@ -1,0 +1,1 @@
+-- Releases that are reviewed, rolled out and rolled back.

@@ -1,0 +1,1 @@
+-- Approvals by several, cases that people take over, and what tells them of it.

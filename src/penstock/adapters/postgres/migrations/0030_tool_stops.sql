@@ -1,0 +1,1 @@
+-- Stops by tool and by environment.

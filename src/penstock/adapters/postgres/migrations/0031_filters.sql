@@ -1,0 +1,1 @@
+-- Values that filters have put tokens in the place of.
