@@ -1,5 +1,6 @@
 """The schema across releases: what an older installation may work on, and which format new runs are written in."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -12,7 +13,7 @@ from penstock.adapters.postgres.migrate import Migration, check_schema, known_mi
 from penstock.adapters.postgres.upgrade import expand, look
 from penstock.events import FORMAT
 from penstock.kernel.clock import SystemClock
-from penstock.kernel.errors import SchemaTooNew
+from penstock.kernel.errors import SchemaBusy, SchemaTooNew
 from penstock.kernel.ids import new_id
 
 SPINE = 4
@@ -136,3 +137,51 @@ def test_every_migration_since_the_first_release_is_additive_to_it() -> None:
     later = [item for item in REAL if item.number > SPINE]
     assert later
     assert {item.compatible_from for item in later} == {SPINE}
+
+
+TWO_TABLES = Migration(
+    9001, "9001_two.sql", "ALTER TABLE penstock.runs ADD x int; ALTER TABLE penstock.events ADD x int"
+)
+
+
+async def test_a_migration_gives_way_to_a_worker_that_takes_tables_the_other_way_round(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one of the two is ended as deadlocked, and it may be the worker."""
+    await migrate(connection)
+    as_release(monkeypatch, TWO_TABLES)
+    worker = await asyncpg.connect(database_url)
+    try:
+        async with worker.transaction():
+            await worker.execute("SELECT FROM penstock.events LIMIT 1")
+            migrating = asyncio.create_task(migrate(connection))
+            await _until_waiting(worker, "penstock.events")  # it holds the runs by now
+            assert await worker.fetchval("SELECT count(*) FROM penstock.runs") == 0
+            assert not migrating.done()
+        assert await migrating == [TWO_TABLES.name]
+    finally:
+        await worker.close()
+
+
+async def test_a_migration_that_finds_no_moment_says_so_and_can_be_run_again(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(connection)
+    as_release(monkeypatch, TWO_TABLES)
+    monkeypatch.setattr(migrations, "TABLE_TRIES", 2)
+    worker = await asyncpg.connect(database_url)
+    try:
+        async with worker.transaction():
+            await worker.execute("SELECT FROM penstock.events LIMIT 1")
+            with pytest.raises(SchemaBusy):
+                await migrate(connection)
+        assert await migrate(connection) == [TWO_TABLES.name]
+    finally:
+        await worker.close()
+
+
+async def _until_waiting(connection: asyncpg.Connection, table: str) -> None:
+    waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = $1::text::regclass"
+    async with asyncio.timeout(10):
+        while not await connection.fetchval(waiting, table):
+            await asyncio.sleep(0.005)

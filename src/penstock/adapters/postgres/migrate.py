@@ -1,5 +1,6 @@
 """Brings a database's schema up to this installation's: forward only, one process at a time."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Iterable
@@ -10,13 +11,21 @@ from uuid import UUID
 
 import asyncpg
 
-from penstock.kernel.errors import JournalError, SchemaTooNew, ServerTooOld
+from penstock.kernel.backoff import Backoff
+from penstock.kernel.errors import JournalError, SchemaBusy, SchemaTooNew, ServerTooOld
 
 OLDEST_SERVER = 150_000
 """PostgreSQL 15, in the form of ``server_version_num``."""
 
 MONTHS_AHEAD = 3
 """Event partitions that are made ahead of time, counted from the current month, which is included."""
+
+TABLE_WAIT_MS = 300
+"""How long a migration waits for a table that workers use. They queue behind it so long, and no longer; and it is below
+PostgreSQL's ``deadlock_timeout`` (1 s), so that of the two it is never a worker's transaction that is ended."""
+
+TABLE_TRIES = 100
+"""Tries of one migration, with pauses of up to a second between them: one to two minutes in all."""
 
 _LOCK = 7_955_997_830_308
 _TABLE = """
@@ -70,29 +79,46 @@ async def migrate(connection: asyncpg.Connection) -> list[str]:
     Raises:
         ServerTooOld: PostgreSQL older than 15.
         SchemaTooNew: the database holds a migration that this installation neither knows nor can work with.
+        SchemaBusy: what workers do left no moment for one; those before it are applied.
         JournalError: a migration that was applied reads differently here.
     """
     await check_server(connection)
     known = known_migrations()
-    applied = []
-    pending = _pending(known, await _applied(connection))
-    for migration in pending:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            await connection.execute(_TABLE)
-            # Another process may have applied it while this one waited for the lock.
-            if migration not in _pending(known, await _applied(connection)):
-                continue
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO penstock.migrations (number, name, sha256, compatible_from) VALUES ($1, $2, $3, $4)",
-                migration.number,
-                migration.name,
-                migration.sha256,
-                migration.compatible_from,
-            )
-        applied.append(migration.name)
-    return applied
+    return [
+        migration.name
+        for migration in _pending(known, await _applied(connection))
+        if await _apply_between(connection, migration, known)
+    ]
+
+
+async def _apply_between(connection: asyncpg.Connection, migration: Migration, known: list[Migration]) -> bool:
+    """Apply a migration between the transactions of workers, who go on meanwhile; whether it was not there already."""
+    backoff = Backoff(cap_seconds=1.0)
+    for _ in range(TABLE_TRIES):
+        try:
+            return await _apply(connection, migration, known)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await asyncio.sleep(backoff.next_seconds())
+    raise SchemaBusy(f"{migration.name} found no moment in {TABLE_TRIES} tries at which its tables were free")
+
+
+async def _apply(connection: asyncpg.Connection, migration: Migration, known: list[Migration]) -> bool:
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await connection.execute(_TABLE)
+        # Another process may have applied it while this one waited for the lock.
+        if migration not in _pending(known, await _applied(connection)):
+            return False
+        await connection.execute(f"SET LOCAL lock_timeout = {TABLE_WAIT_MS}")
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO penstock.migrations (number, name, sha256, compatible_from) VALUES ($1, $2, $3, $4)",
+            migration.number,
+            migration.name,
+            migration.sha256,
+            migration.compatible_from,
+        )
+    return True
 
 
 async def check_server(connection: asyncpg.Connection) -> None:

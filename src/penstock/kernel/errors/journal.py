@@ -32,6 +32,13 @@ class SchemaTooNew(JournalError):
     hint = "upgrade this installation of penstock"
 
 
+class SchemaBusy(JournalError):
+    """The schema could not be brought up to date beside what workers do."""
+
+    code = "schema_busy"
+    hint = "nothing is half done: run it again, at a quieter time or after long transactions (see pg_stat_activity) end"
+
+
 class NotFinalized(JournalError):
     """What was asked for is recorded in a form that workers of an older Penstock, which may still run, cannot read."""
 

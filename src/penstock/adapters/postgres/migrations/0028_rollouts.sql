@@ -1,1 +1,2 @@
 -- Releases that are reviewed, rolled out and rolled back.
+SELECT;

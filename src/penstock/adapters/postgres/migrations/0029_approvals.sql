@@ -1,1 +1,2 @@
 -- Approvals by several, cases that people take over, and what tells them of it.
+SELECT;

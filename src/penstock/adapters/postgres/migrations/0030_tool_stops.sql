@@ -1,1 +1,2 @@
 -- Stops by tool and by environment.
+SELECT;

@@ -1,1 +1,2 @@
 -- Values that filters have put tokens in the place of.
+SELECT;
