@@ -232,8 +232,7 @@ def broken(report: Report) -> list[tuple[str, str]]:
     return [violation for violation in report.violations if violation[0] in ASKED_HERE]
 
 
-# A process that is killed leaves coroutines behind that nobody will ever await.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("killed_processes")
 def test_nobody_is_served_what_he_must_not_be() -> None:
     counts: Counter[str] = Counter()
     for seed in range(SEEDS):
@@ -299,8 +298,7 @@ PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("killed_processes")
 @pytest.mark.parametrize(("bug", "within", "invariants"), PLANTED, ids=[bug.__name__ for bug, _, _ in PLANTED])
 def test_a_planted_bug_is_found(
     bug: Callable[[pytest.MonkeyPatch], None], within: range, invariants: set[str], monkeypatch: pytest.MonkeyPatch

@@ -127,8 +127,7 @@ def with_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seeds, "World", DocumentWorld)
 
 
-# A process that is killed leaves coroutines behind that nobody will ever await.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("killed_processes")
 def test_each_write_on_a_record_is_in_its_document_once() -> None:
     counts: Counter[str] = Counter()
     for seed in range(SEEDS):

@@ -23,10 +23,7 @@ from penstock.ports.records import Status
 from penstock.runs.usage import Counting
 from penstock.wiring import assemble
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),  # of killed processes
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("killed_processes")
 SEEDS = 60
 TOP = 2**52
 

@@ -60,8 +60,7 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("killed_processes")
 @pytest.mark.parametrize(("bug", "seeds", "invariants"), FOUND, ids=[bug.__name__ for bug, _, _ in FOUND])
 def test_a_planted_bug_is_found(
     bug: Callable[[pytest.MonkeyPatch], None],

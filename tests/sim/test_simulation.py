@@ -10,10 +10,7 @@ from tests.sim.world.coverage import table
 from tests.sim.world.many import simulate
 from tests.sim.world.seeds import Tally, run_seed
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),  # of killed processes
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("killed_processes")
 SEEDS = 2000
 ROOT = Path(__file__).parents[2]
 AT_LEAST = {
