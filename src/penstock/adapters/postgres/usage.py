@@ -83,21 +83,25 @@ _ADMIT = "SELECT dimension, slot FROM penstock.admit_usage($1, $2, $3, $4, $5)"
 _COUNT = "SELECT penstock.count_usage($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _DROP = """
 WITH hours AS (
-    DELETE FROM penstock.usage_hourly u WHERE u.ctid = ANY (ARRAY(
-        SELECT o.ctid FROM penstock.usage_places p
+    DELETE FROM penstock.usage_hourly u USING (
+        SELECT o.* FROM penstock.usage_places p
         CROSS JOIN LATERAL (
-            SELECT h.ctid FROM penstock.usage_hourly h
+            SELECT h.tenant, h.generation, h.grain, h.hour, h.slot FROM penstock.usage_hourly h
             WHERE h.tenant = p.tenant AND h.generation = p.generation AND h.hour < $1 LIMIT $3
         ) AS o LIMIT $3
-    )) RETURNING 1
+    ) AS d
+    WHERE (u.tenant, u.generation, u.grain, u.hour, u.slot) = (d.tenant, d.generation, d.grain, d.hour, d.slot)
+    RETURNING 1
 ), fine AS (
-    DELETE FROM penstock.usage_fine u WHERE u.ctid = ANY (ARRAY(
-        SELECT o.ctid FROM penstock.usage_places p
+    DELETE FROM penstock.usage_fine u USING (
+        SELECT o.* FROM penstock.usage_places p
         CROSS JOIN LATERAL (
-            SELECT h.ctid FROM penstock.usage_fine h
+            SELECT h.tenant, h.generation, h.grain, h.hour, h.slot FROM penstock.usage_fine h
             WHERE h.tenant = p.tenant AND h.generation = p.generation AND h.hour < $1 LIMIT $3
         ) AS o LIMIT $3
-    )) RETURNING 1
+    ) AS d
+    WHERE (u.tenant, u.generation, u.grain, u.hour, u.slot) = (d.tenant, d.generation, d.grain, d.hour, d.slot)
+    RETURNING 1
 ), minutes AS (
     DELETE FROM penstock.usage_minutes u WHERE u.ctid = ANY (ARRAY(
         SELECT o.ctid FROM penstock.usage_places p

@@ -1,30 +1,42 @@
 -- The ledger: sums by who used what for what, in classes of tokens. Rows that older workers add are of no kind, and their
 -- classes are 0: their money is whole, and sums that are made anew have the rest.
 
-ALTER TABLE penstock.usage_hourly
-    ADD COLUMN kind         text COLLATE "C" NOT NULL DEFAULT '',
-    ADD COLUMN kind_runs    bigint NOT NULL DEFAULT 0,     -- like used_by, by kind
-    ADD COLUMN used_in      bigint NOT NULL DEFAULT 0,     -- by model and kind
-    ADD COLUMN cached       bigint NOT NULL DEFAULT 0,
-    ADD COLUMN written      bigint NOT NULL DEFAULT 0,
-    ADD COLUMN written_hour bigint NOT NULL DEFAULT 0,
-    ADD COLUMN reasoning    bigint NOT NULL DEFAULT 0,
-    ADD COLUMN audio_in     bigint NOT NULL DEFAULT 0,
-    ADD COLUMN audio_out    bigint NOT NULL DEFAULT 0,
-    ADD COLUMN image_in     bigint NOT NULL DEFAULT 0,
-    ADD COLUMN image_out    bigint NOT NULL DEFAULT 0,
-    -- Weeks (from Thursdays, as the epoch has it): a month of many tags is read in a third of the rows.
-    DROP CONSTRAINT usage_hourly_grain_check,
-    ADD CONSTRAINT usage_hourly_grain_check CHECK (grain IN (1, 24, 168));
+-- Each grain is a table of its own: rows that are read together lie together, and the many of hours do not stand between
+-- the few of weeks. Weeks are from Thursdays, as the epoch has it: a month of many tags is read in a third of the rows.
+ALTER TABLE penstock.usage_hourly RENAME TO usage_together;
+ALTER TABLE penstock.usage_together DROP CONSTRAINT usage_hourly_grain_check;
+CREATE TABLE penstock.usage_hourly (
+    LIKE penstock.usage_together INCLUDING STORAGE,
+    kind         text COLLATE "C" NOT NULL DEFAULT '',
+    kind_runs    bigint NOT NULL DEFAULT 0,     -- like used_by, by kind
+    used_in      bigint NOT NULL DEFAULT 0,     -- by model and kind
+    cached       bigint NOT NULL DEFAULT 0,
+    written      bigint NOT NULL DEFAULT 0,
+    written_hour bigint NOT NULL DEFAULT 0,
+    reasoning    bigint NOT NULL DEFAULT 0,
+    audio_in     bigint NOT NULL DEFAULT 0,
+    audio_out    bigint NOT NULL DEFAULT 0,
+    image_in     bigint NOT NULL DEFAULT 0,
+    image_out    bigint NOT NULL DEFAULT 0,
+    CONSTRAINT usage_sums_pkey PRIMARY KEY (tenant, generation, grain, hour, slot)
+) PARTITION BY LIST (grain);
+CREATE TABLE penstock.usage_by_hour PARTITION OF penstock.usage_hourly FOR VALUES IN (1)   WITH (fillfactor = 80);
+CREATE TABLE penstock.usage_by_day  PARTITION OF penstock.usage_hourly FOR VALUES IN (24)  WITH (fillfactor = 80);
+CREATE TABLE penstock.usage_by_week PARTITION OF penstock.usage_hourly FOR VALUES IN (168) WITH (fillfactor = 80);
+INSERT INTO penstock.usage_hourly SELECT u.* FROM penstock.usage_together u;
+DROP TABLE penstock.usage_together;
 
 -- The same by user and by tags of one's own besides: there may be nearly as many rows as runs, so what is not asked by
 -- these is read from the table above. What older workers count is in it without user and tags.
 CREATE TABLE penstock.usage_fine (
-    LIKE penstock.usage_hourly INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE,
+    LIKE penstock.usage_hourly INCLUDING DEFAULTS INCLUDING STORAGE,
     by_user text COLLATE "C" NOT NULL DEFAULT '',
     tags    jsonb NOT NULL DEFAULT '{}',  -- those that are counted by
     PRIMARY KEY (tenant, generation, grain, hour, slot)
-) WITH (fillfactor = 80);
+) PARTITION BY LIST (grain);
+CREATE TABLE penstock.usage_fine_by_hour PARTITION OF penstock.usage_fine FOR VALUES IN (1)   WITH (fillfactor = 80);
+CREATE TABLE penstock.usage_fine_by_day  PARTITION OF penstock.usage_fine FOR VALUES IN (24)  WITH (fillfactor = 80);
+CREATE TABLE penstock.usage_fine_by_week PARTITION OF penstock.usage_fine FOR VALUES IN (168) WITH (fillfactor = 80);
 INSERT INTO penstock.usage_hourly (
     tenant, generation, grain, hour, slot, customer, feature, agent, task_type, release, model, runs, used_by,
     model_calls, tokens_in, tokens_out, nano, nano_at_maximum, dearest, dearest_nano
