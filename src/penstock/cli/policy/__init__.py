@@ -1,0 +1,1 @@
+"""``penstock policy``: what agents may do with tools."""

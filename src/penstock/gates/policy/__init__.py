@@ -1,0 +1,1 @@
+"""The policy in force, and what it needs to know of a run."""
