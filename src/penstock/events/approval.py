@@ -1,5 +1,7 @@
 """Approvals: a person decides on exact arguments, once."""
 
+from typing import ClassVar
+
 import msgspec
 
 from penstock.events.envelope import Event, RuleVerdict
@@ -50,15 +52,46 @@ class ApprovalRequested(Event, tag="approval.requested"):
     call_digest: str = ""  # the stored form's digest, what replay compares
     call_id: str = ""
     risk: str = "high"
-    question: str = "may_run"  # may_run | did_it_happen
+    question: str = "may_run"  # may_run | did_it_happen | help
     policy: str = ""  # policy version it was asked under
     expires: int = 0  # microseconds since the epoch
     verdicts: list[RuleVerdict] = []
+    terms: ApprovalTerms | None = None  # who must allow it; None = anybody who may decide
+
+
+class ApprovalVoted(Event, tag="approval.voted"):
+    """One of the people whom a question needs has allowed it: ``actor``, for ``behalf`` where that right was handed to
+    them. ``payloads.reason`` are their words."""
+
+    since: ClassVar[int] = 2
+
+    approval: str
+    digest: str = ""
+    roles: list[str] = []  # what they held when they decided
+    key: str = ""  # id of the key they came by
+    delegation: str = ""  # by which ``behalf`` handed the right on
+
+
+class ApprovalEdited(Event, tag="approval.edited"):
+    """``actor`` let another call go ahead in place of the one that was asked about: the same tool with the arguments
+    ``payloads.args``, whose digest is ``edited``. Rules judge it anew. ``payloads.reason`` are their words."""
+
+    since: ClassVar[int] = 2
+
+    approval: str
+    digest: str  # of what was asked
+    edited: str
+    roles: list[str] = []
 
 
 class ApprovalDecided(Event, tag="approval.decided"):
-    """``actor`` is who decided; ``payloads.reason`` their words."""
+    """``actor`` is who decided; ``payloads.reason`` their words, ``payloads.answer`` what they answered.
+
+    After ``stale`` (given under a policy that is no longer in force) and ``void`` (by somebody who may no longer
+    decide) the question is asked anew.
+    """
 
     approval: str
-    decision: str  # approve | deny | expired | withdrawn | happened | did_not_happen | mismatch
+    decision: str  # approve | deny | expired | withdrawn | happened | did_not_happen | mismatch | answer | stale | void
     digest: str = ""
+    people: list[str] = []  # whose allowing counted, where more than one was needed

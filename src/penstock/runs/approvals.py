@@ -1,34 +1,32 @@
-"""Approvals: what waits for a person, and a person's decision."""
+"""Approvals: what waits for a person. What they say to it is in `penstock.runs.approving`."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from penstock.events import ApprovalRequested, Preview, RuleVerdict, RunSubmitted, Waiting, decode
+from penstock.events import ApprovalRequested, ApprovalTerms, Preview, RuleVerdict, Waiting, decode
 from penstock.gates.run.ledger import first_ref
-from penstock.gates.tool.approval import Decision
-from penstock.journal.payloads import PayloadReader, address, ref_address, unpack
+from penstock.journal.payloads import PayloadReader, ref_address, unpack
 from penstock.kernel.errors import (
-    AnswerInvalid,
-    ApprovalChanged,
     ApprovalDecided,
     ApprovalExpired,
-    ApprovalMismatch,
-    ApprovalOwn,
     ApprovalUnknown,
     ApprovalWithdrawn,
     EventUnreadable,
 )
 from penstock.ports.journal import Journal
-from penstock.ports.questions import EXPIRED, Asking, Decided, Verdict
-from penstock.ports.records import Post, Row, RunRow, Stop
+from penstock.ports.questions import EXPIRED, Asking, Vote
+from penstock.ports.records import Row, RunRow, Stop
 
-ANSWERS = {"may_run": ("approve", "deny"), "did_it_happen": ("happened", "did_not_happen")}
+ANSWERS = {
+    "may_run": ("approve", "deny", "edit"),
+    "did_it_happen": ("happened", "did_not_happen"),
+    "help": ("answer",),
+}
 PREFIX_MIN = 4  # characters of an id that a person must give
-REASON_MAX_CHARS = 2000
 BACKWARDS = 200
 """Events read at a time from the end of a tape, where its questions mostly are."""
 _waiting = msgspec.json.Decoder(list[Waiting])
@@ -40,7 +38,8 @@ class Approval:
 
     ``version`` is the number of the last event of the run that is about this question: what changes the question raises
     it. ``args_ref`` and ``subject`` say where the arguments are kept, ``preview_ref`` where what the tool said that it
-    will change ('' = it was not asked): see `read_preview`.
+    will change ('' = it was not asked): see `read_preview`. ``terms``: who must allow it, where that is more than
+    anybody who may decide; ``votes``: those who have.
     """
 
     id: str
@@ -49,7 +48,7 @@ class Approval:
     agent: str
     path: str
     tool: str
-    question: str  # may_run | did_it_happen
+    question: str  # may_run | did_it_happen | help
     risk: str
     digest: str
     expires: int
@@ -62,6 +61,8 @@ class Approval:
     args_ref: str = ""
     customer: str = ""
     preview_ref: str = ""
+    terms: ApprovalTerms | None = None
+    votes: tuple[Vote, ...] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -128,7 +129,14 @@ async def get(journal: Journal, reader: PayloadReader, tenant: str, approval: st
     known = await journal.questions.decided(tenant, approval)
     if known is None:
         raise ApprovalUnknown(f"no approval {approval} waits", hint="it may have expired, or its run was stopped")
-    raise _decided_before(approval, Verdict(False, known.decision, known.actor, known.at))
+    if known.decision == EXPIRED:
+        raise ApprovalExpired(f"approval {approval} has expired", expired_at=known.at)
+    raise ApprovalDecided(
+        f"approval {approval} was decided before by {known.actor}: {known.decision}",
+        decision=known.decision,
+        actor=known.actor,
+        at=known.at,
+    )
 
 
 async def read_preview(journal: Journal, approval: Approval) -> Preview | None:
@@ -146,102 +154,6 @@ async def read_preview(journal: Journal, approval: Approval) -> Preview | None:
         return msgspec.json.decode(unpack(payload), type=Preview)
     except (EventUnreadable, msgspec.DecodeError):
         return Preview(unknown="what it said is damaged, or written by a newer penstock")
-
-
-async def decide(
-    journal: Journal,
-    approval: Approval,
-    answer: str,
-    *,
-    actor: str,
-    reason: str = "",
-    digest: str = "",
-    version: int | None = None,
-    seen_seconds: float = 0.0,
-) -> Verdict:
-    """Answer a question, once. ``digest``, ``version``: what the person saw; it must be what waits.
-
-    Raises:
-        AnswerInvalid: not an answer to this question.
-        ApprovalMismatch: the person saw other arguments.
-        ApprovalChanged: the question was changed since the person saw it.
-        ApprovalExpired: its time is over.
-        ApprovalDecided: somebody answered before; the error says who, what and when.
-    """
-    allowed = ANSWERS[approval.question]
-    if answer not in allowed:
-        raise AnswerInvalid(f"{answer!r} does not answer this question", hint=f"answer {' or '.join(allowed)}")
-    if digest and digest != approval.digest:
-        raise ApprovalMismatch(f"approval {approval.id} now asks about other arguments than the ones decided on")
-    if version is not None and version != approval.version:
-        raise ApprovalChanged(f"approval {approval.id} was changed since it was shown", version=approval.version)
-    if approval.expires and await journal.now() >= approval.expires:
-        raise ApprovalExpired(f"approval {approval.id} has expired", expired_at=approval.expires)
-    words = reason[:REASON_MAX_CHARS]
-    body = msgspec.json.encode(Decision(answer, actor, words, approval.digest))
-    post = Post(approval.tenant, approval.run, f"approval:{approval.id}", "approval", body)
-    decided = Decided(
-        approval.tenant,
-        approval.id,
-        approval.run,
-        approval.agent,
-        approval.tool,
-        approval.question,
-        answer,
-        actor,
-        approval.subject,
-        ref_address(approval.args_ref) if approval.args_ref else b"",
-        await _reason_address(journal, approval, words),
-        approval.asked_at,
-        seen_seconds,
-    )
-    verdict = await journal.questions.decide(post, decided)
-    if not verdict.counts:
-        raise _decided_before(approval.id, verdict)
-    return verdict
-
-
-async def requesters(journal: Journal, row: RunRow) -> set[str]:
-    """Who asked for a run, or for the one at the top of its family, and on whose behalf."""
-    named: set[str] = set()
-    for run in dict.fromkeys((row.id, row.root)):
-        first = await journal.tape(row.tenant, run, limit=1)
-        event = decode(first[0].body) if first else None
-        if isinstance(event, RunSubmitted):
-            named |= {event.actor, event.behalf} - {""}
-    return named
-
-
-async def check_not_own(journal: Journal, tenant: str, run: UUID, actor: str) -> None:
-    """Refuse a decision on what the decider asked for.
-
-    Raises:
-        ApprovalOwn: the run was submitted by them, or for them.
-    """
-    row = await journal.get_run(tenant, run)
-    if row is not None and actor in await requesters(journal, row):
-        raise ApprovalOwn(f"{actor} asked for the run {run}, and cannot decide on what it does")
-
-
-def _decided_before(approval: str, verdict: Verdict) -> ApprovalDecided | ApprovalExpired:
-    if verdict.decision == EXPIRED:
-        return ApprovalExpired(f"approval {approval} has expired", expired_at=verdict.at)
-    who = f" by {verdict.actor}" if verdict.actor else ""
-    what = f": {verdict.decision}" if verdict.decision else ""
-    return ApprovalDecided(
-        f"approval {approval} was decided before{who}{what}",
-        decision=verdict.decision,
-        actor=verdict.actor,
-        at=verdict.at,
-    )
-
-
-async def _reason_address(journal: Journal, approval: Approval, words: str) -> bytes | None:
-    """Where the words will be kept once the run has journalled them."""
-    if not words:
-        return None
-    key = await journal.subject_key(approval.tenant, approval.subject)
-    return None if key is None else address(key, words.encode())
 
 
 async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[Approval]:
@@ -282,9 +194,12 @@ async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[
                 ref,
                 row.tags.get("customer", ""),
                 first_ref(event, "preview"),
+                event.terms,
             )
         )
-    return found[::-1]
+    several = [item.id for item in found if item.terms is not None and item.terms.count > 1]
+    votes = await journal.questions.votes(row.tenant, several) if several else {}
+    return [replace(item, votes=tuple(votes.get(item.id, ()))) for item in reversed(found)]
 
 
 async def _backwards(journal: Journal, row: RunRow) -> AsyncIterator[Row]:

@@ -67,6 +67,7 @@ class Like:
     approved: int = 0
     denied: int = 0
     expired: int = 0
+    edited: int = 0  # allowed with other arguments
     median_seconds: float | None = None
     recent: list[Past] = field(default_factory=list)
     numbers: dict[str, Among] = field(default_factory=dict)
@@ -142,6 +143,7 @@ def _lines(events: Sequence[Event], unread: int) -> list[str]:
 async def _like(journal: Journal, tool: str, past: Sequence[Decided], args: Any, *, contents: bool) -> Like:
     everything, past = past, [item for item in past if item.decision != EXPIRED]
     approved = [item for item in past if item.decision in ("approve", "happened")]
+    edited = sum(item.decision == "edit" for item in past)
     waited = [(item.at - item.asked_at) / 1e6 for item in past if item.asked_at]
     kept: dict[PayloadKey, Payload] = {}
     if contents and past:
@@ -151,8 +153,9 @@ async def _like(journal: Journal, tool: str, past: Sequence[Decided], args: Any,
     known = {item.approval: _read(kept.get((item.tenant, item.subject, item.args))) for item in past}
     return Like(
         len(approved),
-        len(past) - len(approved),
+        len(past) - len(approved) - edited,
         len(everything) - len(past),
+        edited,
         statistics.median(waited) if waited else None,
         [
             Past(

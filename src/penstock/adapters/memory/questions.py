@@ -1,16 +1,19 @@
 """Questions to people in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 import msgspec
 
+from penstock.adapters.memory.cases import MemoryCases
+from penstock.adapters.memory.notices import MemoryNotices
+from penstock.adapters.memory.people import MemoryPeople
 from penstock.adapters.memory.records import Run, Store
 from penstock.events import Waiting
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import RunUnknown
-from penstock.ports.questions import DECISIONS_KEPT, NEVER, PAGE_MAX, Asking, Decided, Verdict
+from penstock.ports.questions import DECISIONS_KEPT, NEVER, PAGE_MAX, Asking, Ballot, Decided, Verdict, Vote
 from penstock.ports.records import Letter, Post, RunRow, Status
 
 
@@ -22,6 +25,10 @@ class MemoryQuestions:
         self._clock = clock
         self._tell = tell
         self._decisions: dict[tuple[str, str], Decided] = {}
+        self._votes: dict[tuple[str, str], list[Vote]] = {}
+        self.people = MemoryPeople(clock)
+        self.cases = MemoryCases(clock)
+        self.notices = MemoryNotices(store, clock, self.people)
 
     async def asking(self, tenant: str, after: tuple[int, UUID] | None, limit: int) -> list[Asking]:
         found = []
@@ -54,6 +61,44 @@ class MemoryQuestions:
         letter = run.inbox[post.dedup]
         said = msgspec.json.decode(letter.body)
         return Verdict(False, said.get("decision", ""), said.get("actor", ""), letter.at)
+
+    async def vote(
+        self, post: Post, decided: Decided, vote: Vote, letter: Post, needed: int, void: Sequence[str] = ()
+    ) -> Ballot:
+        now = self._clock.now_us()
+        holder = self.cases.holder(post.tenant, post.run)
+        key = post.tenant, decided.approval
+        kept = self._votes.get(key, [])
+        if holder not in ("", decided.actor):
+            return Ballot("held", tuple(kept), holder=holder)
+        run = self._store.runs.get((post.tenant, post.run))
+        if needed > 1 and run is not None and run.status is not Status.ENDED and post.dedup not in run.inbox:
+            kept = self._votes[key] = [item for item in kept if item.voter.actor not in void]
+            if any(set(item.people) & set(vote.people) for item in kept):
+                return Ballot("twice", tuple(kept))
+            run.receive(Letter(letter.dedup, letter.kind, letter.body, now))
+            self._tell()
+            kept.append(replace(vote, at=now))
+            if len(kept) < needed:
+                return Ballot("kept", tuple(kept))
+        verdict = await self.decide(post, decided)
+        return Ballot("counts" if verdict.counts else "late", tuple(kept), verdict)
+
+    async def tidy(self, keep_seconds: float, limit: int) -> int:
+        def over(tenant: str, run: UUID) -> Run | bool:
+            """True when there is no such run, or it has ended; then the run."""
+            known = self._store.runs.get((tenant, run))
+            return True if known is None else known.status is Status.ENDED and known
+
+        votes = [key for key, kept in self._votes.items() if not kept or over(key[0], kept[0].run)][:limit]
+        for key in votes:
+            del self._votes[key]
+        before = self._clock.now_us() - int(keep_seconds * 1e6)
+        return len(votes) + self.cases.tidy(over, before, limit) + self.people.tidy(before, limit)
+
+    async def votes(self, tenant: str, approvals: Sequence[str]) -> dict[str, list[Vote]]:
+        found = {approval: self._votes.get((tenant, approval), []) for approval in approvals}
+        return {approval: list(votes) for approval, votes in found.items() if votes}
 
     async def expired(self, decided: Decided) -> None:
         self._remember(decided, self._clock.now_us())

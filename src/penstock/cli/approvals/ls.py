@@ -15,7 +15,7 @@ def ls(tenant: Tenant = None, as_json: AsJson = False) -> int:
 
 
 async def _ls(tenant: str | None, as_json: bool) -> int:
-    from penstock.views.lines import duration
+    from penstock.views.lines import QUESTIONS, duration
 
     async with opened(tenant) as platform:
         found = await platform.approvals()
@@ -29,7 +29,7 @@ async def _ls(tenant: str | None, as_json: bool) -> int:
         rows = [
             (
                 item.id,
-                "may it run?" if item.question == "may_run" else "did it happen?",
+                QUESTIONS.get(item.question, item.question),
                 item.tool,
                 brief(item.args, ARGS_WIDTH),
                 item.risk,

@@ -19,7 +19,7 @@ def show(approval: ApprovalId, tenant: Tenant = None, as_json: AsJson = False) -
 
 async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
     from penstock.runs.approvals import ANSWERS, find, read_preview
-    from penstock.views.lines import clock_time, verdict_words
+    from penstock.views.lines import QUESTIONS, clock_time, verdict_words
 
     async with opened(tenant) as platform:
         found = await find(platform.journal, platform.services.reader, platform.tenant, approval)
@@ -27,7 +27,7 @@ async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
     if as_json:
         print_json({**plain(found), "preview": preview})
         return ExitCode.OK
-    question = "may it run?" if found.question == "may_run" else "did it happen?"
+    question = QUESTIONS.get(found.question, found.question)
     say(f"approval {found.id}")
     say(f"  question   {question}")
     say(f"  call       {safe(found.tool)} ({found.risk} risk) at {found.path} of run {found.run}")
@@ -35,12 +35,18 @@ async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
     say(f"  asked      {clock_time(found.asked_at)}, expires {clock_time(found.expires) if found.expires else 'never'}")
     for verdict in found.verdicts:
         say(f"  because    {safe(verdict_words(verdict))}")
+    if (terms := found.terms) is not None:
+        roles = f" who {'is' if terms.count == 1 else 'are'} {' or '.join(terms.roles)}" if terms.roles else ""
+        say(f"  needs      {terms.count} {'person' if terms.count == 1 else 'different people'}{safe(roles)}")
+    for vote in found.votes:
+        behalf = f" for {vote.voter.behalf}" if vote.voter.behalf else ""
+        say(f"  allowed    by {safe(vote.voter.actor + behalf)} at {clock_time(vote.at)}")
     say(f"  digest     {found.digest}")
     say("  arguments  " + whole(found.args).replace("\n", "\n             "))
     if preview is not None:
         say("  changes    " + "\n             ".join(_changes(preview)))
-    yes, no = (answer.replace("_", "-") for answer in ANSWERS[found.question])
-    say(f"  answer     penstock approvals {yes} {found.id}\n             penstock approvals {no} {found.id}")
+    ways = [answer.replace("_", "-") for answer in ANSWERS[found.question] if answer != "edit"]
+    say("  answer     " + "\n             ".join(f"penstock approvals {way} {found.id}" for way in ways))
     return ExitCode.OK
 
 

@@ -6,23 +6,32 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 
+from penstock.gates.tool.approvers import standing_of
 from penstock.kernel.canonical import canonical_json
 from penstock.kernel.errors import CursorInvalid, RunUnknown
 from penstock.ports.tools import ToolDef
 from penstock.runs import approvals as questions
 from penstock.runs.approvals import Approval
+from penstock.runs.approving import batch, deciding, delegating
+from penstock.runs.approving.cases import cases_of
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
+from penstock.server.routes.voters import voter_of
 from penstock.server.schemas.approvals import (
     ApprovalLine,
     ApprovalPage,
     ApprovalShown,
+    BatchAsked,
+    BatchDone,
+    BatchItem,
     Change,
     DecisionGiven,
     DecisionTaken,
     LikeDecisions,
     NumberAmong,
     PastDecision,
+    TermsShown,
+    VoteShown,
 )
 from penstock.server.schemas.base import Limit
 from penstock.server.shapes import rules
@@ -82,6 +91,7 @@ async def approvals_show(server: Here, caller: Reader, id: Id) -> ApprovalShown:
         hidden="" if contents else "forbidden",
         effect=tool.effect if tool else "",
         reversible=tool.labels.get("undo", "") if tool else "",
+        takes=tool.spec.schema if tool else None,
         policy=approval.policy,
         why=rules(approval.verdicts),
         previewed=preview is not None,
@@ -112,37 +122,98 @@ async def approvals_decide(
     """
     journal = server.journal
     approval = await questions.get(journal, server.platform.services.reader, caller.tenant, id)
-    if not server.settings.approvals_own:
-        await questions.check_not_own(journal, caller.tenant, approval.run, caller.actor)
+    voter = voter_of(caller)
+    if body.behalf:
+        voter = await delegating.on_behalf(journal, caller.tenant, voter, body.behalf)
     detail = {
         "approval": id,
         "decision": body.decision,
         "digest": body.digest,
         "version": body.version,
         "seen_seconds": body.seen_seconds,
+        **({"behalf": body.behalf} if body.behalf else {}),
     }
-    verdict = await questions.decide(
+    taken = await deciding.decide(
         journal,
         approval,
         body.decision,
-        actor=caller.actor,
+        voter,
         reason=body.reason,
         digest=body.digest,
         version=body.version,
         seen_seconds=body.seen_seconds,
+        args=body.args,
+        tool=_tool(server, approval),
+        own=bool(server.settings.approvals_own),
     )
     await server.actions.record(caller, "approval.decide", str(approval.run), detail)
-    return DecisionTaken(id=id, run=approval.run, decision=verdict.decision, actor=verdict.actor, at=verdict.at)
+    return _taken(approval, taken)
+
+
+@router.post("/batch")
+async def approvals_batch(server: Here, caller: Decider, body: BatchAsked) -> BatchDone:
+    """Decide on all questions that one rule matches, each by itself and each on the record. Without ``ids`` it says
+    only which they are: decide on those with their ids, as they were shown."""
+    journal = server.journal
+    bounds = tuple(batch.parse_bound(text) for text in body.where)
+    rule = batch.Rule(body.tool, body.rule, body.agent, bounds)
+    found = await batch.matching(journal, server.platform.services.reader, caller.tenant, rule, body.most)
+    if body.ids is None:
+        return BatchDone(items=[BatchItem(id=one.id, run=one.run, digest=one.digest) for one in found])
+    wanted = [one for one in found if one.id in body.ids]
+    done = await batch.decide_all(
+        journal,
+        wanted,
+        body.decision,
+        voter_of(caller),
+        reason=body.reason,
+        own=bool(server.settings.approvals_own),
+    )
+    for one in done:
+        if one.taken is not None:
+            about = {
+                "approval": one.approval.id,
+                "decision": body.decision,
+                "digest": one.approval.digest,
+                "batch": {"tool": body.tool, "rule": body.rule, "where": body.where},
+            }
+            await server.actions.record(caller, "approval.decide", str(one.approval.run), about)
+    return BatchDone(
+        items=[
+            BatchItem(
+                id=one.approval.id,
+                run=one.approval.run,
+                digest=one.approval.digest,
+                decided=one.taken is not None,
+                counts=one.taken is not None and one.taken.counts,
+                code=one.code,
+                words=one.words,
+            )
+            for one in done
+        ]
+    )
+
+
+def _taken(approval: Approval, taken: deciding.Taken) -> DecisionTaken:
+    return DecisionTaken(
+        id=approval.id,
+        run=approval.run,
+        decision=taken.decision,
+        actor=taken.actor,
+        at=taken.at,
+        counts=taken.counts,
+        missing=taken.missing,
+        allowed=list(taken.allowed),
+    )
 
 
 async def _line(server: Server, caller: Caller, approval: Approval) -> ApprovalLine:
     why_not = ""
     if not caller.may("approvals:decide"):
         why_not = "you do not have the permission approvals:decide"
-    elif not server.settings.approvals_own:
-        row = await server.journal.get_run(caller.tenant, approval.run)
-        if row is not None and caller.actor in await questions.requesters(server.journal, row):
-            why_not = "you asked for this run yourself"
+    else:
+        why_not = await _why_not(server, caller, approval)
+    case = (await cases_of(server.journal, caller.tenant, [approval.run])).get(approval.run)
     contents = caller.may("payloads:read")
     return ApprovalLine(
         id=approval.id,
@@ -150,7 +221,7 @@ async def _line(server: Server, caller: Caller, approval: Approval) -> ApprovalL
         agent=approval.agent,
         tool=approval.tool,
         path=approval.path,
-        question="may_run" if approval.question == "may_run" else "did_it_happen",
+        question=approval.question,  # type: ignore[arg-type]
         risk=approval.risk,
         summary=summary_of(approval.tool, approval.args if contents else {}),
         customer=approval.customer,
@@ -161,6 +232,35 @@ async def _line(server: Server, caller: Caller, approval: Approval) -> ApprovalL
         mine=not why_not,
         why_not=why_not,
         seen_by=server.presence.others(caller.tenant, approval.id, caller.actor),
+        terms=_terms(approval),
+        votes=[VoteShown(actor=vote.voter.actor, behalf=vote.voter.behalf, at=vote.at) for vote in approval.votes],
+        holder="" if case is None else case.held_by(await server.journal.questions.cases.now()),
+    )
+
+
+async def _why_not(server: Server, caller: Caller, approval: Approval) -> str:
+    """Why the caller may not decide, as far as it can be said beforehand; '' = they may."""
+    journal = server.journal
+    standing = await standing_of(journal, caller.tenant, voter_of(caller), approval.terms, await journal.now())
+    row = await journal.get_run(caller.tenant, approval.run)
+    own = not server.settings.approvals_own and approval.question != "help" and row is not None
+    if own and row is not None and await deciding.own_names(journal, row) & set(standing.people):
+        return "you asked for this run yourself"
+    if standing.why_not:
+        return standing.why_not
+    people = set(standing.people)
+    return "you have allowed it; others are needed" if any(people & set(vote.people) for vote in approval.votes) else ""
+
+
+def _terms(approval: Approval) -> TermsShown | None:
+    terms = approval.terms
+    if terms is None:
+        return None
+    return TermsShown(
+        roles=terms.roles,
+        count=terms.count,
+        escalate_to=terms.escalate_to,
+        escalate_after_seconds=terms.escalate_after_seconds,
     )
 
 
@@ -177,6 +277,7 @@ def _like(found: Like) -> LikeDecisions:
         approved=found.approved,
         denied=found.denied,
         expired=found.expired,
+        edited=found.edited,
         median_seconds=found.median_seconds,
         recent=[
             PastDecision(

@@ -1,0 +1,45 @@
+"""Errors of approving and of taking cases over: who may, and whose it is."""
+
+from penstock.kernel.errors.usage import UsageError
+
+
+class ApproverUnfit(UsageError):
+    """Who decides may not decide this: their key has ended, or they do not hold a role that the policy asks for."""
+
+    code = "approver_unfit"
+    hint = "somebody who holds the role has to decide; see `penstock approvals show` for who that is"
+
+
+class ApprovalTwice(UsageError):
+    """The question needs several people, and this one has allowed it already, by this key or another."""
+
+    code = "approval_twice"
+    hint = "somebody else has to allow it too; see `penstock approvals people` for which actors count as one person"
+
+
+class CaseHeld(UsageError):
+    """Somebody has taken the case into their hands; ``fields["holder"]`` is who, ``fields["until"]`` until when."""
+
+    code = "case_held"
+    hint = "wait until they hand it back, or the claim ends; an admin may take it over"
+
+
+class CaseUnknown(UsageError):
+    """There is nothing in the run that waits for a person, or the caller does not hold it."""
+
+    code = "case_unknown"
+    hint = "see `penstock approvals cases`"
+
+
+class DelegationInvalid(UsageError):
+    """The right to decide cannot be handed on like this."""
+
+    code = "delegation_invalid"
+    hint = "hand your own right to somebody else, for at most 90 days"
+
+
+class DelegationUnknown(UsageError):
+    """There is no such delegation, or it is over."""
+
+    code = "delegation_unknown"
+    hint = "see `penstock approvals delegations`"
