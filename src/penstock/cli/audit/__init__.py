@@ -1,1 +1,1 @@
-"""``penstock audit``: check what was recorded."""
+"""``penstock audit``: check what was recorded, and let others check it."""
