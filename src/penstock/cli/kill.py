@@ -9,7 +9,18 @@ from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, find_run, opened
 from penstock.cli.options import Actor, AsJson, Reason, Tenant, actor_or_account
 from penstock.cli.output import note, print_json
-from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, is_known, scope_of
+from penstock.cli.scopes import (
+    Agent,
+    Customer,
+    Environment,
+    Everything,
+    Release,
+    Session,
+    Tool,
+    chosen,
+    is_known,
+    scope_of,
+)
 from penstock.cli.sealing import as_json_of, print_quiesced, print_sealed
 from penstock.cli.text import safe
 from penstock.kernel.errors import UsageError
@@ -31,22 +42,33 @@ def kill(
     everything: Everything = False,
     agent: Agent = None,
     release: Release = None,
+    tool: Tool = None,
     session: Session = None,
     customer: Customer = None,
+    environment: Environment = None,
     reason: Reason = "",
     wait: Wait = False,
     actor: Actor = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
-    """Stop one run with its children, or all runs of a scope, at once.
+    """Stop one run with its children, all runs of a scope, or all calls of a tool, at once.
 
     Prints since when nothing new starts (sealed), and which calls were under way then. With --wait also when they are
-    over (quiesced), and which of them are in doubt. Runs that were killed stay killed.
+    over (quiesced), and which of them are in doubt. Runs that were killed stay killed. A tool that was killed is denied
+    to all runs, which go on without it, until it is resumed.
     """
     if not reason.strip():
         raise UsageError("a kill needs --reason", hint="it goes on the record, for whoever asks why")
-    choice = chosen(everything=everything, agent=agent, release=release, session=session, customer=customer)
+    choice = chosen(
+        everything=everything,
+        agent=agent,
+        release=release,
+        tool=tool,
+        session=session,
+        customer=customer,
+        environment=environment,
+    )
     if (run is None) == (choice is None):
         raise UsageError(
             "kill takes the id of a run, or a scope", hint="for example: penstock kill --agent desk --reason incident"
@@ -60,16 +82,27 @@ def pause(
     everything: Everything = False,
     agent: Agent = None,
     release: Release = None,
+    tool: Tool = None,
     session: Session = None,
     customer: Customer = None,
+    environment: Environment = None,
     reason: Reason = "",
     wait: Wait = False,
     actor: Actor = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
-    """Hold back all runs of a scope until it is resumed. What is under way stops before its next call."""
-    choice = chosen(everything=everything, agent=agent, release=release, session=session, customer=customer)
+    """Hold back all runs of a scope until it is resumed. What is under way stops before its next call. Of a tool: runs
+    that come to call it wait."""
+    choice = chosen(
+        everything=everything,
+        agent=agent,
+        release=release,
+        tool=tool,
+        session=session,
+        customer=customer,
+        environment=environment,
+    )
     if choice is None:
         raise UsageError("pause takes a scope", hint="for one run: penstock runs pause ID")
     return execute(

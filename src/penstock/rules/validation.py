@@ -1,5 +1,8 @@
-"""The tool's own bounds and business rules. They are pure functions of the arguments and fail closed."""
+"""The tool's own bounds and business rules. They are pure functions of the arguments, and some of the run so far; they
+fail closed."""
 
+from penstock.ports.tools import Validator
+from penstock.rules.checks import Check
 from penstock.rules.verdict import CallFacts, Decision, Rule, RunFacts, Verdict
 
 
@@ -8,9 +11,9 @@ def decide(call: CallFacts, run: RunFacts) -> Decision | None:
     if call.tool is None:
         return None
     for validator in call.tool.validators:
-        name = getattr(validator, "__name__", type(validator).__name__)
+        name = _name(validator)
         try:
-            objection = validator(call.args)
+            objection = _asked(validator, call, run)
         except Exception as error:
             return Decision(Verdict.DENY, f"{name} failed: {type(error).__name__}", "validation_failed")
         if objection is None:
@@ -19,6 +22,22 @@ def decide(call: CallFacts, run: RunFacts) -> Decision | None:
             return Decision(Verdict.DENY, f"{name} answered {type(objection).__name__}", "validation_failed")
         return Decision(Verdict.DENY, f"{name}: {objection}", "not_valid")
     return None
+
+
+def _asked(validator: Validator, call: CallFacts, run: RunFacts) -> str | None:
+    if not isinstance(validator, Check) or not validator.needs_case:
+        return validator(call.args)
+    case = run.case
+    if case is None:
+        raise LookupError("what the run has done so far is not known")
+    case.tool, case.path = call.name, call.path
+    return validator.judge(call.args, case)
+
+
+def _name(validator: Validator) -> str:
+    if isinstance(validator, Check):
+        return validator.part.split(" ", maxsplit=1)[0]
+    return getattr(validator, "__name__", type(validator).__name__)
 
 
 RULE = Rule("validation", 1, frozenset({"tool"}), decide)
