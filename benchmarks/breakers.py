@@ -3,21 +3,36 @@ how often it trips on traffic that stays as it was.
 
 Costs are log-normal, the baseline is learned from the first 500 calls, and each stream has a seed of its own. "Streams"
 are of 10,000 calls each; the mean of the last 50 alone is shown beside it, to say what the evidence is for.
+
+Drift is measured on recorded text: the 10,003 customers' questions of Banking77, as if they were answers. Shuffled,
+they are stationary, whatever they say; each stream learns from its first 500 and is followed to its end, or until it
+trips. What it is to find: the questions of half of the intents give way to those of the other half; or every second
+answer becomes the same refusal.
 """
 
 import random
 
+import numpy as np
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, quantile
+from penstock.adapters.embeddings import WordLlamaEmbedder
+from penstock.adapters.simulated.examples import Question, banking77
 from penstock.gates.breakers.detector import Detector
+from penstock.gates.breakers.drifting import Drift
 from penstock.kernel.clock import cpu_seconds
-from penstock.ports.breakers import Condition
+from penstock.ports.breakers import ALARM_CALLS, Condition
+from penstock.ports.embeddings import Vectors
 
 GROUP = "Circuit breakers"
 SIGMAS = (0.5, 1.0, 1.5)
 """Of the logarithm: a coefficient of variation of 0.5, 1.3 and 2.9."""
 CALLS = 10_000
 MEAN_NANO = 1_000_000
+DRIFT = Condition("drift", baseline=500)
+SETTLED = 2_000
+"""Answers after which something changes."""
+REFUSAL = "I am sorry, I cannot help with that."
 MEAN = Condition("cost_mean", limit=2.0, calls=50, baseline=500)
 ALL = (
     MEAN,
@@ -54,7 +69,57 @@ async def measure(bench: Bench) -> list[Figure]:
             Figure(GROUP, f"calls until it trips at five times, median, {said}", quantile(delays, 0.5), "calls"),
             Figure(GROUP, f"calls until it trips at five times, P99, {said}", quantile(delays, 0.99), "calls"),
         ]
-    return figures
+    bench.say("drift, on Banking77")
+    return figures + _drift(40 if bench.quick else 500)
+
+
+def _drift(streams: int) -> list[Figure]:
+    embedder = WordLlamaEmbedder()
+    questions: list[Question] = [*banking77("examples"), *banking77("tickets")]
+    points = np.stack([embedder.embed([question.text])[0] for question in questions])
+    refusal = embedder.embed([REFUSAL])[0]
+    intents = sorted({question.category for question in questions})
+    false, calls, others, refusals = 0, 0, [], []
+    for seed in range(streams):
+        chance = random.Random(f"drift/{seed}")
+        order = chance.sample(range(len(points)), len(points))
+        tripped = _followed(embedder, [points[place] for place in order])
+        false += tripped is not None
+        calls += len(order) - DRIFT.baseline if tripped is None else tripped - DRIFT.baseline + 1
+        if seed < streams // 5:
+            kept = set(chance.sample(intents, len(intents) // 2))
+            before = [place for place in order if questions[place].category in kept][:SETTLED]
+            after = [place for place in order if questions[place].category not in kept]
+            others.append(_delay(embedder, [points[place] for place in [*before, *after]]))
+            mixed = [points[place] for place in order]
+            mixed[SETTLED::2] = [refusal] * len(mixed[SETTLED::2])
+            refusals.append(_delay(embedder, mixed))
+    said = f"{false} of {streams} streams, {calls:,} answers; designed for less than one in {ALARM_CALLS:,} answers"
+    return [
+        Figure(GROUP, "false alarms of drift, per million answers", false / calls * 1e6, "", "under 0.1", said),
+        Figure(GROUP, "answers until drift trips, other intents, median", quantile(others, 0.5), "answers"),
+        Figure(GROUP, "answers until drift trips, other intents, P99", quantile(others, 0.99), "answers"),
+        Figure(GROUP, "answers until drift trips, every second refused, median", quantile(refusals, 0.5), "answers"),
+        Figure(GROUP, "answers until drift trips, every second refused, P99", quantile(refusals, 0.99), "answers"),
+    ]
+
+
+def _followed(embedder: WordLlamaEmbedder, answers: list[Vectors]) -> int | None:
+    """The place of the answer that tripped it, None = none did."""
+    drift, detector = Drift(embedder, DRIFT.baseline, b""), Detector([DRIFT])
+    for number, point in enumerate(answers):
+        if drift.has_learned:
+            if detector.answer(drift.e_value(point)) is not None:
+                return number
+        elif (reference := drift.learn(point)) is not None:
+            drift.adopt(reference)
+    return None
+
+
+def _delay(embedder: WordLlamaEmbedder, answers: list[Vectors]) -> int:
+    """After how many answers of the changed part it trips; all of them when it does not."""
+    tripped = _followed(embedder, answers)
+    return (len(answers) if tripped is None else tripped) - SETTLED + 1
 
 
 def _stream(chance: random.Random, sigma: float) -> tuple[bool, bool, int]:

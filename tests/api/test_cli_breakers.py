@@ -25,7 +25,8 @@ def test_a_breaker_is_set_tripped_reset_and_removed(command_line: CommandLine) -
     assert "5 failures in a row" in words
     assert "m: open for another" in words
     assert "1 open" in command_line.quick("breakers", "ls", *TENANT).out
-    reset = command_line.quick("breakers", "reset", "models", "--actor", "ann", *TENANT, "--json").document
+    why = ("--reason", "it was a test", "--actor", "ann")
+    reset = command_line.quick("breakers", "reset", "models", *why, *TENANT, "--json").document
     assert reset["closed"] == 1
     assert command_line.quick("breakers", "ls", "--tenant", "breakers-u", "--json").document == []
     assert command_line.quick("breakers", "show", "models", "--tenant", "breakers-u").code == ExitCode.USAGE

@@ -1,5 +1,6 @@
 """A simulated provider: no model is behind it. It speaks OpenAI's and Anthropic's wire formats over real HTTP, and does
-what a prompt orders in double brackets: ``[[tokens=5 seconds=0.2 status=429 mode=cut tool=look_up]]``.
+what a prompt orders in double brackets: ``[[tokens=5 seconds=0.2 status=429 mode=cut tool=look_up]]``. The answers to
+``[[together=9]]`` begin when nine requests are under way.
 
 What it counts is what would be on the bill: tokens that were generated, wanted by then or not.
 """
@@ -25,11 +26,13 @@ class Provider:
         self.nano = 0
         self.tokens_out = 0
         self.under_way = 0
+        self.peak = 0
         self.cut_off = 0
         self.connections = 0
         self.url = ""
         self.arrived = asyncio.Event()
         self._numbers = 0
+        self._crowd: tuple[int, asyncio.Event] | None = None
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -57,7 +60,10 @@ class Provider:
         body = json.loads(data) if data else {}
         self.requests.append((path, headers, body))
         self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
         self.arrived.set()
+        if self._crowd is not None and self.peak >= self._crowd[0]:
+            self._crowd[1].set()
         try:
             return await self._answer(method, path, body, writer)
         except (ConnectionError, asyncio.CancelledError):
@@ -68,6 +74,9 @@ class Provider:
 
     async def _answer(self, method: str, path: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         orders = orders_of(body)
+        if together := int(orders.get("together", 0)):
+            self._crowd = self._crowd or (together, asyncio.Event())
+            await self._crowd[1].wait()
         if (seconds := float(orders.get("seconds", 0))) > 0:
             await asyncio.sleep(seconds)
         if status := int(orders.get("status", 0)):

@@ -76,30 +76,31 @@ class World:
         return [decode(row.body) for row in await self.journal.tape(TENANT, run)]
 
 
-def config_for(url: str, **changes: object) -> GatewayConfig:
+def config_for(url: str, upstream_seconds: float = 5.0, **changes: object) -> GatewayConfig:
     """Both providers at one address; ``cheap`` stands for gpt-4o-mini and falls back to gpt-4o."""
+    common = {"key_env": "TEST_KEY", "simulated": True, "timeout_seconds": upstream_seconds}
     upstreams = {
-        "openai": UpstreamConfig("openai", f"{url}/v1", key_env="TEST_KEY", simulated=True, timeout_seconds=5.0),
-        "anthropic": UpstreamConfig("anthropic", url, key_env="TEST_KEY", simulated=True, timeout_seconds=5.0),
+        "openai": UpstreamConfig("openai", f"{url}/v1", **common),  # type: ignore[arg-type]
+        "anthropic": UpstreamConfig("anthropic", url, **common),  # type: ignore[arg-type]
     }
     return GatewayConfig(upstreams, {"falling": ModelConfig(name="gpt-4o-mini", fallback=("gpt-4o",))}, **changes)  # type: ignore[arg-type]
 
 
 @asynccontextmanager
 async def world(
-    journal: Journal | None = None, settings: Settings | None = None, **changes: object
+    journal: Journal | None = None, settings: Settings | None = None, name: str = "gateway-test", **changes: object
 ) -> AsyncIterator[World]:
     """One that serves while the block runs."""
     settings = settings or Settings(poll_seconds=0.05, worker_concurrency=5000)
     async with provider() as simulated, assemble(journal or MemoryJournal(), settings) as platform:
         targets = Targets(
-            config_for(simulated.url, **changes),
+            config_for(simulated.url, **changes),  # type: ignore[arg-type]
             {"TEST_KEY": "sk-upstream"},
             PriceList(PRICES),
             lambda name: 128_000,
         )
         gateway = Gateway(platform, targets)
-        await gateway.start("gateway-test")
+        await gateway.start(name)
         app = GatewayApp(gateway, Doorkeeper(platform.journal.access, SystemClock(), settings))
         listener = socket.create_server(("127.0.0.1", 0))
         serving = GatewayServing(app, listener, settings)
@@ -107,7 +108,7 @@ async def world(
         task = asyncio.create_task(serving.run(up.set))
         await up.wait()
         made = World(platform, gateway, simulated, f"http://127.0.0.1:{listener.getsockname()[1]}", "")
-        made.key = await made.add_key("support-bot", customer="acme")
+        made.key = await made.add_key(name.replace("gateway-test", "support-bot"), customer="acme")
         try:
             yield made
         finally:

@@ -37,8 +37,10 @@ async def breakers(api: Api) -> None:
     assert trip["evidence"]["condition"] == "failures"
     assert [call["run"] for call in trip["evidence"]["calls"]] == [str(run) for run in runs]
     assert (trip["id"], trip["sealed"], trip["closed_at"]) == (circuit["trip"], True, None)
-    done = (await api.post(f"{PATH}/reset", json={})).json()
+    done = (await api.post(f"{PATH}/reset", json={"reason": "it was a test"})).json()
     assert done["closed"] == 1
+    (noted,) = (await api.get("/v1/actions?action=breaker.reset", "admin")).json()["items"]
+    assert noted["detail"] == {"value": "", "reason": "it was a test", "closed": 1}
     (trip,) = (await api.get(f"{PATH}/trips", "viewer")).json()["items"]
     assert trip["closed_by"] != "probes"
     by_hand = (await api.post(f"{PATH}/trip", json={"reason": "odd answers", "seconds": 5})).json()

@@ -231,12 +231,12 @@ async def test_an_intent_that_the_trip_overtakes_is_not_written() -> None:
 
 
 async def test_answers_that_drift_trip_it() -> None:
-    """Sixty of one kind are learned from; more of that kind pass, and some of another trip it."""
+    """A hundred of one kind are learned from; more of that kind pass, and some of another trip it."""
     colours = ["red", "blue", "green", "white", "black"]
-    usual = [f"Your order of {n} {colours[n % 5]} shirts was shipped on day {n % 28}." for n in range(120)]
-    others = [f"The {colours[n % 5]} dragon ate {n} knights, and sang of the moon." for n in range(40)]
+    usual = [f"Your order of {n} {colours[n % 5]} shirts was shipped on day {n % 28}." for n in range(160)]
+    others = [f"The {colours[n % 5]} dragon ate {n} knights, and sang of the moon." for n in range(60)]
     desk = Agent("desk", model=ScriptedModel(usual + others, "m"), instructions="x")
-    async with platform(breaker(conditions=(Condition("drift", baseline=60),))) as known:
+    async with platform(breaker(conditions=(Condition("drift", baseline=100),))) as known:
         for _ in usual:
             assert (await desk.run("hello")).outcome == "succeeded"
         assert await known.journal.breakers.trips("default", "b", None, 1) == []

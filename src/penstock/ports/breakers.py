@@ -233,7 +233,8 @@ class Breakers(Protocol):
         ...
 
     async def remove(self, tenant: str, name: str) -> bool:
-        """Take it away with its circuits; its trips stay for `HISTORY_DAYS`. False when there was none."""
+        """Take it away with its circuits; its trips stay for `HISTORY_DAYS`. False when there was none. Parked runs of
+        the tenant that wait for a breaker are woken to look again."""
         ...
 
     async def view(self) -> View:
@@ -283,7 +284,8 @@ class Breakers(Protocol):
         ...
 
     async def reset(self, tenant: str, name: str, value: str | None, actor: str, *, relearn: bool = False) -> int:
-        """Close a circuit, or all of a breaker; how many were open. With ``relearn`` also forget what is expected."""
+        """Close a circuit, or all of a breaker; how many were open. With ``relearn`` also forget what is expected.
+        Parked runs of the tenant that wait for a breaker are woken to look again."""
         ...
 
     async def trips(self, tenant: str, name: str | None, before: tuple[int, UUID] | None, limit: int) -> list[Trip]:

@@ -6,10 +6,12 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.journal.actions import Said, encode_said
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import BreakerUnknown, InputInvalid
 from penstock.kernel.ids import new_id
+from penstock.ports.actions import NewAction
 from penstock.ports.breakers import (
     CALLS_MAX,
     CONDITIONS_MAX,
@@ -118,7 +120,10 @@ def checked(breaker: Breaker) -> Breaker:
         raise InputInvalid(f"a fallback is named, and {breaker.meanwhile!r} does not use it")
     kinds = [condition.kind for condition in breaker.conditions]
     if not 1 <= len(kinds) <= CONDITIONS_MAX or len(set(kinds)) != len(kinds):
-        raise InputInvalid("a breaker has at least one condition, and each kind once at most")
+        raise InputInvalid(
+            "a breaker has at least one condition, and each kind once at most",
+            hint="watch failures, error_rate, latency, cost_rate, cost_mean or drift",
+        )
     if breaker.scope == "tool" and {"cost_mean", "cost_rate", "drift"} & set(kinds):
         raise InputInvalid("tools cost nothing and say nothing", hint="watch their failures, errors and latency")
     if breaker.scope == "model" and any(condition.of == "run" for condition in breaker.conditions):
@@ -136,6 +141,7 @@ class Breaking:
     """
 
     def __init__(self, journal: Journal, clock: Clock, tenant: str) -> None:
+        self._journal = journal
         self._store = journal.breakers
         self._clock = clock
         self._tenant = tenant
@@ -191,6 +197,12 @@ class Breaking:
         """
         await self.get(name)
         return await self._store.reset(self._tenant, name, value, actor, relearn=relearn)
+
+    async def note(self, actor: str, action: str, name: str, detail: dict[str, str | int]) -> None:
+        """Put on the tenant's list of actions what somebody did at the command line; the server has its own log."""
+        kept = {key: value[:500] if isinstance(value, str) else value for key, value in detail.items()}
+        said = encode_said(Said(actor, action, f"breaker:{name}", dict(kept)))
+        await self._journal.actions.record([NewAction(self._tenant, actor, action, said)])
 
     async def trip(self, name: str, value: str | None, actor: str, reason: str, seconds: float | None = None) -> UUID:
         """Open a circuit by hand; the trip's id. Nothing of its scope starts any more when this returns.

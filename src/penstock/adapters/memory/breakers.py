@@ -27,6 +27,7 @@ from penstock.ports.breakers import (
     Trip,
     View,
 )
+from penstock.ports.records import Status
 
 REPORTS_KEPT = 10_000
 TRIPS_KEPT = 10_000
@@ -85,6 +86,7 @@ class MemoryBreakers:
             self._places.pop(key, None)
         if known is not None:
             self._changed()
+        self._wake(tenant)
         return known is not None
 
     async def view(self) -> View:
@@ -207,7 +209,14 @@ class MemoryBreakers:
             self._circuits[key] = replace(known, generation=known.generation + 1)
         if keys:
             self._changed()
+        self._wake(tenant)
         return was_open
+
+    def _wake(self, tenant: str) -> None:
+        now = self._clock.now_us()
+        for run in self._store.runs.values():
+            if run.new.tenant == tenant and run.waits_for("breaker"):
+                run.wake(now, only=Status.PARKED)
 
     async def trips(self, tenant: str, name: str | None, before: tuple[int, UUID] | None, limit: int) -> list[Trip]:
         found = [

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from penstock.adapters.postgres.database import Database
+from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import InputInvalid, JournalUnavailable
 from penstock.ports.breakers import (
     BREAKERS_MAX,
@@ -34,6 +35,7 @@ REPORTS_READ = 5_000
 COUNTS = ("calls", "errors", "slow", "tail", "nano", "samples", "sampled")
 EVIDENCE = ("gain", "start", "far_gain", "far_start")
 EVIDENCE_MAX = 1e300
+WOKEN_AT_ONCE = 500
 
 _PUT = "SELECT penstock.put_breaker($1, $2, $3, $4, $5, $6)"
 _REMOVE = "SELECT penstock.remove_breaker($1, $2)"
@@ -55,6 +57,17 @@ _TRIP = "SELECT penstock.trip_breaker($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $
 _PROBE = "SELECT penstock.probe_breaker($1, $2, $3, $4, $5, $6)"
 _PROBED = "SELECT penstock.probed_breaker($1, $2, $3, $4, $5, $6, $7, $8)"
 _RESET = "SELECT penstock.reset_breaker($1, $2, $3, $4, $5)"
+_WAKE = """
+UPDATE penstock.runs r SET status = 'queued', wake_at = clock_timestamp()
+FROM (
+    SELECT k.tenant, k.id FROM penstock.runs k
+    WHERE k.tenant = $1 AND k.status <> 'ended' AND k.status = 'parked' AND k.id > $2
+      AND position($3::bytea IN k.waiting) > 0
+    ORDER BY k.id LIMIT $4
+    FOR NO KEY UPDATE SKIP LOCKED
+) AS w
+WHERE r.tenant = w.tenant AND r.id = w.id
+RETURNING r.id"""
 _TRIPS = """
 SELECT tenant, name, value, id, penstock.to_us(at), actor, evidence, sealed, penstock.to_us(closed_at), closed_by
 FROM penstock.breaker_trips
@@ -84,7 +97,9 @@ class PostgresBreakers:
             raise InputInvalid(f"there are {BREAKERS_MAX} breakers already", hint="remove some, or use the value *")
 
     async def remove(self, tenant: str, name: str) -> bool:
-        return bool(await self._database.value(_REMOVE, tenant, name))
+        was_there = bool(await self._database.value(_REMOVE, tenant, name))
+        await self._wake(tenant)
+        return was_there
 
     async def view(self) -> View:
         rows = await self._database.fetch(_VIEW)
@@ -158,7 +173,15 @@ class PostgresBreakers:
 
     async def reset(self, tenant: str, name: str, value: str | None, actor: str, *, relearn: bool = False) -> int:
         closed: int = await self._database.value(_RESET, tenant, name, value, actor, relearn)
+        await self._wake(tenant)
         return closed
+
+    async def _wake(self, tenant: str) -> None:
+        """Let the runs that wait for breakers look again. One that is just being put away, and is not found here, looks
+        by itself when its circuit would have been half-open."""
+        after, mark = UUID(int=0), stable_json({"kind": "breaker"})[1:-1]
+        while rows := await self._database.fetch(_WAKE, tenant, after, mark, WOKEN_AT_ONCE):
+            after = max(row[0] for row in rows)
 
     async def trips(self, tenant: str, name: str | None, before: tuple[int, UUID] | None, limit: int) -> list[Trip]:
         at, id_ = before or (None, None)

@@ -25,6 +25,9 @@ ANTHROPIC_MESSAGES: Final = "anthropic-messages"
 GEMINI: Final = "gemini"
 BEDROCK_CONVERSE: Final = "bedrock-converse"
 
+RESPONSES_LAST: Final = ("response.completed", "response.incomplete", "response.failed")
+"""The events that end a stream of OpenAI's responses; each holds the response whole."""
+
 
 def read_usage(shape: str, body: Body) -> Amount:
     """The tokens that a provider's answer says were used; ``nano`` is 0: rating is the price's.
@@ -80,7 +83,9 @@ class StreamUsage:
                 if isinstance(usage, Mapping):
                     # Running totals take the place of what was said before; what they leave out stays.
                     self._usage.update({name: value for name, value in usage.items() if value is not None})
-                    self._is_whole = self._has_ended
+                    self._is_whole = self._has_ended and _counts_output(self._shape, usage)
+                elif usage is not None:
+                    self._is_whole = False
 
     def read(self) -> Amount:
         """What the stream said was used.
@@ -103,7 +108,15 @@ def _ends(shape: str, event: Body) -> bool:
         return bool(blocked) or _any_has(event.get("candidates"), "finishReason")
     if shape == ANTHROPIC_MESSAGES:
         return event.get("type") == "message_delta"
+    if shape == OPENAI_RESPONSES:
+        return event.get("type") in RESPONSES_LAST
     return True
+
+
+def _counts_output(shape: str, usage: Body) -> bool:
+    """Whether figures at the end are of the whole answer. Anthropic's first event counts the output that it begins
+    with: what comes later without a count of its own leaves that standing."""
+    return shape != ANTHROPIC_MESSAGES or usage.get("output_tokens") is not None
 
 
 def _any_has(items: object, name: str) -> bool:

@@ -44,17 +44,21 @@ def reset(
     name: BreakerName,
     value: Value = None,
     relearn: Annotated[bool, typer.Option("--relearn", help="Forget what is expected, too.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="For the record of actions.")] = "",
     tenant: ForTenant = None,
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> int:
-    """Close one circuit, or all of a breaker."""
-    return execute(_reset(name, value, relearn, tenant, actor_or_account(actor), as_json))
+    """Close one circuit, or all of a breaker. What waited for it goes on."""
+    return execute(_reset(name, value, relearn, reason, tenant, actor_or_account(actor), as_json))
 
 
-async def _reset(name: str, value: str | None, relearn: bool, tenant: str | None, actor: str, as_json: bool) -> int:
+async def _reset(
+    name: str, value: str | None, relearn: bool, reason: str, tenant: str | None, actor: str, as_json: bool
+) -> int:
     async with breaking(tenant) as breakers:
         closed = await breakers.reset(name, value, actor, relearn=relearn)
+        await breakers.note(actor, "breaker.reset", name, {"value": value or "", "reason": reason, "closed": closed})
     if as_json:
         print_json({"name": name, "value": value, "closed": closed})
     else:

@@ -68,7 +68,8 @@ def _print(report: "CacheReport") -> None:
     table.append(("(all)", "", *_cells(report.total)))
     head = ("AGENT", "MODEL OR TOOL", "SERVED", "MADE", "HIT RATE", "SAVED", "PROMPTS READ FROM PROVIDER'S CACHE")
     say(columns(head, table))
-    note(f"{report.held.entries:,} answers are kept, {report.held.bytes:,} bytes")
+    held = report.held
+    note(f"{held.entries:,} answer{' is' if held.entries == 1 else 's are'} kept, {held.bytes:,} bytes")
     if report.left_out:
         note(f"{report.left_out:,} further rows are not shown; --json shows no more of them")
 

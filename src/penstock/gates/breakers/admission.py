@@ -4,6 +4,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from penstock.events import ModelOutcome, ToolIntent, ToolOutcome, Waiting
+from penstock.events.messages import Message
 from penstock.gates.breakers.cutting import Cut
 from penstock.gates.breakers.guard import Covered
 from penstock.kernel.randomness import jitter
@@ -38,10 +39,16 @@ NOT_A_FAILURE = frozenset(
 """Codes of failures that say nothing about what is called: the request was the cause, or this side gave up."""
 
 
+def is_idle(ctx: "RunContext") -> bool:
+    """Whether there is no breaker that any call could have to do with."""
+    guard = ctx.services.breakers
+    return guard is None or guard.is_idle
+
+
 def circuits_of(ctx: "RunContext", kind: str, name: str) -> Covered:
     """The circuits that a call of this run belongs to."""
     guard = ctx.services.breakers
-    if guard is None:
+    if guard is None or guard.is_idle:
         return ()
     submitted = ctx.tape.submitted
     return guard.covering(submitted.tenant, submitted.agent, submitted.tags, kind, name)
@@ -50,7 +57,7 @@ def circuits_of(ctx: "RunContext", kind: str, name: str) -> Covered:
 async def shut_for(ctx: "RunContext", call: "Call", kind: str, name: str) -> Covered:
     """Those circuits that do not let the call through; a probe is let through, and none does not then."""
     guard = ctx.services.breakers
-    if guard is None:
+    if guard is None or guard.is_idle:
         return ()
     await guard.ready()
     circuits = circuits_of(ctx, kind, name)
@@ -69,13 +76,14 @@ async def hold(ctx: "RunContext", call: "Call", kind: str, name: str) -> Decisio
 
     Waits, and lets the run park, when every breaker that is open for it says so.
     """
-    while True:
+    while not is_idle(ctx):
         shut = await shut_for(ctx, call, kind, name)
         if not shut:
             return None
         if any(circuit.breaker.meanwhile != "queue" for circuit in shut):
             return denied_by(ctx, shut)
         await wait_for_any(ctx, call, name, shut)
+    return None
 
 
 async def wait_for_any(ctx: "RunContext", call: "Call", name: str, shut: Covered) -> None:
@@ -106,9 +114,8 @@ def cutting(
     ctx: "RunContext", kind: str, name: str, task: "asyncio.Task[Any] | None"
 ) -> contextlib.AbstractContextManager[object]:
     """Inside it the call that is about to be made can be cut off by its breakers."""
-    circuits = circuits_of(ctx, kind, name)
     guard = ctx.services.breakers
-    if guard is None or not circuits or task is None:
+    if guard is None or guard.is_idle or task is None or not (circuits := circuits_of(ctx, kind, name)):
         return _NOTHING
     return Cut(guard, tuple(circuit for circuit in circuits if not circuit.lets_through(kind, name)), task)
 
@@ -116,7 +123,7 @@ def cutting(
 def observe(ctx: "RunContext", call: "Call", outcome: ModelOutcome | ToolOutcome, name: str) -> None:
     """A call has its outcome: count it where it belongs."""
     guard = ctx.services.breakers
-    if guard is None:
+    if guard is None or guard.is_idle:
         return
     kind = "model" if isinstance(outcome, ModelOutcome) else "tool"
     circuits = circuits_of(ctx, kind, name)
@@ -135,11 +142,12 @@ def observe(ctx: "RunContext", call: "Call", outcome: ModelOutcome | ToolOutcome
     )
 
 
-def observe_answer(ctx: "RunContext", name: str, text: str) -> None:
+def observe_answer(ctx: "RunContext", name: str, message: Message) -> None:
     """What a model said, for breakers that watch for drift."""
     guard = ctx.services.breakers
-    if guard is not None and (circuits := circuits_of(ctx, "model", name)):
-        guard.answers.take(tuple(circuit for circuit in circuits if not circuit.lets_through("model", name)), text)
+    if guard is not None and not guard.is_idle and (circuits := circuits_of(ctx, "model", name)):
+        watching = tuple(circuit for circuit in circuits if not circuit.lets_through("model", name))
+        guard.answers.take(watching, message.text)
 
 
 def observe_end(ctx: "RunContext", nano: int) -> None:
@@ -159,7 +167,7 @@ def let_go(ctx: "RunContext", call: "Call") -> None:
 async def intend_read(ctx: "RunContext", call: "Call", intent: ToolIntent) -> None:
     """Write the intent of a free read: without waiting for it, unless a breaker might have something against it."""
     guard = ctx.services.breakers
-    if guard is None or not circuits_of(ctx, "tool", intent.tool):
+    if guard is None or guard.is_idle or not circuits_of(ctx, "tool", intent.tool):
         ctx.intend_later(call, intent)
         return
     key = intent.run, intent.path, intent.attempt

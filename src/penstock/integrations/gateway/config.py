@@ -62,10 +62,26 @@ class ModelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context_tokens: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
 
 
+class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Answers that may be given again, of the calls of one agent.
+
+    Attributes:
+        seconds: how long an answer lives; at most ``PENSTOCK_CACHE_SECONDS_MAX``.
+        scope: who shares it.
+        temperature_max: calls at a higher temperature are not cached. One that names none is at 1, as the providers
+            document.
+    """
+
+    seconds: Annotated[float, Meta(gt=0, le=604_800)]
+    scope: Literal["run", "customer", "agent", "tenant"] = "customer"
+    temperature_max: Annotated[float, Meta(ge=0, le=2)] = 0.0
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of it.
 
     Attributes:
+        cache: by agent, ``*`` for all others; of an agent that is not named, nothing is cached.
         only_listed: models that ``models`` does not name are refused.
         idle_seconds: after which a named run with no call under way is ended.
         body_max_bytes: of one request.
@@ -74,6 +90,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     upstreams: dict[str, UpstreamConfig] = {}
     models: dict[str, ModelConfig] = {}
+    cache: dict[str, CacheConfig] = {}
     only_listed: bool = False
     idle_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     body_max_bytes: Annotated[int, Meta(ge=1024, le=256 * 1024 * 1024)] = 16 * 1024 * 1024

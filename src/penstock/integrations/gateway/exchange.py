@@ -12,6 +12,7 @@ from penstock.adapters.upstream import Answer, UpstreamFailed
 from penstock.adapters.upstream.client import Headers
 from penstock.events import Amount, Failure
 from penstock.events.messages import Message
+from penstock.integrations.gateway.again.collector import Collector
 from penstock.integrations.gateway.shapes import Ask, Reply, Shape, Stream, Unfit
 from penstock.integrations.gateway.shapes.base import Body
 from penstock.integrations.gateway.targets import Target
@@ -24,7 +25,7 @@ put around single messages and tools is less than their JSON has around them."""
 EVENT_MAX_BYTES = 8 * 1024 * 1024
 _BILLED_UNKNOWN = (500, 502, 504)
 """Statuses that can come from a proxy that lost a working back end; with others nothing was done or billed."""
-_BROKEN = (ValueError, TypeError, AttributeError, KeyError, msgspec.MsgspecError)
+BROKEN = (ValueError, TypeError, AttributeError, KeyError, IndexError, msgspec.MsgspecError)
 """What reading an answer of another form than the format's comes to."""
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
 _PASSED = frozenset(
@@ -72,7 +73,7 @@ class Exchange:
     def __init__(
         self, shape: Shape, body: Body, ask: Ask, size: int, client: Client, own: Callable[[], Headers]
     ) -> None:
-        """``size``: bytes of the request; ``own``: headers that a streamed answer gets besides the provider's."""
+        """``size``: bytes of the request; ``own``: headers that tell of the run and the call."""
         self.shape = shape
         self.body = body
         self.ask = ask
@@ -96,7 +97,17 @@ class Exchange:
         self.has_called = False
         self.keeps_for_an_hour = False
         """The prompt asks the provider to cache some of it for an hour, which costs more."""
+        self.cache = "off"
+        """hit | miss | off"""
+        self.served: bytes | None = None
+        """The whole answer that was given before."""
+        self.collector: Collector | None = None
+        """Holds the events of a stream whose answer may be kept."""
         self._abort: Callable[[], None] | None = None
+
+    def headers(self) -> Headers:
+        """What an answer says besides the provider's headers."""
+        return [*self.own(), (b"penstock-cache", self.cache.encode())]
 
     def leave(self) -> None:
         """The client is gone: give up what is under way at the provider."""
@@ -215,7 +226,7 @@ class PassThrough:
             body = await answer.read()
             try:
                 reply = exchange.shape.reply(body)
-            except _BROKEN as error:
+            except BROKEN as error:
                 raise bad_answer("the provider's answer could not be read") from error
             exchange.answer = body, passed_headers(answer.headers)
         exchange.reply = reply
@@ -225,19 +236,22 @@ class PassThrough:
         exchange = self._exchange
         client = exchange.client
         reader = exchange.shape.stream(exchange.ask)
-        await client.start(answer.status, [*passed_headers(answer.headers), *exchange.own()])
+        await client.start(answer.status, [*passed_headers(answer.headers), *exchange.headers()])
         exchange.reader = reader
         held = b""
-        while data := await answer.chunk():
-            held += data
+        while chunk := await answer.chunk():
+            held += chunk
             passed: list[bytes] = []
             begin = 0
             for boundary in _BOUNDARY.finditer(held):
                 event = held[begin : boundary.end()]
                 begin = boundary.end()
+                data = data_of(event)
+                if exchange.collector is not None:
+                    exchange.collector.take(data)
                 try:
-                    passed.append(reader.take(event, data_of(event)))
-                except _BROKEN as error:
+                    passed.append(reader.take(event, data))
+                except BROKEN as error:
                     raise broken("an event of the provider's stream could not be read") from error
             held = held[begin:]
             if len(held) > EVENT_MAX_BYTES:
@@ -252,7 +266,7 @@ class PassThrough:
             raise broken("the provider's stream ended before the answer did")
         try:
             return reader.reply()
-        except _BROKEN as error:
+        except BROKEN as error:
             raise broken("the provider's answer could not be read") from error
 
     def _failed(self, failed: UpstreamFailed) -> ModelError:

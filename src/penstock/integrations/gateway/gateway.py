@@ -13,7 +13,9 @@ from penstock.adapters.upstream.client import Headers
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.model.gate import Turn
 from penstock.gates.model.plan import ModelCall
+from penstock.integrations.gateway.again.collector import Collector
 from penstock.integrations.gateway.exchange import Client, Exchange, PassThrough
+from penstock.integrations.gateway.keeping import WireKeeping, cache_for, stream_of, temperature_of
 from penstock.integrations.gateway.lost import LostRuns
 from penstock.integrations.gateway.problems import problem_of, rendered
 from penstock.integrations.gateway.prompts import Prompt
@@ -90,45 +92,51 @@ class Gateway:
             await client.respond(*rendered(problem_of(error), shape.api))
             return
         path = exchange.path = run.path_of_next()
-        own = exchange.own = lambda: self._headers(run, path)
+        exchange.own = lambda: self._headers(run, path)
         client.on_gone(lambda: self._has_left(run, exchange))
         made = run.begin_call(asked)
-        await self._answered(run, exchange, client, made, own)
+        await self._answered(run, exchange, client, made)
         if not run.name:
             await run.put_away.wait()
         elif wishes.end:
             run.end(Ending("succeeded", "", "the client ended it"))
 
-    async def _answered(
-        self,
-        run: GatewayRun,
-        exchange: Exchange,
-        client: Asker,
-        made: "asyncio.Future[Turn]",
-        own: Callable[[], Headers],
-    ) -> None:
+    async def _answered(self, run: GatewayRun, exchange: Exchange, client: Asker, made: "asyncio.Future[Turn]") -> None:
         """Wait for the call, and tell the client what came of it."""
-        patience = run.context.schedule.loop.call_later(JOURNAL_SECONDS, _lose_patience, run, made)
+        patience = _Patience(run, exchange.path, made)
         failure: Exception | None = None
         try:
             await made
         except Exception as error:  # noqa: BLE001 - the client is told, whatever it is
             failure = error
         finally:
-            patience.cancel()
+            patience.end()
         if not run.name:  # before the answer, which a slow client may take long for
             run.end(_how_it_ended(made))
         if failure is not None:
-            await self._told(exchange, client, failure, own)
+            await self._told(exchange, client, failure)
             return
         self._learn(run, exchange)
-        if exchange.reader is not None:
+        if exchange.served is not None:
+            await self._give_again(run, exchange, exchange.served, client)
+        elif exchange.reader is not None:
+            run.settled(exchange.path)  # nobody is told
             await client.finish()
         elif exchange.answer is not None:
             whole, headers = exchange.answer
-            await client.respond(200, [*headers, *own(), *_spent(run, exchange)], whole)
+            await client.respond(200, [*headers, *exchange.headers(), *_spent(run, exchange)], whole)
 
-    async def _told(self, exchange: Exchange, client: Asker, error: Exception, own: Callable[[], Headers]) -> None:
+    async def _give_again(self, run: GatewayRun, exchange: Exchange, whole: bytes, client: Asker) -> None:
+        """Answer with what was answered before."""
+        headers = [*exchange.headers(), *_spent(run, exchange)]
+        if not exchange.ask.stream:
+            await client.respond(200, [(b"content-type", b"application/json"), *headers], whole)
+            return
+        await client.start(200, [(b"content-type", b"text/event-stream; charset=utf-8"), *headers])
+        await client.write(stream_of(exchange, whole))
+        await client.finish()
+
+    async def _told(self, exchange: Exchange, client: Asker, error: Exception) -> None:
         """Tell the client that there is no answer, or no more of it."""
         if exchange.reader is not None:
             problem = problem_of(error)
@@ -139,10 +147,10 @@ class Gateway:
             return
         if isinstance(error, ModelFailed) and exchange.refused is not None:
             refused = exchange.refused
-            await client.respond(refused.status, [*refused.headers, *own()], refused.body)
+            await client.respond(refused.status, [*refused.headers, *exchange.headers()], refused.body)
             return
         status, headers, body = rendered(problem_of(error), exchange.shape.api)
-        await client.respond(status, [*headers, *own()], body)
+        await client.respond(status, [*headers, *exchange.headers()], body)
         if isinstance(error, TimeoutError):
             client.give_up()
 
@@ -166,17 +174,27 @@ class Gateway:
         exchange.refs = conversation.refs
         exchange.keeps_for_an_hour = shape.api == "anthropic" and _asks_for_an_hour(body)
         models = [PassThrough(exchange, target, self.targets.prices) for target in targets]
+        cache = cache_for(self.config.cache, who.agent, ask) if wishes.store else None
+        keeping = None if cache is None else WireKeeping(exchange, targets[0])
+        if cache is not None and ask.stream:
+            exchange.collector = Collector()
         most = min(OUTPUT_MAX, ask.choices * (ask.most or targets[0].max_output_tokens))
         asked = ModelCall(
             models[0],
             conversation,
             tools_digest=frame,
-            settings=ModelSettings(max_tokens=most, timeout_seconds=targets[0].provider.config.timeout_seconds),
+            settings=ModelSettings(
+                max_tokens=most,
+                temperature=None if cache is None else temperature_of(exchange),
+                timeout_seconds=targets[0].provider.config.timeout_seconds,
+            ),
             purpose=shape.name,
             attempts=1,
             can_answer_last=False,
             fallbacks=models[1:],
             optional=True,
+            cache=cache,
+            keeping=keeping,
         )
         return run, exchange, asked
 
@@ -204,8 +222,8 @@ class Gateway:
 
     def _learn(self, run: GatewayRun, exchange: Exchange) -> None:
         """Keep what the provider said of the prompt, for the next one that goes on from it."""
-        if run.name and exchange.reply is not None:
-            used = exchange.reply.usage
+        if run.name and (exchange.reply is not None or exchange.served is not None):
+            used = exchange.reply.usage if exchange.reply is not None else None
             tokens = used.tokens_in if used is not None else 0
             run.prompts.add(Prompt(exchange.path, exchange.refs, exchange.frame, exchange.size, tokens))
 
@@ -224,10 +242,27 @@ class Gateway:
         return await provider.upstream.send(method, path, [*provider.headers, *passed], data)
 
 
-def _lose_patience(run: GatewayRun, made: "asyncio.Future[Turn]") -> None:
-    """The journal does not answer: the client is told so. The call is not made any more when it does."""
-    if not run.log.begun and not made.done():
-        made.set_exception(TimeoutError())
+class _Patience:
+    """How long a client is kept waiting for its call's intent to be durable; then it is told so, and the call is not
+    made any more when it is. Waiting for a limit, or for an equal call, is not the journal's fault."""
+
+    def __init__(self, run: GatewayRun, path: str, made: "asyncio.Future[Turn]") -> None:
+        self._since = run.log.waiting_since
+        self._path = path
+        self._made = made
+        self._loop = run.context.schedule.loop
+        self._timer = self._loop.call_later(JOURNAL_SECONDS, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        since = self._since.get(self._path)
+        left = JOURNAL_SECONDS / 4 if since is None else since + JOURNAL_SECONDS - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        elif not self._made.done():
+            self._made.set_exception(TimeoutError())
 
 
 def _asks_for_an_hour(value: object) -> bool:

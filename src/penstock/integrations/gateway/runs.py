@@ -45,12 +45,14 @@ class Who:
 
 @dataclass(slots=True, frozen=True)
 class Wishes:
-    """What a request's own headers say. ``run``: a name of the client's, or the id of a run; "" = a run of its own."""
+    """What a request's own headers say. ``run``: a name of the client's, or the id of a run; "" = a run of its own.
+    ``store``: its answer may come from the cache, and be kept there."""
 
     run: str = ""
     end: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
     passed: Headers = field(default_factory=list)
+    store: bool = True
 
 
 class HeldRuns:
@@ -198,7 +200,7 @@ class HeldRuns:
             try:
                 checked_tags(own, self.services.settings)
             except PenstockError as error:
-                raise Unfit("invalid_tag", error.what, "Penstock-Tags") from error
+                raise Unfit("invalid_tag", f"{error.what}; {error.advice}", "Penstock-Tags") from error
         return {**own, **who.tags, "key": who.key_name}
 
     def _has_closed(self, run: GatewayRun) -> None:

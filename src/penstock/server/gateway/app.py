@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from penstock.adapters.upstream import UpstreamFailed
 from penstock.integrations.gateway.config import Api
@@ -11,7 +10,8 @@ from penstock.integrations.gateway.gateway import Gateway
 from penstock.integrations.gateway.problems import Problem, problem_of, rendered
 from penstock.integrations.gateway.runs import NAME_MAX_CHARS, Who, Wishes
 from penstock.integrations.gateway.shapes import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Shape, Unfit
-from penstock.kernel.errors import PenstockError, PermissionMissing, Unauthenticated
+from penstock.kernel.errors import InputInvalid, PenstockError, PermissionMissing, Unauthenticated
+from penstock.runs.tag_header import read_tags
 from penstock.server.access.doorkeeper import Doorkeeper
 
 Headers = list[tuple[bytes, bytes]]
@@ -139,8 +139,8 @@ def wishes_of(headers: Headers, passed: Headers) -> Wishes:
     Raises:
         Unfit: a header that cannot be.
     """
-    run, end = "", False
-    tags: dict[str, str] = {}
+    run, end, store = "", False, True
+    tags: list[str] = []
     for name, value in headers:
         if not name.startswith(b"penstock-"):
             continue
@@ -152,20 +152,16 @@ def wishes_of(headers: Headers, passed: Headers) -> Wishes:
                 raise Unfit("invalid_header", words, "Penstock-Run")
         elif name == b"penstock-run-end":
             end = text.lower() == "true"
+        elif name == b"penstock-cache":
+            store = text.lower() != "no-store"
+            if store:
+                raise Unfit("invalid_header", "Penstock-Cache of a request can only be no-store", "Penstock-Cache")
         elif name == b"penstock-tags":
-            tags |= _tags_of(text)
-    return Wishes(run, end, tags, passed)
-
-
-def _tags_of(text: str) -> dict[str, str]:
-    """``customer=acme,feature=chat``; values may be percent-encoded."""
-    tags = {}
-    for item in text.split(","):
-        name, is_one, value = item.strip().partition("=")
-        if not is_one or not name:
-            raise Unfit("invalid_header", "Penstock-Tags must be written as name=value,name=value", "Penstock-Tags")
-        tags[name] = unquote(value)
-    return tags
+            tags.append(text)
+    try:
+        return Wishes(run, end, read_tags(tags), passed, store)
+    except InputInvalid as error:
+        raise Unfit("invalid_header", f"{error.what}; {error.advice}", "Penstock-Tags") from error
 
 
 class HttpClient:

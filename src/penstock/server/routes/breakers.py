@@ -96,7 +96,8 @@ async def breakers_remove(server: Here, caller: Setter, name: Name) -> BreakerDo
 async def breakers_reset(server: Here, caller: Setter, name: Name, body: BreakerReset) -> BreakerDone:
     """Close a circuit, or all of them."""
     closed = await _breaking(server, caller).reset(name, body.value, caller.actor, relearn=body.relearn)
-    await server.actions.record(caller, "breaker.reset", f"breaker:{name}", {"value": body.value or ""})
+    detail = {"value": body.value or "", "reason": body.reason, "closed": closed}
+    await server.actions.record(caller, "breaker.reset", f"breaker:{name}", detail)
     return BreakerDone(closed=closed)
 
 

@@ -102,6 +102,7 @@ class BreakerReset(Taken):
 
     value: str | None = Field(default=None, min_length=1, max_length=256, description="one circuit; null = all")
     relearn: bool = Field(default=False, description="forget what is expected, too")
+    reason: Words = Field(default="", description="for the record of actions")
 
 
 class BreakerTripped(Taken):

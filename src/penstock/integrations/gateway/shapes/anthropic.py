@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.adapters.providers.usage import ANTHROPIC_MESSAGES
+from penstock.adapters.providers.usage import ANTHROPIC_MESSAGES, StreamUsage
 from penstock.events.messages import Message, Part, Text, Thinking, ToolCall, ToolResult
 from penstock.integrations.gateway.shapes.base import (
     OUTPUT_MAX,
@@ -21,6 +21,7 @@ from penstock.integrations.gateway.shapes.base import (
     refuse,
     text_of,
     used,
+    used_by,
 )
 
 _UNPRICED = {"mcp_servers": None, "container": None, "inference_geo": ("us",), "speed": ("fast",)}
@@ -94,8 +95,7 @@ class MessagesStream:
     def __init__(self) -> None:
         self.ended = False
         self._heard = Heard()
-        self._usage: Body = {}
-        self._final = False  # the figures are those of the whole answer
+        self._usage = StreamUsage(ANTHROPIC_MESSAGES)
         self._finish: Finish = "unknown"
         self._id = ""
         self._open: set[int] = set()
@@ -106,6 +106,7 @@ class MessagesStream:
         said = msgspec.json.decode(data)
         if not isinstance(said, dict):
             raise ValueError("no object")
+        self._usage.see(said)
         kind, place = said.get("type"), said.get("index", 0)
         if kind == "content_block_delta":
             self._delta(place, said.get("delta") or {})
@@ -119,12 +120,8 @@ class MessagesStream:
         elif kind == "content_block_stop":
             self._open.discard(place)
         elif kind == "message_start":
-            message = said.get("message") or {}
-            self._id = str(message.get("id", ""))
-            self._note(message.get("usage"))
+            self._id = str((said.get("message") or {}).get("id", ""))
         elif kind == "message_delta":
-            self._note(said.get("usage"))
-            self._final = "output_tokens" in (said.get("usage") or {})
             self._finish = _FINISHES.get((said.get("delta") or {}).get("stop_reason"), "unknown")
         elif kind == "message_stop":
             self.ended = True
@@ -136,13 +133,8 @@ class MessagesStream:
         if "partial_json" in delta:
             self._heard.call(place, piece=delta["partial_json"])
 
-    def _note(self, said: Any) -> None:
-        if isinstance(said, dict):
-            self._usage |= {name: value for name, value in said.items() if value is not None}
-
     def reply(self) -> Reply:
-        usage = used(ANTHROPIC_MESSAGES, self._usage) if self._final else None
-        return Reply(self._heard.message(), usage, self._finish, self._id)
+        return Reply(self._heard.message(), used_by(self._usage), self._finish, self._id)
 
     def last_words(self, code: str, words: str, *, because_of_limit: bool) -> bytes:
         if not because_of_limit:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from penstock.adapters.providers.usage import read_usage
+from penstock.adapters.providers.usage import StreamUsage, read_usage
 from penstock.events import Amount
 from penstock.events.messages import Message, Part, Text, Thinking, ToolCall
 from penstock.kernel.errors import UsageUnreadable
@@ -207,6 +207,14 @@ def used(shape: str, said: Any) -> Amount | None:
         return None
     try:
         return read_usage(shape, {"usage": said})
+    except UsageUnreadable:
+        return None
+
+
+def used_by(stream: StreamUsage) -> Amount | None:
+    """What a stream used, by its own account; None when it has given none that can be."""
+    try:
+        return stream.read()
     except UsageUnreadable:
         return None
 

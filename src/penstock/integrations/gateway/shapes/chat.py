@@ -4,8 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.adapters.providers.usage import OPENAI_CHAT
-from penstock.events import Amount
+from penstock.adapters.providers.usage import OPENAI_CHAT, StreamUsage
 from penstock.events.messages import Message, Part, Text, ToolCall, ToolResult
 from penstock.integrations.gateway.shapes.base import (
     CHOICES_MAX,
@@ -23,6 +22,7 @@ from penstock.integrations.gateway.shapes.base import (
     refuse,
     text_of,
     used,
+    used_by,
 )
 
 _UNPRICED = {
@@ -119,7 +119,7 @@ class ChatStream:
         self.ended = False
         self._wants_usage = wants_usage
         self._heard = Heard()
-        self._usage: Amount | None = None
+        self._usage = StreamUsage(OPENAI_CHAT)
         self._finish: Finish = "unknown"
         self._id = self._model = ""
 
@@ -132,11 +132,10 @@ class ChatStream:
         chunk = _read(data)
         if not self._id:
             self._id, self._model = _text(chunk.get("id")), _text(chunk.get("model"))
-        if (said := chunk.get("usage")) is not None:
-            self._usage = used(OPENAI_CHAT, said)
+        self._usage.see(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:
-            return event if self._wants_usage or said is None else b""
+            return event if self._wants_usage or chunk.get("usage") is None else b""
         for choice in choices:
             self._choice(choice)
         return event
@@ -158,7 +157,7 @@ class ChatStream:
             self._finish = _FINISHES.get(why, "unknown")
 
     def reply(self) -> Reply:
-        return Reply(self._heard.message(), self._usage, self._finish, self._id)
+        return Reply(self._heard.message(), used_by(self._usage), self._finish, self._id)
 
     def last_words(self, code: str, words: str, *, because_of_limit: bool) -> bytes:
         if not because_of_limit:

@@ -1,10 +1,11 @@
 """OpenAI's responses."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import msgspec
 
-from penstock.adapters.providers.usage import OPENAI_RESPONSES
+from penstock.adapters.providers.usage import OPENAI_RESPONSES, RESPONSES_LAST, StreamUsage
 from penstock.events.messages import Message, Text, ToolCall, ToolResult
 from penstock.integrations.gateway.shapes.base import (
     OUTPUT_MAX,
@@ -21,6 +22,7 @@ from penstock.integrations.gateway.shapes.base import (
     refuse,
     text_of,
     used,
+    used_by,
 )
 
 LEAST_OUTPUT = 16
@@ -35,7 +37,6 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
     "assistant": "assistant",
 }
 _TEXTS = ("input_text", "output_text", "text", "refusal")
-_LAST = ("response.completed", "response.incomplete", "response.failed")
 
 
 class Responses:
@@ -85,6 +86,7 @@ class ResponsesStream:
     def __init__(self) -> None:
         self.ended = False
         self._heard = Heard()
+        self._usage = StreamUsage(OPENAI_RESPONSES)
         self._whole: Body | None = None
         self._id = ""
         self._number = 0
@@ -95,6 +97,7 @@ class ResponsesStream:
         said = msgspec.json.decode(data)
         if not isinstance(said, dict):
             raise ValueError("no object")
+        self._usage.see(said)
         kind, place = said.get("type"), said.get("output_index", 0)
         self._number = said.get("sequence_number", self._number)
         if kind == "response.output_text.delta":
@@ -107,14 +110,14 @@ class ResponsesStream:
                 self._heard.call(place, item.get("call_id"), item.get("name"))
         elif kind == "response.created":
             self._id = str((said.get("response") or {}).get("id", ""))
-        elif kind in _LAST:
+        elif kind in RESPONSES_LAST:
             self.ended = True
             self._whole = said.get("response")
         return event
 
     def reply(self) -> Reply:
         if isinstance(self._whole, dict) and isinstance(self._whole.get("output"), list):
-            return reply_of(self._whole)
+            return replace(reply_of(self._whole), usage=used_by(self._usage))
         return Reply(self._heard.message(), None, "unknown", self._id)
 
     def last_words(self, code: str, words: str, *, because_of_limit: bool) -> bytes:
