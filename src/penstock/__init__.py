@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from penstock.agents import checks
     from penstock.agents.agent import Agent
     from penstock.agents.budget import Budget
     from penstock.agents.function import agent
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from penstock.kernel.errors import PenstockError, Reject, Revise
     from penstock.ports.cache import Cache, CacheFor
     from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, ToolContext, TransientToolError
+    from penstock.rules.filters.filters import Classified, Filters
     from penstock.rules.spirals import Spirals
     from penstock.runs.client import Penstock
     from penstock.runs.result import Result
@@ -35,8 +37,10 @@ _PLACES = {
     "Cache": ("penstock.ports.cache", "Cache"),
     "CacheFor": ("penstock.ports.cache", "CacheFor"),
     "Change": ("penstock.events", "Change"),
+    "Classified": ("penstock.rules.filters.filters", "Classified"),
     "Fact": ("penstock.events", "Fact"),
     "Failed": ("penstock.agents.stages", "Failed"),
+    "Filters": ("penstock.rules.filters.filters", "Filters"),
     "IdempotencyKey": ("penstock.ports.tools", "IdempotencyKey"),
     "OutcomeUnknown": ("penstock.ports.tools", "OutcomeUnknown"),
     "Penstock": ("penstock.runs.client", "Penstock"),
@@ -53,6 +57,7 @@ _PLACES = {
     "ToolContext": ("penstock.ports.tools", "ToolContext"),
     "TransientToolError": ("penstock.ports.tools", "TransientToolError"),
     "agent": ("penstock.agents.function", "agent"),
+    "checks": ("penstock.agents.checks", ""),
     "escalate": ("penstock.agents.run", "escalate"),
     "open": ("penstock.wiring", "open_penstock"),
     "tool": ("penstock.agents.tool", "tool"),
@@ -64,8 +69,10 @@ __all__ = [
     "Cache",
     "CacheFor",
     "Change",
+    "Classified",
     "Fact",
     "Failed",
+    "Filters",
     "IdempotencyKey",
     "OutcomeUnknown",
     "Penstock",
@@ -82,6 +89,7 @@ __all__ = [
     "ToolContext",
     "TransientToolError",
     "agent",
+    "checks",
     "escalate",
     "open",
     "tool",
@@ -94,7 +102,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'penstock' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(place[0]), place[1])
+    module = import_module(place[0])
+    value = getattr(module, place[1]) if place[1] else module
     if name in ("Agent", "agent"):
         import_module("penstock.agents.runtime").set_default(_open_for_one_call)
     globals()[name] = value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from penstock.adapters.isolation import ToolIsolation
 from penstock.adapters.memory import MemoryJournal
+from penstock.adapters.policy_files import PolicyFiles
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.embedded import EmbeddedServer, start_embedded
 from penstock.adapters.postgres.journal import open_journal
@@ -17,8 +18,11 @@ from penstock.adapters.providers import model_by_name
 from penstock.gates.breakers.guard import BreakerGuard
 from penstock.gates.budgets.shares import Shares
 from penstock.gates.cache.shelf import AnswerCache
+from penstock.gates.policy.guard import PolicyGuard
 from penstock.gates.rates.throttle import Throttle
+from penstock.gates.run.checks import Checks
 from penstock.gates.run.services import Services
+from penstock.gates.stops.guard import ToolStopGuard
 from penstock.journal.payloads import PayloadReader
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import Clock, SystemClock
@@ -26,8 +30,11 @@ from penstock.kernel.errors import PenstockError
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.model import Model
+from penstock.rules.filters.filters import read_filters
 from penstock.runs.client import Penstock
 from penstock.runs.registry import Registry
+from penstock.runs.rollouts.routing import RolloutGuard
+from penstock.runs.rollouts.signing import Keyring
 from penstock.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,7 +123,10 @@ def assemble(
     directory = Models(settings, models)
     throttle = Throttle(journal.rates, clock, settings)
     breakers = BreakerGuard(journal.breakers, clock, embedder=_embedder)
+    stops = ToolStopGuard(journal.controls, clock)
+    journal.breakers.listen(stops.heard)
     budgets = Shares(journal.budgets, clock, settings)
+    policy = PolicyGuard(PolicyFiles(settings.policy), clock) if settings.policy is not None else None
     cache = AnswerCache(journal.cache, clock, settings)
     services = Services(
         journal=journal,
@@ -128,14 +138,19 @@ def assemble(
         models=directory,
         throttle=throttle,
         live=journal.live,
+        stops=stops,
         breakers=breakers,
         cache=cache,
         budgets=budgets,
+        rollouts=RolloutGuard(journal.rollouts, clock, registry, Keyring.of(settings), policy),
+        filters=read_filters(settings.filters),
+        policy=policy,
     )
     writer = GroupWriter(journal, WriterSettings.of(settings), clock)
-    writer.checks = breakers
+    writer.checks = Checks(breakers, stops)
     to_close = [
         throttle.close,
+        stops.close,
         breakers.close,
         cache.close,
         budgets.close,

@@ -6,21 +6,24 @@ import pytest
 from tests.contract.documents_suite import write
 from tests.contract.journal_world import CLOCK, Holder, World, new_run
 
+from penstock.events import Waiting
+from penstock.kernel.canonical import stable_json
 from penstock.kernel.ids import new_id
 from penstock.ports.controls import Scope, of_all
 from penstock.ports.records import Answer, Move, NewRun, Status, Stop, Summary
 
-IN = {"agent": "desk", "release": "r1", "session": "s-1", "tags": {"customer": "ada"}}
+IN = {"agent": "desk", "release": "r1", "session": "s-1", "tags": {"customer": "ada"}, "env": "production"}
 """What a run of every scope says of itself."""
 
 SCOPES = [
     Scope("agent", "acme", "desk"),
     Scope("session", "acme", "s-1"),
     Scope("customer", "acme", "ada"),
+    Scope("environment", "acme", "production"),
     of_all("acme"),
     of_all(None),
 ]
-NARROW = SCOPES[:3]
+NARROW = SCOPES[:4]
 NAMES = [scope.kind for scope in SCOPES]
 
 
@@ -100,11 +103,11 @@ class ScopesSuite:
         await world.journal.resume_scope(scope, "eve")
         assert [claim.run for claim in await world.claim()] == [mine.run]
 
-    @pytest.mark.parametrize("scope", NARROW, ids=NAMES[:3])
+    @pytest.mark.parametrize("scope", NARROW, ids=NAMES[:4])
     async def test_a_release_is_a_scope_too_and_names_are_not_mixed_up(self, world: World, scope: Scope) -> None:
         """The name of one kind stops nothing of another kind."""
         [mine] = await held(world, inside())
-        for kind in ("agent", "session", "customer", "release"):
+        for kind in ("agent", "session", "customer", "release", "environment", "tool"):
             if kind != scope.kind:
                 await world.journal.stop_scope(Scope(kind, "acme", scope.name), Stop.KILL, "eve", "")
         assert await judged(mine) == [FREE]
@@ -214,3 +217,71 @@ class ScopesSuite:
         await world.journal.stop_scope(NARROW[2], stop, "eve", "")
         written = await world.journal.documents.put(write(mine, 0, {"a": 1}), 10)
         assert written.answer == ("stopped" if stop is Stop.KILL else "written")
+
+
+REFUND = Scope("tool", "acme", "refund")
+
+
+class ToolStopsSuite:
+    """Subclasses give the fixture ``world``. What keeps intents of the tool from being written is the version that
+    they were checked against; which of them are of the tool is for the workers to see."""
+
+    @pytest.mark.parametrize("stop", [Stop.KILL, Stop.PAUSE])
+    async def test_it_holds_no_run_and_makes_checks_stale(self, world: World, stop: Stop) -> None:
+        [mine] = await held(world, inside())
+        before = (await world.journal.controls.of_tools()).version
+        sealed = await world.journal.stop_scope(REFUND, stop, "eve", "why")
+        assert sealed.sealed
+        known = await world.journal.controls.of_tools()
+        assert known.version > before
+        assert [(item.id, item.scope, item.action) for item in known.stops] == [(sealed.control, REFUND, stop.value)]
+        assert (await mine.append(mine.intent(), intent=True, checked=before)).answer is Answer.STALE
+        checked = await mine.append(mine.intent(), intent=True, checked=known.version)
+        assert (checked.answer, checked.stop) == (Answer.APPLIED, None)
+        assert await world.journal.resume_scope(REFUND, "eve") == 1
+        lifted = await world.journal.controls.of_tools()
+        assert lifted.version > known.version
+        assert lifted.stops == ()
+
+    async def test_runs_are_given_out_and_things_fall_due_as_ever(self, world: World) -> None:
+        worker = await world.worker()
+        await world.journal.stop_scope(REFUND, Stop.KILL, "eve", "why")
+        run = inside()
+        await world.journal.submit([run])
+        assert [claim.run for claim in await world.claim(worker=worker)] == [run.id]
+        assert await world.journal.flags(worker, [("acme", run.id)]) == []
+
+    async def test_it_is_listed_and_shows_the_calls_of_the_tool_alone(self, world: World) -> None:
+        calling, other = await held(world, inside(), inside(session=""))
+        await calling.append(calling.intent(), intent=True, summary=Summary(nano=5, open_intents=1))
+        mail = other.intent()
+        mail.tool = "mail"
+        await other.append(mail, intent=True, summary=Summary(nano=7, open_intents=1))
+        reach = await world.journal.controls.reach(REFUND)
+        assert (reach.running, reach.nano) == (1, 5)
+        sealed = await world.journal.stop_scope(REFUND, Stop.KILL, "eve", "why")
+        assert [(item.run, item.name) for item in sealed.open_intents] == [(calling.run, "refund")]
+        known = await world.journal.controls.get("acme", sealed.control)
+        assert known is not None
+        assert (known.scope, known.action, known.in_force, known.sealed_at is not None) == (REFUND, "kill", True, True)
+        assert await world.journal.controls.get("zeta", sealed.control) is None
+        assert await world.journal.controls.wide("acme") == [known]
+        assert await world.journal.controls.wide("zeta") == []
+        assert await world.journal.controls.stopped(REFUND, 0) == 0
+
+    async def test_what_waits_for_it_is_woken_when_it_is_lifted(self, world: World) -> None:
+        waiting, unsettled, other, foreign = await held(
+            world, inside(), inside(session=""), outside(), inside(tenant="zeta")
+        )
+        said = {
+            waiting: stable_json([Waiting("stop", "1", "refund")]),
+            unsettled: stable_json([Waiting("timer", "2"), Waiting("doubt", "1", "refund", until=2**60)]),
+            other: stable_json([Waiting("stop", "1", "mail"), Waiting("timer", "2", "refund")]),
+            foreign: stable_json([Waiting("stop", "1", "refund")]),
+        }
+        await world.journal.stop_scope(REFUND, Stop.PAUSE, "eve", "why")
+        for holder, waits in said.items():
+            await holder.move(Status.PARKED, waiting=waits)
+        await world.journal.resume_scope(REFUND, "eve")
+        assert {await world.status(holder) for holder in (waiting, unsettled)} == {Status.QUEUED}
+        assert {await world.status(holder) for holder in (other, foreign)} == {Status.PARKED}

@@ -34,8 +34,6 @@ from penstock.kernel.errors import (
     PenstockError,
 )
 
-pytestmark = pytest.mark.crash
-
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 

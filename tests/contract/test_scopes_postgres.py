@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.contract.journal_world import World
-from tests.contract.scopes_suite import NARROW, ScopesSuite, inside, outside
+from tests.contract.resources_suite import ResourcesSuite
+from tests.contract.scopes_suite import NARROW, REFUND, ScopesSuite, ToolStopsSuite, held, inside, outside
 from tests.contract.test_journal_postgres import PostgresWorld
 
+from penstock.adapters.postgres import rows
 from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
-from penstock.ports.records import Stop
+from penstock.ports.records import Answer, Stop
 
 
 @pytest.fixture
@@ -22,6 +24,31 @@ async def world(journal_dsn: str) -> AsyncIterator[World]:
 
 class TestPostgresScopes(ScopesSuite):
     pass
+
+
+class TestPostgresToolStops(ToolStopsSuite):
+    pass
+
+
+class TestPostgresResources(ResourcesSuite):
+    pass
+
+
+async def test_workers_of_older_code_start_nothing_while_a_tool_is_stopped(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would hold no intent against it, and of what tool an intent is cannot be told: all of theirs are refused."""
+    mine, foreign = await held(world, inside(), inside(tenant="zeta"))
+    await world.journal.stop_scope(REFUND, Stop.KILL, "eve", "")
+    version = (await world.journal.controls.of_tools()).version
+    monkeypatch.setattr(rows, "CHECKS_TOOLS", 0)
+    for checked in (None, version):
+        answer = await mine.append(mine.intent(), intent=True, checked=checked)
+        assert (answer.answer, answer.stop) == (Answer.STOPPED, Stop.PAUSE)
+    assert (await foreign.append(foreign.intent(), intent=True, checked=version)).answer is Answer.APPLIED
+    assert (await mine.append()).answer is Answer.APPLIED, "what is no intent is written"
+    await world.journal.resume_scope(REFUND, "eve")
+    assert (await mine.append(mine.intent(), intent=True, checked=None)).answer is Answer.APPLIED
 
 
 async def test_many_held_runs_are_walked_once_and_all_come_back(world: PostgresWorld) -> None:

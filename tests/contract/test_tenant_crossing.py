@@ -19,9 +19,11 @@ from penstock.journal.payloads import ref_address
 from penstock.kernel.errors import ApprovalUnknown, DocumentUnknown, PayloadMissing, RunUnknown
 from penstock.ports.controls import of_run
 from penstock.ports.documents import Kind
+from penstock.ports.questions import Voter
 from penstock.ports.records import RunFilter, Status
 from penstock.runs import approvals as questions
 from penstock.runs.approvals import Approval
+from penstock.runs.approving.deciding import decide
 from penstock.runs.client import Penstock
 from penstock.runs.documents import value_of
 from penstock.runs.submit import Request
@@ -139,7 +141,7 @@ class TenantCrossing:
         assert (await questions.find(journal, reader, MINE, question.id)).run == run
         forged = dataclasses.replace(question, tenant=THEIRS)
         with pytest.raises(RunUnknown):
-            await questions.decide(journal, forged, "approve", actor="eve")
+            await decide(journal, forged, "approve", Voter("eve"))
         row = await journal.get_run(MINE, run)
         assert row is not None
         assert row.status is Status.PARKED

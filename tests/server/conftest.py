@@ -1,7 +1,7 @@
 """The server as its tests see it: `api` on the journal in memory, `api_on_postgres` on PostgreSQL."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from penstock.adapters.postgres.database import ConnectionSettings
 from penstock.adapters.postgres.journal import open_journal
 from penstock.kernel.ids import new_id
 from penstock.ports.access import KeyRecord, NewKey
+from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.runs.client import Penstock
 from penstock.server.access.credentials import digest_of, key_text, new_handle, new_secret
@@ -99,11 +100,18 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def served(journal: Journal, *, worker: bool = True, root_path: str = "", **settings: Any) -> AsyncIterator[Api]:
-    """The application on a journal, with a worker for the agents of `tests.server.desk`."""
+async def served(
+    journal: Journal,
+    *,
+    worker: bool = True,
+    root_path: str = "",
+    agents: Sequence[AgentDef] = AGENTS,
+    **settings: Any,
+) -> AsyncIterator[Api]:
+    """The application on a journal, with a worker for the agents, by default those of `tests.server.desk`."""
     log: list[dict[str, Any]] = []
     chosen = Settings(**{**QUICK, **settings})
-    async with assemble(journal, chosen, agents=AGENTS) as platform:
+    async with assemble(journal, chosen, agents=agents) as platform:
         if worker:
             platform.start_worker("of-tests")
         app = create_app(platform, log=log.append, root_path=root_path)

@@ -15,13 +15,16 @@ from uuid import UUID
 from tests.server.conftest import Api
 from tests.server.desk import desk, echo, waiter
 
-from penstock.events import decode
+from penstock.events import BudgetRecord, decode
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.ids import new_id
 from penstock.ports.breakers import Breaker, Condition
 from penstock.ports.budgets import Budget
+from penstock.ports.people import Delegation, Person
 from penstock.ports.records import Stop
+from penstock.ports.rollouts import Manifest, Release
 from penstock.ports.webhooks import Endpoint
+from penstock.runs.rollouts.manifest import address, encode
 
 OPEN = "open"
 ANYBODY = "anybody"
@@ -68,6 +71,25 @@ async def an_approval(api: Api) -> dict[str, str]:
     return {"id": found[0].id}
 
 
+async def an_approvals_run(api: Api) -> dict[str, str]:
+    """The run of such a question."""
+    await an_approval(api)
+    return {"run": str((await api.platform.approvals())[-1].run)}
+
+
+async def a_person(api: Api) -> dict[str, str]:
+    """Somebody who is known."""
+    await api.journal.questions.people.put(Person("default", "key:ben", "ben"))
+    return {"actor": "key:ben"}
+
+
+async def a_delegation(api: Api) -> dict[str, str]:
+    """A right that was handed on."""
+    made = Delegation("default", new_id(SystemClock()), "key:ann", "key:ben", ("approver",))
+    await api.journal.questions.people.delegate(made, 60)
+    return {"id": str(made.id)}
+
+
 async def a_control(api: Api) -> dict[str, str]:
     """A pause of a run."""
     run = await api.platform.submit(waiter, 1)
@@ -106,6 +128,14 @@ async def a_breaker(api: Api) -> dict[str, str]:
     return {"name": "quiet"}
 
 
+async def a_release(api: Api) -> dict[str, str]:
+    """A draft of its own, of an agent that nobody has."""
+    manifest = encode(Manifest("nobody", "c", "o", {}, (), {}, (), {}, BudgetRecord(), "1", "ann"))
+    made = Release("default", address(manifest), "nobody", manifest, b"s" * 64, "k", "ann")
+    await api.journal.rollouts.add(made, "")
+    return {"id": made.id}
+
+
 AN_ENDPOINT = {"url": "https://hooks.example.com/", "topics": ["run.ended"]}
 A_BREAKER = {"scope": "agent", "value": "nobody", "conditions": [{"kind": "failures"}]}
 A_STOP = {"scope": {"kind": "run", "name": "01890000-0000-7000-8000-00000000dead"}, "action": "kill", "reason": "x"}
@@ -126,6 +156,15 @@ ROWS: dict[str, Row] = {
     "POST /v1/keys": Row("keys:manage"),
     "DELETE /v1/keys/{id}": Row("keys:manage", real=a_key),
     "GET /v1/actions": Row("audit:read"),
+    "GET /v1/audit": Row("audit:read"),
+    "GET /v1/audit/checkpoint": Row("audit:read"),
+    "GET /v1/audit/checkpoints": Row("audit:read"),
+    "GET /v1/audit/inclusion": Row("audit:read"),
+    "POST /v1/audit/consistency": Row("audit:read", {"checkpoint": "x"}),
+    "GET /v1/audit/witness-request": Row("audit:read"),
+    "POST /v1/audit/cosignatures": Row("audit:witness", {"signatures": "x"}),
+    "GET /v1/audit/runs/{run}/accounts": Row("audit:read", real=a_run),
+    "GET /v1/audit/export": Row("audit:export"),
     "GET /v1/overview": Row("runs:read"),
     "GET /v1/cache": Row("costs:read"),
     "DELETE /v1/cache": Row("cache:clear"),
@@ -137,6 +176,8 @@ ROWS: dict[str, Row] = {
     "PUT /v1/budgets/{name}": Row(
         "budgets:set", {"nano": 1}, real=a_budget, makes=True
     ),  # whoever asks has one of that name then
+    "GET /v1/policies": Row("runs:read"),
+    "POST /v1/policies/check": Row("payloads:read", {"files": {"a.yaml": "version: 1"}}),
     "GET /v1/breakers": Row("runs:read"),
     "GET /v1/breakers/{name}": Row("runs:read", real=a_breaker),
     "GET /v1/breakers/{name}/trips": Row("runs:read", real=a_breaker),
@@ -144,6 +185,19 @@ ROWS: dict[str, Row] = {
     "POST /v1/breakers/{name}/reset": Row("breakers:set", {}, real=a_breaker),
     "POST /v1/breakers/{name}/trip": Row("breakers:set", {}, real=a_breaker),
     "PUT /v1/breakers/{name}": Row("breakers:set", A_BREAKER, real=a_breaker, makes=True),
+    "GET /v1/releases": Row("runs:read"),
+    "POST /v1/releases": Row("releases:manage", {"agent": "nobody"}),
+    "GET /v1/releases/compare": Row("costs:read"),
+    "POST /v1/releases/rollback": Row("releases:manage", {"agent": "nobody"}),
+    "POST /v1/releases/tools": Row("releases:approve", {"tool": "a/b", "digest": f"sha256:{'0' * 64}"}),
+    "GET /v1/releases/{id}": Row("runs:read", real=a_release),
+    "GET /v1/releases/{id}/diff": Row("payloads:read", real=a_release),
+    "POST /v1/releases/{id}/submit": Row("releases:manage", {}, real=a_release),
+    "POST /v1/releases/{id}/approve": Row("releases:approve", {}, real=a_release),
+    "POST /v1/releases/{id}/reject": Row("releases:approve", {}, real=a_release),
+    "POST /v1/releases/{id}/canary": Row("releases:manage", {"percent": 5}, real=a_release),
+    "POST /v1/releases/{id}/promote": Row("releases:manage", {}, real=a_release),
+    "POST /v1/releases/{id}/retire": Row("releases:manage", {}, real=a_release),
     "GET /v1/costs": Row("costs:read"),
     "GET /v1/costs.csv": Row("costs:read"),
     "GET /v1/costs/export": Row("costs:read"),
@@ -156,6 +210,7 @@ ROWS: dict[str, Row] = {
     "GET /v1/runs/{run}": Row("runs:read", real=a_run),
     "GET /v1/runs/{run}/events": Row("runs:read", real=a_run),
     "GET /v1/runs/{run}/result": Row("runs:read", real=a_run),
+    "GET /v1/runs/{run}/report": Row("runs:read", real=a_run),
     "GET /v1/results": Row("runs:read"),
     "GET /v1/runs/{run}/payloads/{ref}": Row("payloads:read", real=a_payload),
     "POST /v1/runs/{run}/cancel": Row("runs:steer", {}, real=a_run),
@@ -171,6 +226,17 @@ ROWS: dict[str, Row] = {
     "POST /v1/approvals/{id}/decision": Row(
         "approvals:decide", {"decision": "deny", "digest": "d", "version": 1}, real=an_approval
     ),
+    "POST /v1/approvals/batch": Row("approvals:decide", {"tool": "refund", "decision": "deny"}),
+    "GET /v1/cases": Row("runs:read"),
+    "POST /v1/cases/{run}/claim": Row("approvals:decide", {}, real=an_approvals_run),
+    "POST /v1/cases/{run}/hand-back": Row("approvals:decide", {}, real=an_approvals_run),
+    "POST /v1/cases/{run}/assign": Row("approvals:decide", {}, real=an_approvals_run),
+    "GET /v1/people": Row("keys:manage"),
+    "PUT /v1/people/{actor}": Row("keys:manage", {}, makes=True, real=a_person),
+    "DELETE /v1/people/{actor}": Row("keys:manage", makes=True, real=a_person),
+    "GET /v1/delegations": Row("approvals:decide"),
+    "POST /v1/delegations": Row("approvals:decide", {"to": "key:ben", "seconds": 60}),
+    "DELETE /v1/delegations/{id}": Row("approvals:decide", real=a_delegation),
     "POST /v1/controls/preview": Row("controls:stop", A_STOP),
     "POST /v1/controls": Row("controls:stop", A_STOP),
     "GET /v1/controls": Row("runs:read"),
@@ -208,10 +274,15 @@ ROLES: dict[str, set[str]] = {
         "cache:clear",
         "budgets:set",
         "breakers:set",
+        "releases:manage",
     },
-    "approver": {"runs:read", "costs:read", "payloads:read", "approvals:decide"},
+    "approver": {"runs:read", "costs:read", "payloads:read", "approvals:decide", "releases:approve"},
+    "auditor": {"runs:read", "costs:read", "audit:read", "audit:export"},
+    "witness": {"audit:read", "audit:witness"},
     "gateway": {"gateway:call"},
     "admin": {
+        "audit:export",
+        "audit:witness",
         "gateway:call",
         "runs:read",
         "costs:read",
@@ -224,7 +295,9 @@ ROLES: dict[str, set[str]] = {
         "cache:clear",
         "budgets:set",
         "breakers:set",
+        "releases:manage",
         "approvals:decide",
+        "releases:approve",
         "keys:manage",
         "audit:read",
         "everything:stop",

@@ -58,6 +58,7 @@ class Upstream:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.go_on = asyncio.Event()
+        self.fails = False
 
     @contextlib.asynccontextmanager
     async def transport(self) -> AsyncIterator[tuple[Any, Any]]:
@@ -79,6 +80,8 @@ class Upstream:
         self.calls.append((params.name, params.arguments or {}))
         if params.name == "slow":
             await self.go_on.wait()
+        if self.fails:
+            return types.CallToolResult(content=[types.TextContent(text="it did not work out")], is_error=True)
         text = types.TextContent(text=f"{params.name} {params.arguments}")
         return types.CallToolResult(content=[text], structured_content={"said": params.arguments})
 

@@ -149,7 +149,11 @@ async def test_a_scope_without_a_name_is_refused(api: Api, kind: str, name: str)
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("agent", "echo"), ("customer", "ada"), ("session", "s-1"), ("tenant", ""), ("release", None)]
+    ("kind", "name"),
+    [
+        *[("agent", "echo"), ("customer", "ada"), ("session", "s-1"), ("tenant", ""), ("release", None)],
+        ("environment", "development"),
+    ],
 )
 async def test_a_paused_scope_waits_and_goes_on(both: Api, kind: str, name: str | None) -> None:
     if name is None:
@@ -174,6 +178,32 @@ async def test_a_paused_scope_waits_and_goes_on(both: Api, kind: str, name: str 
     lifted = (await order(both, kind, name, "resume", armed=name)).json()
     assert (lifted["id"], lifted["state"]) == (paused["id"], "lifted")
     assert (await ended(both, held))["outcome"] == "succeeded"
+
+
+async def test_a_tool_is_stopped_by_its_name_and_no_run_with_it(both: Api) -> None:
+    run = await submit(both, "slow", 60.0)
+    async with asyncio.timeout(20):
+        while not (await both.get(f"/v1/runs/{run}")).json()["open_intents"]:
+            await asyncio.sleep(0.02)
+    preview = (await order(both, "tool", "dawdle", "kill", path="/v1/controls/preview")).json()
+    assert (preview["running"], preview["open_total"]) == (1, 1)
+    assert any("no run ends of it" in words for words in preview["not_reached"])
+    assert preview["command"] == "penstock kill --tool dawdle --tenant default --reason …"
+    assert (await order(both, "tool", "dawdle", "kill")).json()["code"] == "not_armed"
+    stopped = (await order(both, "tool", "dawdle", "kill", armed="dawdle", key="t")).json()
+    assert (stopped["state"], stopped["in_force"], stopped["stopped_runs"]) == ("sealed", True, 0)
+    assert [effect["name"] for effect in stopped["open_effects"]] == ["dawdle"]
+    assert (await both.get("/v1/controls", "stranger")).json()["items"] == []
+    assert (await both.get(f"/v1/runs/{run}")).json()["shown"] == "running"
+    lifted = (await order(both, "tool", "dawdle", "resume", armed="dawdle")).json()
+    assert (lifted["id"], lifted["state"]) == (stopped["id"], "lifted")
+    await both.post(f"/v1/runs/{run}/kill", json={"reason": "enough"})
+    assert (await ended(both, run))["outcome"] == "killed"
+    report = (await both.get(f"/v1/runs/{run}/report")).json()
+    assert (report["outcome"], [effect["tool"] for effect in report["done"] + report["undecided"]]) in (
+        ("killed", []),
+        ("killed", ["dawdle"]),
+    )
 
 
 async def test_a_resume_whose_answer_was_lost_is_sent_again(both: Api) -> None:

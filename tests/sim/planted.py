@@ -500,7 +500,7 @@ def holders_are_believed(patch: Patch) -> None:
 
 def ends_settle_nothing(patch: Patch) -> None:
     """What is reserved by calls that the run's end finds open stays reserved."""
-    patch.setattr(charging, "READ", charging.READ - {RunEnded})
+    patch.setattr(charging, "SETTLING", charging.SETTLING - {RunEnded})
 
 
 def circuits_not_asked_again(patch: Patch) -> None:

@@ -53,7 +53,7 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
         {"accounts_equal_tapes", "no_negative_hold", "nothing_held_at_the_end"},
     ),
     (planted.holders_are_believed, range(205, 240), {"account_never_over"}),
-    (planted.ends_settle_nothing, range(20, 90), {"nothing_held_at_the_end"}),
+    (planted.ends_settle_nothing, range(60, 120), {"nothing_held_at_the_end"}),
     (planted.circuits_not_asked_again, range(85, 135), {"no_intent_while_open"}),
     (planted.tripped_under_appends, range(20, 100), {"no_intent_while_open"}),
     (planted.consumed_before_its_event, range(80, 220), {"no_lost_wake_up", "letters_consumed"}),

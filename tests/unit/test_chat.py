@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock import Agent, Budget, Penstock, Run, Settings, agent, tool
+from penstock import Agent, Budget, Cache, Penstock, Run, Settings, agent, tool
 from penstock.agents.chat import ChatStep
 from penstock.events.messages import ToolCall
 from penstock.runs.result import Result
@@ -116,3 +116,19 @@ async def test_two_tools_of_one_name_are_refused(platform: Penstock) -> None:
 
     result: Result = await double.run(0)
     assert (result.outcome, result.code) == ("failed", "agent_invalid")
+
+
+async def test_a_conversation_that_is_the_same_is_given_the_same_answers(platform: Penstock) -> None:
+    """But for the one that asks for a call that the tool does not take: that is asked for each time."""
+    model = ScriptedModel([[tool_call("look", x=1)], "It is 10.", [tool_call("look", y=1)], "Hm.", "Hm."], repeat=True)
+
+    @agent("keeper", version="1")
+    async def keeper(run: Run, text: str) -> str:
+        kept = Cache(seconds=60, scope="agent")
+        return await run.chat(model, tools=[look], temperature=0, cache=kept).reply(text)
+
+    asked = []
+    for text in ("How much?", "How much?", "And now?", "And now?"):
+        assert (await keeper.run(text)).output in ("It is 10.", "Hm.")
+        asked.append(len(model.calls))
+    assert asked == [2, 2, 4, 5]

@@ -119,6 +119,9 @@ def test_tools_that_nobody_declared_ask_a_person_and_hints_are_believed_only_whe
     hinted = read_definition("odd", tool(annotations={"readOnlyHint": True}))
     (plain,) = MCPServer("odd", command=["x"]).tools_of({"note": hinted}, "value")
     (trusted,) = MCPServer("odd", command=["x"], trust_hints=True).tools_of({"note": hinted}, "value")
+    assert {plain.definition.returns, trusted.definition.returns} == {"untrusted"}  # whatever the server hints at
+    said = MCPServer("odd", command=["x"], tools={"note": write(returns="trusted")}).tools_of({"note": hinted}, "value")
+    assert said[0].definition.returns == "trusted"
     assert (plain.definition.effect, plain.definition.permission) == ("write", "confirm")
     assert plain.definition.in_doubt == "escalate"
     assert trusted.definition.effect == "read"

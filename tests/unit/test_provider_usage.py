@@ -1,6 +1,7 @@
 """Providers' usage bodies are read and rated exactly, and what cannot be is refused."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ known = st.one_of(st.integers(0, 10**6).map(float), st.decimals(0, 10**4, places
 )
 def test_a_price_is_read_back_from_a_record(price: Price, tiers: list[tuple[int, Price]]) -> None:
     if tiers:
-        fields = {name: getattr(price, name) for name in Price.__dataclass_fields__}
+        fields = {field.name: getattr(price, field.name) for field in dataclasses.fields(Price) if field.init}
         price = TieredPrice(**fields, tiers=tuple(tiers))
     found = price_of_text(price.text)
     assert found is not None
@@ -181,3 +182,37 @@ def test_no_usage_costs_more_than_the_most(into: tuple[int, ...], out: tuple[int
     assert used.is_sound
     most = price.at_most(used.tokens_in, used.tokens_out, ("audio_in", "audio_out", "written_hour"))
     assert 0 <= price.of(used) <= most
+
+
+@pytest.mark.parametrize(
+    ("shape", "events"),
+    [
+        # Anthropic's first event counts the output it begins with; what ends without a count leaves that standing.
+        (
+            "anthropic-messages",
+            [
+                {"type": "message_start", "message": {"usage": {"input_tokens": 9, "output_tokens": 1}}},
+                {"type": "message_delta", "delta": {}, "usage": {"input_tokens": 9, "output_tokens": None}},
+            ],
+        ),
+        ("openai-responses", [{"type": "response.in_progress", "response": {"usage": {"input_tokens": 9}}}]),
+        (
+            "openai-responses",
+            [
+                {"type": "response.in_progress", "response": {"usage": {"input_tokens": 9, "output_tokens": 1}}},
+                {"type": "response.completed", "response": {"usage": None}},
+            ],
+        ),
+        ("openai-chat", [{"choices": [{"delta": {}}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}]),
+        (
+            "openai-chat",
+            [{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}, {"choices": [], "usage": "many"}],
+        ),
+    ],
+)
+def test_running_totals_of_a_stream_are_not_its_usage(shape: str, events: list[dict[str, Any]]) -> None:
+    stream = StreamUsage(shape)
+    for event in events:
+        stream.see(event)
+    with pytest.raises(UsageUnreadable):
+        stream.read()

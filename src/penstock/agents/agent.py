@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from penstock.agents.budget import Budget
 from penstock.agents.caching import checked_cache, release_part
 from penstock.agents.definition import Definition
+from penstock.agents.degrade import Fallback
 from penstock.agents.hybrid import Responder, answer_first
 from penstock.agents.loop import as_text, standard_loop
 from penstock.agents.memory import SessionMemory, remember
@@ -17,9 +18,10 @@ from penstock.agents.stages import StageFunction, Stages
 from penstock.agents.tool import Tool
 from penstock.gates.model.gate import tools_digest
 from penstock.kernel.canonical import digest
-from penstock.kernel.errors import AgentInvalid, OutputInvalid, PenstockError
+from penstock.kernel.errors import AgentInvalid, OutputInvalid
 from penstock.ports.cache import Cache
 from penstock.ports.model import Model, ModelSettings, ToolSpec
+from penstock.rules.filters.filters import Filters
 from penstock.rules.spirals import DEFAULT, Spirals
 
 LOOP_VERSION = "1"  # a change of the loop that changes what it asks of the gates makes new releases
@@ -69,9 +71,12 @@ class Agent(Definition):
             counts. Both are paid for.
         repairs: how often an answer that does not fit ``output`` is sent back.
         show_budget: tell the model after each step what remains.
-        can_escalate: offer the model a way to say that it is not confident; the run then ends as ``escalated``.
-        fallback: an agent that is run as a child when this one fails (not when a limit ends it); the run then
-            succeeds with the code ``fallback`` and the failure as its reason.
+        can_escalate: offer the model a way to say that it is not confident; the run then ends as ``escalated``. With
+            ``"wait"`` it waits instead, and a person's answer is the result of the call.
+        fallback: what stands in for it when it fails: another agent, run as a child; a text, or a `Template`; a
+            `Person`; several, tried in that order; or a mapping of these by how it failed (see
+            `penstock.agents.degrade.FailureClass`). The run then succeeds with the code ``fallback`` and the failure as
+            its reason.
         extra: settings handed to the provider as they are.
         prepare: a stage before the loop: ``async def (run, value) -> prepared``. What it is annotated to take is the
             agent's input; what it gives is the user message, as JSON when it is no text.
@@ -84,6 +89,7 @@ class Agent(Definition):
         responder: an agent with a budget of its own (or a `Responder` with a time of its own) that answers the same
             input first. Its answer is provisional: it is confirmed or replaced by this agent's.
         spirals: when to step in as a run goes round in circles; None = never.
+        filters: what is looked for in what the model and tools say and tools are given; None = the setting's.
         cache: answers of the model may be given again to exactly the same request; to whom and for how long.
         prompt_cache: ask the provider to keep the unchanging part of the prompt in its own cache, where that has to be
             asked for (Anthropic). Writing to it costs more than reading a prompt, reading from it much less.
@@ -108,8 +114,8 @@ class Agent(Definition):
         hedge_after_seconds: float | None = None,
         repairs: int = 2,
         show_budget: bool = True,
-        can_escalate: bool = False,
-        fallback: Definition | None = None,
+        can_escalate: bool | Literal["wait"] = False,
+        fallback: Fallback = None,
         extra: dict[str, Any] | None = None,
         prepare: StageFunction | None = None,
         consequence: StageFunction | None = None,
@@ -118,6 +124,7 @@ class Agent(Definition):
         memory: Literal["session"] | SessionMemory | None = None,
         responder: Definition | Responder | None = None,
         spirals: Spirals | None = DEFAULT,
+        filters: Filters | None = None,
         cache: Cache | None = None,
         prompt_cache: bool = False,
     ) -> None:
@@ -135,17 +142,18 @@ class Agent(Definition):
         self.repairs = repairs
         self.show_budget = show_budget
         self.can_escalate = can_escalate
-        self.fallback = fallback
         self.output_adapter: TypeAdapter[Any] | None = None if output in (None, str) else TypeAdapter(output)
         self.output_tool = _output_tool(name, self.output_adapter)
         self.specs = [tool.definition.spec if isinstance(tool, Tool) else tool.spec for tool in self.tools.values()]
         if can_escalate:
-            self.specs.append(_escalate_spec())
+            self.specs.append(_escalate_spec(waits=can_escalate == "wait"))
         self.tools_digest = tools_digest(self.specs, self.output_tool)
         self._output_type = output or str
         self._taken = Any if prepare is not None else str
         stages = Stages(prepare, consequence, compensate, revisions)
-        super().__init__(name, budget, self._taken, self._output_type, self._parts(), stages, spirals)
+        super().__init__(name, budget, self._taken, self._output_type, self._parts(), stages, spirals, filters=filters)
+        self.fallback = fallback
+        self.fall_back_to(fallback, is_text=self.output_adapter is None)
 
     def _parts(self) -> list[str]:
         models = [model if isinstance(model, str) else model.name for model in (self.model, *self.fallback_models)]
@@ -179,11 +187,6 @@ class Agent(Definition):
         run.heard = as_text(value)
         work = standard_loop(run, self, run.heard)
         return await (work if self.responder is None else answer_first(run, self, self.responder, value, work))
-
-    async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
-        if self.fallback is None:
-            raise failure
-        return await run.call(self.fallback, value)
 
     def parse_output(self, text: str) -> Any:
         """The typed answer of JSON text, or the text itself when no type was declared.
@@ -220,7 +223,9 @@ class Agent(Definition):
             changed._parts(),
             self.stages,
             self.spirals,
+            filters=self.filters,
         )
+        changed.fall_back_to(self.fallback, is_text=self.output_adapter is None)
         return changed
 
     def _check_storable(self, value: Any) -> None:
@@ -285,10 +290,12 @@ def _output_tool(agent: str, adapter: TypeAdapter[Any] | None) -> ToolSpec | Non
     return ToolSpec(OUTPUT_TOOL, "Give the final answer. Ends the task.", schema)
 
 
-def _escalate_spec() -> ToolSpec:
+def _escalate_spec(*, waits: bool) -> ToolSpec:
+    why = "because you are not confident, or may not do what it needs."
+    ends = f"Hand this case to a person {why} Ends the task."
     return ToolSpec(
         ESCALATE_TOOL,
-        "Hand this case to a person because you are not confident, or may not do what it needs. Ends the task.",
+        f"Ask a person {why} Their answer is the result." if waits else ends,
         {
             "type": "object",
             "properties": {"reason": {"type": "string", "description": "why, in one sentence"}},

@@ -12,7 +12,8 @@ from penstock.events.messages import Message, Part, ToolResult, say
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.model.gate import call_model, tools_digest
 from penstock.gates.model.plan import ModelCall
-from penstock.kernel.errors import AgentInvalid, RunFault
+from penstock.kernel.errors import AgentInvalid, InputInvalid, RunFault
+from penstock.ports.cache import Cache
 from penstock.ports.model import Model, ModelSettings
 from penstock.rules.spiral import LAST
 
@@ -43,6 +44,7 @@ class Chat:
         instructions: str,
         tools: Sequence[Tool[..., Any] | AgentTool],
         settings: ModelSettings,
+        cache: Cache | None = None,
     ) -> None:
         """
         Raises:
@@ -56,6 +58,7 @@ class Chat:
         self._specs = [tool.definition.spec if isinstance(tool, Tool) else tool.spec for tool in tools]
         self._digest = tools_digest(self._specs, None)
         self._settings = settings
+        self._cache = cache
         self._conversation = Conversation([say("system", instructions)] if instructions else [])
         self._heard = False
         self._beyond = 0  # latest answers in a row that had to be the last, because calls were in vain
@@ -89,6 +92,8 @@ class Chat:
                 self._digest,
                 settings=self._settings,
                 heard=self._heard,
+                cache=self._cache,
+                accepts=None if self._cache is None else self._accepts,
             ),
         )
         self._heard = False
@@ -103,6 +108,17 @@ class Chat:
         if results:
             self._conversation.add(Message("tool", results))
         return ChatStep(turn.message.text, [part for part in results if isinstance(part, ToolResult)], turn.last)
+
+    def _accepts(self, message: Message) -> bool:
+        """Whether the tools that an answer asks for are there and take what it gives them."""
+        try:
+            for call in message.tool_calls:
+                tool = self._tools[call.name]
+                if isinstance(tool, Tool):
+                    tool.definition.read_args(call.args)
+        except (ValueError, KeyError, InputInvalid):
+            return False
+        return True
 
     def _check_goes_on(self) -> None:
         """An answer beyond the last is in vain as a call is: from the limit on they count up to the stop."""

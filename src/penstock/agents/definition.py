@@ -11,8 +11,10 @@ from penstock.agents import runtime
 from penstock.agents.budget import Budget
 from penstock.agents.stages import NO_STAGES, Stages, perform, validation_words
 from penstock.events import BudgetRecord
+from penstock.gates.filters.beginning import begin_filters
 from penstock.kernel.canonical import check_finite, check_plain
 from penstock.kernel.errors import AgentInvalid, InputInvalid, OutputInvalid, PenstockError, Reject
+from penstock.rules.filters.filters import Filters
 from penstock.rules.spirals import DEFAULT, Spirals
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -56,9 +58,11 @@ class Definition:
         parts: list[str],
         stages: Stages = NO_STAGES,
         spirals: Spirals | None = DEFAULT,
+        *,
+        filters: Filters | None = None,
     ) -> None:
         """``parts`` are the texts whose change makes another release; the types are those of the agent's own code.
-        ``spirals``: when to step in as a run goes round in circles; None = never.
+        ``spirals``: when to step in as a run goes round in circles; None = never. ``filters``: None = the setting's.
 
         Raises:
             AgentInvalid: a name that is not short, lower-case and plain, or a type that has no JSON form.
@@ -70,8 +74,12 @@ class Definition:
         self.spirals = spirals
         if spirals != DEFAULT:  # agents without settings of their own keep their releases
             parts = [*parts, spirals.part if spirals is not None else "spirals: off"]
+        self.filters = filters
+        if filters is not None:
+            parts = [*parts, filters.part]
         self.release = hashlib.sha256("\x1f".join([name, *parts, *stages.parts]).encode()).hexdigest()[:16]
         self.stages = stages
+        self.fallbacks: dict[str, tuple[Any, ...]] = {}
         self._input = _adapter(name, stages.input_type(input_type))
         self._prepared = _adapter(name, input_type)
         self._answer = _adapter(name, output_type)
@@ -184,15 +192,32 @@ class Definition:
     async def perform(self, run: Any, value: Any) -> Any:
         """All of the agent's work: its stages around its code, and its fallback when that fails."""
         run.context.facts.spirals = self.spirals
+        begin_filters(run.context, self.filters, value)
         return await perform(self, run, value)
 
     async def invoke(self, run: Any, value: Any) -> Any:
         """Run the agent's code."""
         raise NotImplementedError
 
+    def fall_back_to(self, fallback: Any, *, is_text: bool) -> None:
+        """Declare what stands in for the agent when it fails; see `penstock.agents.degrade`.
+
+        Raises:
+            AgentInvalid: it cannot be used.
+        """
+        from penstock.agents.degrade import part_of, read_fallback
+
+        self.fallbacks = read_fallback(self, fallback, is_text=is_text)
+        if self.fallbacks and not isinstance(fallback, Definition):  # agents with one agent alone keep their releases
+            self.release = hashlib.sha256(f"{self.release} {part_of(self.fallbacks)}".encode()).hexdigest()[:16]
+
     async def recover(self, run: Any, value: Any, failure: PenstockError) -> Any:
-        """The fallback; without one the failure stands."""
-        raise failure
+        """What stands in for the answer; where nothing is declared, the failure stands."""
+        if not self.fallbacks:
+            raise failure
+        from penstock.agents.degrade import fall_back
+
+        return await fall_back(self, run, value, failure)
 
     def __repr__(self) -> str:
         return f"<agent {self.name} release {self.release}>"

@@ -17,6 +17,8 @@ from penstock.gates.model.plan import ModelCall
 from penstock.gates.run.words import budget_line
 from penstock.gates.snapshots.snapshot import keep_state, resume_loop
 from penstock.gates.tool.gate import ToolCallAsked, ToolReturn, call_tool
+from penstock.gates.tool.help import NAME as HELP
+from penstock.gates.tool.help import ask_person
 from penstock.gates.waits.child_gate import ChildAsked, call_child
 from penstock.kernel.canonical import stable_json
 from penstock.kernel.errors import CallDenied, ChildFailed, InputInvalid, OutputInvalid
@@ -66,7 +68,7 @@ async def standard_loop(run: Run, agent: "Agent", text: str) -> Any:
         _escalate_if_asked(agent, calls)
         answer = _answer(agent, calls, words, last=turn.last)
         if answer is None:
-            results = await use_tools(run, agent.tools, calls)
+            results = await use_tools(run, agent.tools, calls, asks_people=agent.can_escalate == "wait")
             conversation.add(Message("tool", [*results, *_budget_left(run, agent)]))
         else:
             try:
@@ -114,32 +116,52 @@ def _accepts(agent: "Agent", message: Message) -> bool:
 
 
 def _escalate_if_asked(agent: "Agent", calls: list[ToolCall]) -> None:
-    if not agent.can_escalate:
+    if agent.can_escalate is not True:
         return
     for call in calls:
-        if call.name == "escalate":
-            try:
-                reason = str(msgspec.json.decode(call.args).get("reason", ""))
-            except (msgspec.DecodeError, AttributeError):
-                reason = ""
-            escalate(reason or "the agent is not confident")
+        if call.name == HELP:
+            escalate(_why(call))
+
+
+def _why(call: ToolCall) -> str:
+    try:
+        reason = str(msgspec.json.decode(call.args).get("reason", ""))
+    except (msgspec.DecodeError, AttributeError):
+        reason = ""
+    return reason or "the agent is not confident"
+
+
+async def _ask_person(run: Run, call: ToolCall) -> ToolResult:
+    found = await ask_person(run.context, _why(call), call_id=call.id)
+    if found.status == "answered":
+        return ToolResult(call.id, call.name, found.words)
+    return ToolResult(call.id, call.name, "nobody answered in time", "denied")
 
 
 async def use_tools(
-    run: Run, tools: "Mapping[str, Tool[..., Any] | AgentTool]", calls: Sequence[ToolCall]
+    run: Run,
+    tools: "Mapping[str, Tool[..., Any] | AgentTool]",
+    calls: Sequence[ToolCall],
+    *,
+    asks_people: bool = False,
 ) -> list[Part]:
     """Make the calls that a model asks for. Every call gets exactly one result; several run side by side."""
+    use = partial(_use_tool, run, tools, asks_people=asks_people)
     taken, rest = calls[:MAX_CALLS_A_TURN], calls[MAX_CALLS_A_TURN:]
     if len(taken) == 1:
-        results: list[Part] = [await _use_tool(run, tools, taken[0])]
+        results: list[Part] = [await use(taken[0])]
     else:
-        results = await run.gather(*(_use_tool(run, tools, call) for call in taken))
+        results = await run.gather(*(use(call) for call in taken))
     for call in rest:
         results.append(ToolResult(call.id, call.name, f"not done: more than {MAX_CALLS_A_TURN} calls at once", "error"))
     return results
 
 
-async def _use_tool(run: Run, tools: "Mapping[str, Tool[..., Any] | AgentTool]", call: ToolCall) -> ToolResult:
+async def _use_tool(
+    run: Run, tools: "Mapping[str, Tool[..., Any] | AgentTool]", call: ToolCall, *, asks_people: bool = False
+) -> ToolResult:
+    if asks_people and call.name == HELP:
+        return await _ask_person(run, call)
     tool = tools.get(call.name)
     if tool is not None and not isinstance(tool, Tool):
         return await _delegate(run, tool, call)
@@ -166,7 +188,8 @@ async def _delegate(run: Run, tool: Any, call: ToolCall) -> ToolResult:
 
 
 def _words(returned: ToolReturn) -> str:
-    return returned.words or as_text(returned.value)
+    words = returned.words or as_text(returned.value)
+    return f"{words}\n\n[{returned.note}]" if returned.note else words
 
 
 def as_text(value: Any) -> str:

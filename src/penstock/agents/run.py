@@ -24,6 +24,7 @@ from penstock.gates.model.plan import ModelCall
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import Seen
 from penstock.gates.tool.gate import ToolCallAsked, call_tool
+from penstock.gates.tool.help import ask_person
 from penstock.gates.waits import continue_gate, event_gate
 from penstock.gates.waits.child_gate import ChildAsked, call_child
 from penstock.gates.waits.message_gate import send_event
@@ -172,6 +173,19 @@ class Run:
             raise CallDenied(f"{tool.name}: {returned.words}", tool=tool.name, rule=returned.code)
         raise ToolFailed(f"{tool.name}: {returned.words}", tool=tool.name, failure=returned.code)
 
+    async def ask_person(self, question: str, *, seconds: float = 0) -> str:
+        """Ask a person what to do; their words. The run parks until somebody answers in the inbox of approvals.
+
+        ``seconds``: how long there is; 0 = the setting ``approval_expiry_seconds``.
+
+        Raises:
+            CallDenied: nobody answered in time.
+        """
+        found = await ask_person(self.context, question, seconds=seconds)
+        if found.status != "answered":
+            raise CallDenied("nobody answered in time", tool="escalate", rule=f"approval_{found.status}")
+        return found.words
+
     async def ask(
         self,
         model: "Model | str | Sequence[Model | str]",
@@ -220,11 +234,19 @@ class Run:
         tools: "Sequence[Tool[..., Any] | AgentTool]" = (),
         max_tokens: int = 1024,
         temperature: float | None = None,
+        cache: Cache | None = None,
     ) -> "Chat":
-        """Begin a conversation of many turns with a model that may call tools; see `Chat`."""
+        """Begin a conversation of many turns with a model that may call tools; see `Chat`. With ``cache`` its answers
+        may be those that the same conversation was given before.
+
+        Raises:
+            AgentInvalid: two tools of one name; the cache and the temperature contradict each other.
+        """
         from penstock.agents.chat import Chat
 
-        return Chat(self, self.model(model), instructions, tools, ModelSettings(max_tokens, temperature))
+        settings = ModelSettings(max_tokens, temperature)
+        kept = checked_cache("the chat", cache, temperature) if cache is not None else None
+        return Chat(self, self.model(model), instructions, tools, settings, kept)
 
     def model(self, model: "Model | str") -> Model:
         """The model of that name."""

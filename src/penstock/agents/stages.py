@@ -171,7 +171,7 @@ async def _attempt(agent: "Definition", run: Run, value: Any) -> Any:
     run.context.recovered_from = None
     try:
         return await agent.invoke(run, value)
-    except (Escalation, Reject):
+    except Reject:
         raise
     except PenstockError as failure:
         recovered = await agent.recover(run, value, failure)

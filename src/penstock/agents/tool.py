@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, get_type_hints, overload
+from typing import Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
@@ -18,6 +18,8 @@ from pydantic.errors import PydanticSchemaGenerationError
 from penstock.adapters.isolation.address import check_sendable
 from penstock.agents.caching import with_cache
 from penstock.agents.preview import PreviewFunction, preview_of
+from penstock.agents.provenance import with_provenance
+from penstock.agents.resources import with_resource
 from penstock.kernel.canonical import check_finite, stable_json
 from penstock.kernel.errors import ToolInvalid
 from penstock.ports.cache import CacheFor
@@ -28,6 +30,8 @@ from penstock.ports.tools import (
     IdempotencyKey,
     InDoubt,
     Permission,
+    Resource,
+    Returns,
     Risk,
     ToolArgsInvalid,
     ToolContext,
@@ -86,6 +90,11 @@ def tool(
     preview: PreviewFunction | None = ...,
     cache: CacheFor | None = ...,
     invalidates: Sequence[str] = ...,
+    returns: Returns = ...,
+    reveals: Sequence[str] = ...,
+    grounded: Sequence[str] | None = ...,
+    resource: Resource | None = ...,
+    conflict: Literal["deny", "wait"] = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -112,6 +121,11 @@ def tool(
     preview: PreviewFunction | None = None,
     cache: CacheFor | None = None,
     invalidates: Sequence[str] = (),
+    returns: Returns = "trusted",
+    reveals: Sequence[str] = (),
+    grounded: Sequence[str] | None = None,
+    resource: Resource | None = None,
+    conflict: Literal["deny", "wait"] = "deny",
 ) -> Any:
     """Declare a tool.
 
@@ -123,7 +137,7 @@ def tool(
         in_doubt: what settles a call that may have happened: ``idempotent`` (repeat it; a read's default), ``keyed``
             (with the same `IdempotencyKey`), ``confirm`` (ask the look-up), ``escalate`` (a person; a write's default).
         timeout_seconds, needs_seconds: how long a call may take; the least that must be left before the deadline.
-        validate: business rules, each a pure function of the plain arguments: None, or why they are not acceptable.
+        validate: business rules, each a pure function of the plain arguments (None, or why not), or of `checks`.
         confirm: the look-up for ``in_doubt="confirm"``; takes the tool's own arguments.
         attempts: tries when it raises `TransientToolError` or one of ``retry_on`` (it failed, nothing happened); for a
             read also after a lost connection, a time-out, or an HTTP error such as 429 or 503.
@@ -133,51 +147,55 @@ def tool(
         approval_seconds: how long a person has to decide; None = the setting approval_expiry_seconds.
         preview: a function of some of its arguments that only reads: the `Change` items that a person is shown (5 s).
         cache, invalidates: of a read, whether its results are given again; of a write, the tags of those that it drops.
+        returns: ``untrusted`` when anybody may have written what it returns: a mail, a page, a comment.
+        reveals: arguments in which tokens that filters made become values again as it is called.
+        grounded: of a write, arguments that must be words of whoever asked once something untrusted was read.
+        resource: of a write, names what it is about (``order:17``), given the plain arguments, for its run alone.
+        conflict: what happens to a call whose resource is another run's: ``deny`` or ``wait``.
 
     Raises:
         ToolInvalid: the declaration is incomplete or contradicts itself, or a process could not find the function.
     """
 
     def declare(inner: Callable[..., Any]) -> Tool[..., Any]:
-        definition = _define(
-            inner,
-            name or inner.__name__,
-            effect=effect,
-            risk=risk,
-            permission=permission,
-            in_doubt=in_doubt,
-            timeout_seconds=timeout_seconds,
-            validate=validate,
-            confirm=confirm,
-            attempts=attempts,
-            repeatable=repeatable,
-            key_seconds=key_seconds,
-            approval_seconds=approval_seconds,
-            labels=labels,
-        )
+        kind = _Kind(effect, risk, permission, in_doubt)
+        limits = _Limits(timeout_seconds, attempts, key_seconds, approval_seconds)
+        definition = _define(inner, name or inner.__name__, kind, limits, validate, confirm)
+        definition = dataclasses.replace(definition, repeatable=repeatable, labels=labels or {})
         tried = _with_tries(definition, retry_on, hedge_after, needs_seconds)
-        return Tool(inner, _with_preview(with_cache(tried, cache, invalidates), preview))
+        kept = with_provenance(with_cache(tried, cache, invalidates), returns, reveals, grounded)
+        return Tool(inner, _with_preview(with_resource(kept, resource, conflict), preview))
 
     return declare if function is None else declare(function)
+
+
+class _Kind(NamedTuple):
+    """What a tool does to the world, as it was declared."""
+
+    effect: Effect
+    risk: Risk | None
+    permission: Permission | None
+    in_doubt: InDoubt | None
+
+
+class _Limits(NamedTuple):
+    """How long and how often; times in seconds."""
+
+    timeout: float
+    attempts: int
+    key: float | None
+    approval: float | None
 
 
 def _define(
     function: Callable[..., Any],
     label: str,
-    *,
-    effect: Effect,
-    risk: Risk | None,
-    permission: Permission | None,
-    in_doubt: InDoubt | None,
-    timeout_seconds: float,
+    kind: _Kind,
+    limits: _Limits,
     validate: Sequence[Validator],
     confirm: Confirm | None,
-    attempts: int,
-    repeatable: bool,
-    key_seconds: float | None,
-    approval_seconds: float | None,
-    labels: dict[str, str] | None,
 ) -> ToolDef:
+    effect, risk, permission, in_doubt = kind
     reads = effect == "read"
     is_async = inspect.iscoroutinefunction(function)
     if not is_async and not reads:
@@ -185,7 +203,7 @@ def _define(
     hints = _hints(label, function)
     schema_model, key_param, context_param = _arguments(label, function, hints)
     settle = in_doubt or ("idempotent" if reads else "escalate")
-    _check(label, effect, settle, key_param, confirm, timeout_seconds, attempts)
+    _check(label, effect, settle, key_param, confirm, limits.timeout, limits.attempts)
     spec = ToolSpec(label, inspect.getdoc(function) or "", _schema(schema_model))
     return ToolDef(
         name=label,
@@ -196,7 +214,7 @@ def _define(
         risk=risk or ("low" if reads else "medium"),
         permission=permission or ("auto" if reads else "confirm"),
         in_doubt=settle,
-        timeout_seconds=timeout_seconds,
+        timeout_seconds=limits.timeout,
         digest=_digest(spec, function, [effect, risk, permission, settle]),
         read_args=_reader(schema_model),
         bind=_binder(schema_model),
@@ -205,11 +223,9 @@ def _define(
         confirm=confirm,
         key_param=key_param,
         context_param=context_param,
-        repeatable=repeatable,
-        attempts=attempts,
-        key_seconds=key_seconds,
-        approval_seconds=approval_seconds,
-        labels=labels or {},
+        attempts=limits.attempts,
+        key_seconds=limits.key,
+        approval_seconds=limits.approval,
     )
 
 

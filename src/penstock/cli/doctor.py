@@ -10,6 +10,8 @@ from penstock.cli.output import print_json, say
 from penstock.cli.text import plural, safe
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from penstock.adapters.postgres.health import Health
     from penstock.settings import Settings
 
@@ -63,6 +65,8 @@ async def _examine() -> tuple[list[Check], ExitCode | None]:
         Check("settings", "ok", f"environment {settings.environment}, tenant {settings.tenant}"),
         _lease(settings),
     ]
+    if settings.policy is not None:
+        checks.append(_policy(settings.policy))
     trouble = None
     try:
         checks += await _database(settings)
@@ -77,6 +81,33 @@ async def _examine() -> tuple[list[Check], ExitCode | None]:
     return [*checks, _keys()], trouble
 
 
+async def _audit(dsn: str, settings: "Settings") -> Check:
+    """Whether what is recorded is sealed, as far as the journal and this installation's settings say."""
+    from penstock.adapters.postgres.audit import look_at_log
+    from penstock.kernel.errors import AuditKeyMissing
+    from penstock.runs.sealing import read_key
+
+    log, path = await look_at_log(dsn, settings.database_connect_seconds), settings.audit_key_file
+    if path is None:
+        if log is None or not log.leaves:
+            return Check("audit log", "ok", "not sealed: PENSTOCK_AUDIT_KEY_FILE is not set")
+        words = log.problem or "sealed by others: this installation has no key"
+        return Check("audit log", "fail" if log.problem else "ok", words, "set PENSTOCK_AUDIT_KEY_FILE for all workers")
+    try:
+        key = read_key(path)
+    except AuditKeyMissing as error:
+        return Check("audit log", "fail", error.what, error.advice)
+    if log is not None and log.key is not None and log.key != key.public:
+        words = f"{path} is not the key that signs the audit log now: nothing is sealed with it"
+        return Check("audit log", "fail", words, "use the log's own key; what was recorded meanwhile is sealed then")
+    if log is not None and log.problem:
+        return Check("audit log", "fail", log.problem, "what is recorded meanwhile is sealed when that is mended")
+    if path.stat().st_mode & 0o077:
+        return Check("audit log", "warn", f"others than its owner may read {path}", f"chmod 600 {path}")
+    leaves = 0 if log is None else log.leaves
+    return Check("audit log", "ok", f"{leaves:,} leaves" if leaves else "nothing is sealed yet: no worker has run")
+
+
 def _python() -> Check:
     import platform
     import sys
@@ -85,6 +116,20 @@ def _python() -> Check:
     if sys.version_info < OLDEST_PYTHON:
         return Check("python", "fail", words, "use Python 3.11 or newer")
     return Check("python", "ok", words)
+
+
+def _policy(path: "Path") -> Check:
+    """Whether the policy's files, as they are now, can be read; processes that run may hold to an older version."""
+    from penstock.adapters.policy_files import PolicyFiles
+    from penstock.kernel.errors import PolicyInvalid
+    from penstock.rules.policy.policy_set import PolicySet
+
+    try:
+        policy = PolicySet.compile(PolicyFiles(path).read())
+    except PolicyInvalid as error:
+        advice = f"{error.advice}; what runs goes on under the policy before, and nothing new starts"
+        return Check("policy", "fail", f"{error.what} [{error.code}]", advice)
+    return Check("policy", "ok", f"{plural(len(policy.rules), 'rule')} of {path}, version {policy.version[:12]}")
 
 
 def _lease(settings: "Settings") -> Check:
@@ -110,9 +155,11 @@ async def _database(settings: "Settings") -> list[Check]:
     clock = SystemClock()
     seconds = settings.database_connect_seconds
     if settings.database_url is not None:
-        return _judge(await look(settings.database_url, clock, connect_seconds=seconds), "PENSTOCK_DATABASE_URL")
+        found = _judge(await look(settings.database_url, clock, connect_seconds=seconds), "PENSTOCK_DATABASE_URL")
+        return [*found, await _audit(settings.database_url, settings)]
     async with await start_embedded(settings.data_dir, start_seconds=settings.embedded_start_seconds) as server:
-        return _judge(await look(server.dsn, clock, connect_seconds=seconds), f"embedded, in {settings.data_dir}")
+        found = _judge(await look(server.dsn, clock, connect_seconds=seconds), f"embedded, in {settings.data_dir}")
+        return [*found, await _audit(server.dsn, settings)]
 
 
 def _judge(health: "Health", where: str) -> list[Check]:

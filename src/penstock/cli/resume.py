@@ -6,7 +6,18 @@ from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import print_json, say
-from penstock.cli.scopes import Agent, Customer, Everything, Release, Session, chosen, in_words, scope_of
+from penstock.cli.scopes import (
+    Agent,
+    Customer,
+    Environment,
+    Everything,
+    Release,
+    Session,
+    Tool,
+    chosen,
+    in_words,
+    scope_of,
+)
 from penstock.cli.text import plural
 from penstock.kernel.errors import UsageError
 
@@ -19,14 +30,24 @@ def resume(
     everything: Everything = False,
     agent: Agent = None,
     release: Release = None,
+    tool: Tool = None,
     session: Session = None,
     customer: Customer = None,
+    environment: Environment = None,
     actor: Actor = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
     """Lift kills and pauses of a scope. Runs that were ended by them stay ended; what had waited goes on."""
-    choice = chosen(everything=everything, agent=agent, release=release, session=session, customer=customer)
+    choice = chosen(
+        everything=everything,
+        agent=agent,
+        release=release,
+        tool=tool,
+        session=session,
+        customer=customer,
+        environment=environment,
+    )
     if choice is None:
         raise UsageError("resume takes a scope, such as --all", hint="for one paused run: penstock runs resume ID")
     return execute(_resume(choice, actor_or_account(actor), tenant, as_json))

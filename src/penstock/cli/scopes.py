@@ -16,11 +16,22 @@ Everything = Annotated[bool, typer.Option("--all", help="Everything; with --tena
 Agent = Annotated[str | None, typer.Option("--agent", help="All runs of an agent.", show_default=False)]
 Release = Annotated[str | None, typer.Option("--release", help="All runs of a release.", show_default=False)]
 Session = Annotated[str | None, typer.Option("--session", help="All runs of a session.", show_default=False)]
+Tool = Annotated[str | None, typer.Option("--tool", help="All calls of a tool, in all runs.", show_default=False)]
+Environment = Annotated[
+    str | None, typer.Option("--environment", help="All runs of an environment.", show_default=False)
+]
 Customer = Annotated[str | None, typer.Option("--customer", help="All runs of a customer.", show_default=False)]
 
 
 def chosen(
-    *, everything: bool, agent: str | None, release: str | None, session: str | None, customer: str | None
+    *,
+    everything: bool,
+    agent: str | None,
+    release: str | None,
+    tool: str | None,
+    session: str | None,
+    customer: str | None,
+    environment: str | None,
 ) -> "tuple[ScopeKind, str] | None":
     """The one scope that was given, by kind and name; None when there is none.
 
@@ -31,8 +42,10 @@ def chosen(
         ("everything", "all" if everything else None),
         ("agent", agent),
         ("release", release),
+        ("tool", tool),
         ("session", session),
         ("customer", customer),
+        ("environment", environment),
     ]
     named = [(kind, name) for kind, name in given if name]
     if len(named) > 1:

@@ -7,10 +7,13 @@ import typer
 from penstock.cli.exits import ExitCode
 from penstock.cli.opening import execute, opened
 from penstock.cli.options import AsJson, Tenant
-from penstock.cli.output import columns, note, print_json, say
+from penstock.cli.output import columns, note, plain, print_json, say
+from penstock.cli.text import safe
 from penstock.kernel.errors import InputInvalid
 
 LIMIT_MAX = 10_000
+RELEASES_EXPLAINED, WORKERS_NAMED = 20, 3
+"""Releases of which it is said why workers do not run them, and how many of those workers are named."""
 
 
 def stranded(
@@ -31,8 +34,11 @@ async def _stranded(limit: int, tenant: str | None, as_json: bool) -> int:
     async with opened(tenant) as platform:
         found = await find(platform.journal, platform.tenant, limit)
         now = await platform.journal.now()
+        released = list(dict.fromkeys(item.release for item in found.runs))[:RELEASES_EXPLAINED]
+        refusals = [await platform.journal.rollouts.refusals(release, WORKERS_NAMED) for release in released]
+    why = [refusal for group in refusals for refusal in group]
     if as_json:
-        print_json(found)
+        print_json({**plain(found), "why": plain(why)})
         return ExitCode.OK
     if found.runs:
         table = [
@@ -42,6 +48,8 @@ async def _stranded(limit: int, tenant: str | None, as_json: bool) -> int:
         say(columns(("ID", "AGENT", "RELEASE", "STATE", "SINCE"), table, drop=("STATE",)))
         if found.more:
             note(f"there are more than {limit}: --limit shows them")
+        for refusal in why:
+            note(safe(f"{refusal.worker} does not run {refusal.release[:12]}: {refusal.why}"))
         note("start a worker with code of that release; or let a run go on under other code:")
         note("  penstock runs adopt ID --app MODULE   (cancel: penstock runs cancel ID)")
     else:

@@ -11,7 +11,15 @@ from typing import Any
 
 import msgspec
 
-from penstock.events.approval import ApprovalDecided, ApprovalRequested, ApprovalTerms, Change, Preview
+from penstock.events.approval import (
+    ApprovalDecided,
+    ApprovalEdited,
+    ApprovalRequested,
+    ApprovalTerms,
+    ApprovalVoted,
+    Change,
+    Preview,
+)
 from penstock.events.cache import CacheSource
 from penstock.events.child import ChildIntent, ChildOutcome
 from penstock.events.control import ControlApplied
@@ -26,6 +34,7 @@ from penstock.events.envelope import (
     Totals,
     Waiting,
 )
+from penstock.events.filtered import Filtered
 from penstock.events.limit import LimitReached
 from penstock.events.message import MessageDelivered, MessageReceived, MessageSent
 from penstock.events.model import ANSWERED, ModelIntent, ModelOutcome
@@ -65,6 +74,8 @@ KINDS: tuple[type[Event], ...] = (
     DecisionRecorded,
     VerdictRecorded,
     ApprovalRequested,
+    ApprovalVoted,
+    ApprovalEdited,
     ApprovalDecided,
     ChildIntent,
     ChildOutcome,
@@ -139,8 +150,10 @@ __all__ = [
     "KINDS",
     "Amount",
     "ApprovalDecided",
+    "ApprovalEdited",
     "ApprovalRequested",
     "ApprovalTerms",
+    "ApprovalVoted",
     "BudgetRecord",
     "CacheSource",
     "Change",
@@ -154,6 +167,7 @@ __all__ = [
     "Event",
     "Fact",
     "Failure",
+    "Filtered",
     "LimitReached",
     "MessageDelivered",
     "MessageReceived",

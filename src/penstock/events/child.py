@@ -28,3 +28,4 @@ class ChildOutcome(Event, tag="child.outcome"):
     reason: str = ""
     totals: Totals = Totals()
     simulated: bool = False  # a simulated model took part in it
+    taint: dict[str, str] = {}  # what the child has read from outside: source → kind

@@ -42,6 +42,8 @@ class RuleVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: str  # allow | flag | hold | deny
     reason: str = ""
     code: str = ""  # stable word for programs: over_limit, repeated_call, ...
+    policy: str = ""  # version of the policy that it speaks for: SHA-256 of its rules
+    clause: str = ""  # the policy's rule that decided
 
 
 TOKENS_MAX = 100_000_000
@@ -78,17 +80,17 @@ class Amount(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def is_sound(self) -> bool:
         """Whether it can be: nothing negative, no part larger than its whole, nothing beyond `TOKENS_MAX`."""
-        parts = (
-            (self.cached + self.written, self.tokens_in),
-            (self.written_hour, self.written),
-            (self.audio_in + self.image_in, self.tokens_in),
-            (self.audio_cached, min(self.audio_in, self.cached)),
-            (max(self.reasoning, self.audio_out + self.image_out), self.tokens_out),
-        )
         return (
             min(msgspec.structs.astuple(self)) >= 0
-            and max(self.tokens_in, self.tokens_out) <= TOKENS_MAX
-            and all(part <= whole for part, whole in parts)
+            and self.tokens_in <= TOKENS_MAX
+            and self.tokens_out <= TOKENS_MAX
+            and self.cached + self.written <= self.tokens_in
+            and self.written_hour <= self.written
+            and self.audio_in + self.image_in <= self.tokens_in
+            and self.audio_cached <= self.audio_in
+            and self.audio_cached <= self.cached
+            and self.reasoning <= self.tokens_out
+            and self.audio_out + self.image_out <= self.tokens_out
         )
 
 

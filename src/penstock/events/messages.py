@@ -60,7 +60,10 @@ class Message(msgspec.Struct, omit_defaults=True, frozen=True):
     @property
     def text(self) -> str:
         """The words of the message, without reasoning and tool calls."""
-        return "".join(part.text for part in self.parts if type(part) is Text)
+        parts = self.parts
+        if len(parts) == 1:  # as nearly always
+            return parts[0].text if type(parts[0]) is Text else ""
+        return "".join([part.text for part in parts if type(part) is Text])
 
     @property
     def tool_calls(self) -> list[ToolCall]:

@@ -2,6 +2,7 @@
 
 from penstock.events.cache import CacheSource
 from penstock.events.envelope import Amount, Event, Failure, RuleVerdict
+from penstock.events.filtered import Filtered
 
 ANSWERED = ("ok", "cached")
 """How outcomes end that hold an answer."""
@@ -55,3 +56,4 @@ class ModelOutcome(Event, tag="model.outcome"):
     saved_nano: int = 0  # of a cached one: what that call had cost
     saved_tokens: int = 0  # and how many tokens it had used
     price: str = ""  # what it was rated at, as `penstock.ports.price.Price.text` writes it; "" = not by a price
+    filtered: list[Filtered] = []  # what was found in the answer before it was released

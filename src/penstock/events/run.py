@@ -20,6 +20,7 @@ class RunSubmitted(Event, tag="run.submitted"):
     continues: UUID | None = None  # the run that goes on in this one
     first: UUID | None = None  # where that chain began: whom a parent waits for
     carried: Totals = Totals()  # what the earlier runs of the chain have used
+    taint: dict[str, str] = {}  # what whoever started it had read from outside: source → kind
 
 
 class RunClaimed(Event, tag="run.claimed"):
@@ -78,6 +79,7 @@ class RunEnded(Event, tag="run.ended"):
     reason: str = ""
     missing: list[str] = []  # what a partial result lacks
     needed: list[str] = []  # what it would take to finish
+    done: list[str] = []  # writes that took effect and stand, of a run that failed or had a fallback's answer
     first_cause: str = ""  # run and path of the first failure of a cascade
     totals: Totals = Totals()
     simulated: bool = False  # a simulated model took part

@@ -2,6 +2,7 @@
 
 from penstock.events.cache import CacheSource
 from penstock.events.envelope import Amount, Event, Failure, RuleVerdict
+from penstock.events.filtered import Filtered
 
 
 class ToolIntent(Event, tag="tool.intent"):
@@ -25,7 +26,9 @@ class ToolIntent(Event, tag="tool.intent"):
     shape: str = ""  # keyed hashes of the arguments' leaves, to see which calls are nearly the same
     repeatable: bool = False  # its author says that asking again with the same arguments is meaningful
     charged: list[int] = []  # accounts of budgets above the task that it is reserved in
+    labels: dict[str, str] = {}  # who answers for the tool, as its author declared: owner, reviewed, ...
     cache: str = ""  # hit: nothing is called; miss: the cache was asked in vain; "": it was not asked
+    filtered: list[Filtered] = []  # what was found in the arguments before they were used
 
 
 class ToolDoubted(Event, tag="tool.doubted"):
@@ -51,3 +54,5 @@ class ToolOutcome(Event, tag="tool.outcome"):
     failure: Failure | None = None
     facts: str = ""  # keyed hashes of the result's leaves, to see what of it was known
     source: CacheSource | None = None  # the call that this result was given by, when it comes from the cache
+    filtered: list[Filtered] = []  # what was found in the result before it was released
+    taint: dict[str, str] = {}  # what the agent reads with it from outside: source → kind

@@ -30,6 +30,7 @@ from penstock.integrations.pydantic_ai_release import release_parts
 from penstock.integrations.pydantic_ai_tools import Effects, GatedToolset, function_tools, tool_context
 from penstock.integrations.tool_effects import ToolEffect
 from penstock.kernel.errors import AgentInvalid, OutputInvalid
+from penstock.rules.filters.filters import Filters
 from penstock.rules.spirals import DEFAULT, Spirals
 
 __all__ = ["GovernedAgent", "ToolEffect", "govern", "tool_context"]
@@ -55,6 +56,7 @@ class GovernedAgent(Definition):
         version: str,
         stages: Stages,
         spirals: Spirals | None,
+        filters: Filters | None,
     ) -> None:
         self.agent = agent
         self.model = model
@@ -65,7 +67,7 @@ class GovernedAgent(Definition):
         self._tools = Tools()
         self._provider = model_from(model) if not isinstance(model, str) else None
         parts = release_parts(agent, self._provider.name if self._provider else str(model), effects, options, deps)
-        super().__init__(name, budget, *types, [*parts, version], stages, spirals)
+        super().__init__(name, budget, *types, [*parts, version], stages, spirals, filters=filters)
 
     async def invoke(self, run: Any, value: Any) -> Any:
         """Run the agent's loop: `pydantic_ai.Agent.run`, with its model and tools behind the gates.
@@ -141,6 +143,7 @@ def govern(
     compensate: StageFunction | None = None,
     revisions: int = 1,
     spirals: Spirals | None = DEFAULT,
+    filters: Filters | None = None,
 ) -> GovernedAgent:
     """A Penstock agent of a pydantic-ai agent, which stays as it is and may go on being used without.
 
@@ -163,7 +166,7 @@ def govern(
         version: set it when the behaviour of the agent's code changes in what it calls: the release pins the text of
             instructions, tools and validators, not of what they use.
         prepare, consequence, compensate, revisions: stages around it, as for `penstock.Agent`.
-        spirals: when to step in as a run goes round in circles; None = never.
+        spirals, filters: when to step in as a run goes round in circles, None = never; as for `penstock.Agent`.
 
     Raises:
         AgentInvalid: it has no model, streams, or an effect names no tool of its.
@@ -187,6 +190,7 @@ def govern(
         version=version,
         stages=Stages(prepare, consequence, compensate, revisions),
         spirals=spirals,
+        filters=filters,
     )
 
 

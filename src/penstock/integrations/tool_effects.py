@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 import msgspec
 
+from penstock.agents.provenance import with_provenance
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import GateMisused, ToolInvalid
 from penstock.ports.model import ToolSpec
@@ -14,6 +15,7 @@ from penstock.ports.tools import (
     Effect,
     InDoubt,
     Permission,
+    Returns,
     Risk,
     ToolArgsInvalid,
     ToolDef,
@@ -44,6 +46,9 @@ class ToolEffect(TypedDict, total=False):
     key_seconds: float
     approval_seconds: float
     labels: dict[str, str]
+    returns: Returns
+    reveals: Sequence[str]
+    grounded: Sequence[str]
 
 
 def declared(name: str, **effect: Unpack[ToolEffect]) -> ToolDef:
@@ -86,7 +91,8 @@ def declared(name: str, **effect: Unpack[ToolEffect]) -> ToolDef:
     )
     _check(found)
     said = [found.effect, found.risk, found.permission, found.in_doubt, found.timeout_seconds, found.attempts]
-    return replace(found, digest=digest([name, *said, found.hedge_after, found.repeatable, found.key_seconds]))
+    known = replace(found, digest=digest([name, *said, found.hedge_after, found.repeatable, found.key_seconds]))
+    return with_provenance(known, effect.get("returns", "trusted"), effect.get("reveals", ()), effect.get("grounded"))
 
 
 def _check(tool: ToolDef) -> None:

@@ -7,6 +7,8 @@ below it spent counts with them.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from penstock.events import (
     Amount,
     ChildOutcome,
@@ -20,14 +22,13 @@ from penstock.events import (
 from penstock.ports.records import Row
 from penstock.ports.usage import KINDS, Kind
 
-_PAID = (b'"kind":"model.', b'"kind":"tool.', b'"kind":"run.ended"', b'"kind":"child.outcome"')
+_MODEL, _TOOL, _ENDED, _CHILD = b'"kind":"model.', b'"kind":"tool.', b'"kind":"run.ended"', b'"kind":"child.outcome"'
 """What the stored form of an event holds that says something of spending; of the others most are not decoded."""
 APART = ("judge", "shadow")
 """Made beside the work itself, whatever came of them."""
 
 
-@dataclass(slots=True, frozen=True)
-class PaidCall:
+class PaidCall(msgspec.Struct, frozen=True):
     """One attempt that was settled. ``at``: when, microseconds since the epoch; ``model`` is '' for a tool's."""
 
     path: str
@@ -60,9 +61,10 @@ class CallReader:
         """
         paid: list[PaidCall] = []
         for row in rows:
-            if not any(kind in row.body for kind in _PAID):
+            body = row.body
+            if not (_MODEL in body or _TOOL in body or _ENDED in body or _CHILD in body):
                 continue
-            match decode(row.body):
+            match decode(body):
                 case ModelIntent() | ToolIntent() as event:
                     self._open[event.path, event.attempt] = event
                     if event.because == "hedge":

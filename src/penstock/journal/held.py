@@ -18,6 +18,8 @@ class HeldLog(RunLog):
         super().__init__(claim, writer)
         self._begin: Begin | None = begin
         self._lone = not begin.name
+        self.waiting_since: dict[str, float] = {}
+        """Since when intents wait to be durable, by the call's path: the loop's time, seconds."""
 
     @property
     def begun(self) -> bool:
@@ -28,6 +30,13 @@ class HeldLog(RunLog):
         """As the base; but an outcome of a run of one call is written with the run's end, which follows at once."""
         lone = isinstance(event, ModelOutcome) and not event.again and self._lone
         return super().add(event, waiter, lazy=lazy or lone)
+
+    def intent(self, event: Event) -> "asyncio.Future[None]":
+        """As the base."""
+        self.waiting_since[event.path] = self._loop.time()
+        future = super().intent(event)
+        future.add_done_callback(lambda _: self.waiting_since.pop(event.path, None))
+        return future
 
     def form(self, room_events: int, room_bytes: int) -> Batch | None:
         """As the base; every batch makes the run until one has."""

@@ -12,7 +12,7 @@ from penstock.journal.chain import link
 from penstock.journal.entries import FAMILIES, Entry, Rare, concludes, encoded, follows, track, yields_to_stops
 from penstock.journal.payloads import Committer, make_payload, ref_address, ref_text
 from penstock.kernel.canonical import check_size
-from penstock.kernel.errors import BreakerTripped, ClaimLost, IntentRefused, JournalError, PenstockError, ShareLost
+from penstock.kernel.errors import ClaimLost, IntentRefused, JournalError, PenstockError, RefusedLate, ShareLost
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.budgets import Charge, Charges
 from penstock.ports.records import Answer, Applied, Batch, Claim, Move, NewRun, Payload, Row, Stop, Summary
@@ -169,12 +169,10 @@ class RunLog:
         consumed: list[str] = []
         children: list[NewRun] = []
         charges: list[Charge] = []
-        intent, checked, checks = False, None, self._writer.checks
+        intent, checked, checks, limit = False, None, self._writer.checks, self._writer.settings.event_max_bytes
         claim, head, seq, size = self.claim, self.head, self.last_seq, 0
-        limit = self._writer.settings.event_max_bytes
         if self._one_by_one:
-            room_events = 1
-            self._one_by_one -= 1
+            room_events, self._one_by_one = 1, self._one_by_one - 1
         while self._queue and len(rows) < room_events and size < room_bytes:
             entry = self._queue.popleft()
             if not entry.lazy:
@@ -184,6 +182,9 @@ class RunLog:
                 if entry.intent and checks is not None and type(event) in FAMILIES:
                     checked = checks.version
                     if (objection := checks.objection(event)) is not None:
+                        if isinstance(objection, IntentRefused):  # what began already, with all that followed from it
+                            self._stopped(objection.stop, [*taken, entry])
+                            return self.form(room_events, room_bytes)
                         self._drop(entry, objection)
                         continue
                 event.seq = seq + 1
@@ -321,7 +322,7 @@ class RunLog:
         entry.fail(error)
         if entry.rare is not None and entry.rare.move is not None:
             self._closing = False
-        elif self._closing and self._queue and not isinstance(error, ShareLost | BreakerTripped):
+        elif self._closing and self._queue and not isinstance(error, ShareLost | RefusedLate):
             # The run's last event waits behind one that cannot be stored: it must not end as if nothing were missing.
             self._urgent -= 1
             self._drop(self._queue.pop(), error)
@@ -343,11 +344,12 @@ class RunLog:
         sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
         self._writer.queued_events -= len(sent)
         for entry in sent:
-            entry.done()
+            if entry.future is not None or entry.charges is not None:
+                entry.done()
 
-    def _stopped(self, stop: Stop) -> None:
+    def _stopped(self, stop: Stop, taken: Iterable[Entry] = ()) -> None:
         """Take the intents out, and what followed from them; the rest goes again, in new places."""
-        entries = [*self._take_back(), *self._queue]
+        entries = [*self._take_back(), *taken, *self._queue]
         self._queue.clear()
         self._urgent = 0
         rest = []
@@ -385,10 +387,8 @@ class RunLog:
             self._one_by_one = len(entries)
 
     def _take_back(self) -> list[Entry]:
-        batch = self.batch
-        assert batch is not None
-        if batch.waiting is not None and self._waiting is None:
-            self._waiting = batch.waiting
+        if self.batch is not None and self.batch.waiting is not None and self._waiting is None:
+            self._waiting = self.batch.waiting
         sent, self._sent, self.batch, self.skips = self._sent, [], None, 0
         return sent
 

@@ -90,11 +90,12 @@ _FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 def make_payload(tenant: str, subject: str, where: bytes, data: bytes) -> Payload:
     """A payload as it is stored: compressed when that makes it smaller."""
-    if len(data) >= COMPRESS_FROM:
+    size = len(data)
+    if size >= COMPRESS_FROM:
         packed = _compressor().compress(data)
-        if len(packed) < len(data):
-            return Payload(tenant, subject, where, packed, "zstd", len(data))
-    return Payload(tenant, subject, where, data, "raw", len(data))
+        if len(packed) < size:
+            return Payload(tenant, subject, where, packed, "zstd", size)
+    return Payload(tenant, subject, where, data, "raw", size)
 
 
 def unpack(payload: Payload, key: bytes | None = None) -> bytes:

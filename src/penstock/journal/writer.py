@@ -253,9 +253,10 @@ class GroupWriter:
 
     async def _check_again(self, batches: Sequence[Batch], answers: Sequence[Applied]) -> None:
         """See to it that batches whose checks were too old are checked against something newer."""
-        answered = zip(batches, answers, strict=True)
-        checked = [batch.checked for batch, answer in answered if answer.answer is Answer.STALE]
-        than = max((version for version in checked if version is not None), default=None)
+        than: int | None = None
+        for batch, answer in zip(batches, answers, strict=True):
+            if answer.answer is Answer.STALE and batch.checked is not None:
+                than = batch.checked if than is None else max(than, batch.checked)
         checks = self.checks
         if checks is not None and than is not None:
             await until_answered(lambda: checks.look_again(than), self._clock.sleep)

@@ -89,7 +89,10 @@ def _is_plain(value: Any, depth: int) -> bool:
         if depth == 0:
             return False
         for key, item in value.items():
-            if type(key) is not str or not _is_plain(key, depth) or not _is_plain(item, depth - 1):
+            # Words of ASCII, which nearly all keys and most values are, are not worth a call each.
+            if type(key) is not str or not ((key.isascii() and "\x00" not in key) or _is_plain(key, depth)):
+                return False
+            if not ((type(item) is str and item.isascii() and "\x00" not in item) or _is_plain(item, depth - 1)):
                 return False
         return True
     if kind is list or kind is tuple:
@@ -137,6 +140,9 @@ def _find_unplain(value: object, where: str, depth: int) -> None:
 
 
 def _find_infinite(value: object, where: str, depth: int) -> None:
+    kind = type(value)
+    if kind is dict and depth and _WITHOUT_FLOATS.issuperset(map(type, value.values())):  # type: ignore[attr-defined]
+        return
     if isinstance(value, float):
         check_plain(float(value), where)
     elif depth and isinstance(value, dict):

@@ -16,7 +16,10 @@ COUNTED_MOST = 100_000
 """Runs that are counted of those that a stop reaches."""
 
 
-ScopeKind = Literal["run", "session", "agent", "release", "customer", "tenant", "everything"]
+HELD_BY_TOOL_STOPS = ("stop", "doubt")
+"""What a run may wait for, as `penstock.events.Waiting` has it, that is over when the stop of a tool is lifted."""
+
+ScopeKind = Literal["run", "session", "agent", "release", "tool", "customer", "environment", "tenant", "everything"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -25,9 +28,11 @@ class Scope:
 
     Attributes:
         kind: which runs: a single one (for some actions with its descendants), or all of which the kind's field is
-            ``name``, also those that are submitted while the stop is in force.
+            ``name``, also those that are submitted while the stop is in force. A stop of a ``tool`` is of no runs but
+            of the calls of that tool, in all of them.
         tenant: whose; None with ``everything`` and nowhere else.
-        name: the run's id, or the agent's, release's, session's, customer's or tenant's name; empty for everything.
+        name: the run's id, or the agent's, release's, tool's, session's, customer's, environment's or tenant's name;
+            empty for everything.
     """
 
     kind: ScopeKind
@@ -42,11 +47,19 @@ class Scope:
                 return f"everything of tenant {self.tenant}"
         return f"{self.kind} {self.name}"
 
-    def covers(self, tenant: str, agent: str, release: str = "", session: str = "", customer: str = "") -> bool:
-        """Whether a run of these names is in it; of a scope wider than a run."""
+    def covers(
+        self, tenant: str, agent: str, release: str = "", session: str = "", customer: str = "", environment: str = ""
+    ) -> bool:
+        """Whether a run of these names is in it; of a scope wider than a run. None is in that of a tool."""
         if self.tenant not in (None, tenant):
             return False
-        names = {"agent": agent, "release": release, "session": session, "customer": customer}
+        names = {
+            "agent": agent,
+            "release": release,
+            "session": session,
+            "customer": customer,
+            "environment": environment,
+        }
         return self.kind in ("tenant", "everything") or names.get(self.kind, "") == self.name != ""
 
     @property
@@ -96,7 +109,7 @@ class Control:
 
 def holding(row: RunRow, controls: Iterable[Control]) -> list[Control]:
     """Of stops of more than a run those that a run is in, in their order."""
-    names = row.tenant, row.agent, row.release, row.session, row.tags.get("customer", "")
+    names = row.tenant, row.agent, row.release, row.session, row.tags.get("customer", ""), row.env
     return [control for control in controls if control.scope.covers(*names)]
 
 
@@ -109,6 +122,36 @@ class Reach:
     parked: int = 0
     quarantined: int = 0
     nano: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class ToolStops:
+    """All stops of tools that are in force, of every tenant, as of one ``version``.
+
+    The version is that of breakers, too: an append whose intents were checked against an older one writes none of them
+    (`penstock.ports.breakers.Breakers.version`).
+    """
+
+    version: int
+    stops: tuple[Control, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Claimed:
+    """The answer to a write that asks for a resource.
+
+    Attributes:
+        answer: ``held``: it is the run's, with all of its family; ``taken``: it is that of ``holder``; ``fenced``: who
+            asked does not hold the run any more.
+        tool: with which the holder asked for it, at ``since`` (microseconds).
+        has_others: the run's family holds other resources: if it waited for this one, two could wait for each other.
+    """
+
+    answer: Literal["held", "taken", "fenced"]
+    holder: UUID | None = None
+    tool: str = ""
+    since: int = 0
+    has_others: bool = False
 
 
 class Controls(Protocol):
@@ -132,6 +175,21 @@ class Controls(Protocol):
 
     async def reach(self, scope: Scope) -> Reach:
         """What a stop reaches; of a run, with its descendants."""
+        ...
+
+    async def of_tools(self) -> ToolStops:
+        """The stops of tools, and the version that they are of."""
+        ...
+
+    async def claim_resource(self, tenant: str, run: UUID, epoch: int, resource: str, tool: str) -> Claimed:
+        """Have a resource for a run and its family until all of them have ended; again is harmless.
+
+        ``epoch``: of the claim under which the run is held.
+        """
+        ...
+
+    async def forget_resources(self, most: int) -> int:
+        """Forget claims of families that have ended, looking at the ``most`` oldest; how many. They hold nothing."""
         ...
 
     async def stopped(self, scope: Scope, since: int) -> int:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from penstock.ports.access import Access
 from penstock.ports.actions import Actions
+from penstock.ports.audit import Audit
 from penstock.ports.breakers import Breakers
 from penstock.ports.budgets import Budgets
 from penstock.ports.cache import CacheEntries
@@ -43,6 +44,7 @@ from penstock.ports.records import (
 )
 from penstock.ports.releases import Releases
 from penstock.ports.retention import Retention
+from penstock.ports.rollouts import Rollouts
 from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
 from penstock.ports.triggers import Triggers
@@ -136,6 +138,11 @@ class Journal(Protocol):
         ...
 
     @property
+    def rollouts(self) -> Rollouts:
+        """Releases that are reviewed, rolled out and rolled back."""
+        ...
+
+    @property
     def snapshots(self) -> Snapshots:
         """Of long runs, and their tapes piece by piece."""
         ...
@@ -148,6 +155,11 @@ class Journal(Protocol):
     @property
     def actions(self) -> Actions:
         """What people and programs did through the server."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """The audit logs, their checkpoints and keys."""
         ...
 
     @property

@@ -1,8 +1,7 @@
 """What a model's tokens cost, class by class, and how a usage is rated."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Literal
 
 from penstock.events import Amount
@@ -36,6 +35,20 @@ class Price:
     audio_output: float | None = None  # None = cannot be rated
     image_input: float | None = None  # None = as input
     image_output: float | None = None  # None = cannot be rated
+    # Parts of a nano-dollar: what a token of words costs, and at most, so that no call has to work them out again.
+    _plain_in: int = field(init=False, repr=False, compare=False, default=0)
+    _plain_out: int = field(init=False, repr=False, compare=False, default=0)
+    _most_in: int = field(init=False, repr=False, compare=False, default=0)
+    _most_out: int = field(init=False, repr=False, compare=False, default=0)
+    _words: str = field(init=False, repr=False, compare=False, default="")
+
+    def __post_init__(self) -> None:
+        rates_in = (self.input, self.cached_input, self.cache_write)
+        keep = object.__setattr__
+        keep(self, "_plain_in", round(self.input * _PARTS))
+        keep(self, "_plain_out", round(self.output * _PARTS))
+        keep(self, "_most_in", _dearest(rates_in))
+        keep(self, "_most_out", _dearest((self.output, self.reasoning)))
 
     def of(self, used: Amount) -> int:
         """Nano-dollars of a usage, rounded up: an account never shows less than was spent.
@@ -52,6 +65,9 @@ class Price:
 
     def rate(self, used: Amount) -> int | None:
         """The same; None when it holds tokens of a class that has no rate: no price is not a price of nothing."""
+        # Of words alone, nothing cached, as most usages are:
+        if used.tokens_in >= 0 <= used.tokens_out and used == Amount(used.tokens_in, used.tokens_out, used.nano):
+            return -(-(used.tokens_in * self._plain_in + used.tokens_out * self._plain_out) // _PARTS)
         spoken = used.audio_in - used.audio_cached
         plain = used.tokens_in - used.cached - used.written - spoken - used.image_in
         words_out = used.tokens_out - used.audio_out - used.image_out
@@ -84,22 +100,22 @@ class Price:
             also: what beyond words the call may use; a class without a rate in it counts as what its whole costs, so
                 ask `covers` first.
         """
-        wanted = set(also)
-        rates_in = [self.input, self.cached_input, self.cache_write]
-        rates_out = [self.output, self.reasoning]
-        if "written_hour" in wanted:
-            rates_in.append(self.cache_write_hour)
-        if "audio_in" in wanted:
-            rates_in += [self.audio_input, self.audio_cached]
-        if "image_in" in wanted:
-            # A cached image may be charged twice, see `of`.
-            rates_in.append(_or(self.image_input, self.input) + _or(self.cached_input, self.input))
-        if "audio_out" in wanted:
-            rates_out.append(self.audio_output)
-        if "image_out" in wanted:
-            rates_out.append(self.image_output)
-        dearest_in, dearest_out = (max(rate for rate in rates if rate is not None) for rates in (rates_in, rates_out))
-        return -(-(tokens_in * round(dearest_in * _PARTS) + tokens_out * round(dearest_out * _PARTS)) // _PARTS)
+        most_in, most_out = self._most_in, self._most_out
+        if also:
+            wanted = set(also)
+            if "written_hour" in wanted:
+                most_in = max(most_in, _dearest((self.cache_write_hour,)))
+            if "audio_in" in wanted:
+                most_in = max(most_in, _dearest((self.audio_input, self.audio_cached)))
+            if "image_in" in wanted:
+                # A cached image may be charged twice, see `of`.
+                twice = _or(self.image_input, self.input) + _or(self.cached_input, self.input)
+                most_in = max(most_in, _dearest((twice,)))
+            if "audio_out" in wanted:
+                most_out = max(most_out, _dearest((self.audio_output,)))
+            if "image_out" in wanted:
+                most_out = max(most_out, _dearest((self.image_output,)))
+        return -(-(tokens_in * most_in + tokens_out * most_out) // _PARTS)
 
     def covers(self, classes: Iterable[AudioOrImage]) -> bool:
         """Whether calls that use these can be rated."""
@@ -115,7 +131,9 @@ class Price:
     @property
     def text(self) -> str:
         """All its rates and its source, as a settled call records them: ``in=2500 out=10000 cached=1250 @my list``."""
-        return _text(self)
+        if not self._words:
+            object.__setattr__(self, "_words", _text(self))
+        return self._words
 
     def _rates(self) -> str:
         found = [(name, getattr(self, field)) for name, field in _NAMES.items()]
@@ -175,15 +193,19 @@ def price_of_text(text: str) -> Price | None:
         if not tiers:
             return Price(**base[1])  # type: ignore[arg-type]
         return TieredPrice(**base[1], tiers=tuple((above, Price(**fields)) for above, fields in tiers))  # type: ignore[arg-type]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _dearest(rates: Iterable[float | None]) -> int:
+    """Parts of a nano-dollar of the dearest of some rates; 0 where there is none."""
+    return max([round(rate * _PARTS) for rate in rates if rate is not None], default=0)
 
 
 def _or(rate: float | None, whole: float) -> float:
     return whole if rate is None else rate
 
 
-@lru_cache(1024)
 def _text(price: Price) -> str:
     parts = [price._rates()]  # noqa: SLF001 - this module's own
     for above, tier in price.tiers if isinstance(price, TieredPrice) else ():

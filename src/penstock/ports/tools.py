@@ -12,6 +12,7 @@ Effect = Literal["read", "write"]
 Risk = Literal["low", "medium", "high", "prohibited"]
 InDoubt = Literal["idempotent", "keyed", "confirm", "escalate"]
 Permission = Literal["auto", "confirm"]
+Returns = Literal["trusted", "untrusted"]
 
 
 class IdempotencyKey(str):
@@ -50,8 +51,36 @@ class ToolContext:
 Validator = Callable[[dict[str, Any]], str | None]
 """A business rule: given the plain arguments, None, or the reason why they are not acceptable. Pure; may raise."""
 
+Resource = Callable[[dict[str, Any]], str | Sequence[str]]
+"""Given the plain arguments: the name of what a write is about, or names of several things. Pure; may raise."""
+
 Confirm = Callable[..., Awaitable[bool]]
 """Given the tool's own arguments and the key: did the effect happen? Must only read."""
+
+
+@dataclass(slots=True, frozen=True)
+class DefinedNow:
+    """How a server defines a tool now. ``digest`` "" = it is not there, or cannot be accepted: ``why``."""
+
+    digest: str
+    why: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class Remote:
+    """A tool that a server defines, and may define otherwise while agents use it.
+
+    Attributes:
+        tool: the server's name and the tool's, with a slash between.
+        digest: of the definition that was agreed to.
+        look: the definition of now, within so many seconds; None = the server cannot be asked.
+        allow: let calls for a tenant be made although the digest is now that one.
+    """
+
+    tool: str
+    digest: str
+    look: Callable[[float], Awaitable[DefinedNow | None]]
+    allow: Callable[[str, str], None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -85,6 +114,12 @@ class ToolDef:
     approval_seconds: float | None = None  # how long a person has; None = the setting
     cache: CacheFor | None = None  # of a read: its results may be given again
     invalidates: tuple[str, ...] = ()  # of a write: tags of cached results that it makes wrong
+    returns: Returns = "trusted"  # untrusted: what it returns may have been written by anybody
+    reveals: tuple[str, ...] = ()  # arguments in which tokens become the values they stand for, when it is called
+    grounded: tuple[str, ...] | None = None  # of a write: arguments that must be words of whoever asked; None = all
+    remote: Remote | None = None  # of a tool that a server defines
+    resource: Resource | None = None  # of a write: what it is about, by name; another run's write on it does not begin
+    conflict: Literal["deny", "wait"] = "deny"  # what happens to a call whose resource another run has
     labels: dict[str, str] = field(default_factory=dict)  # owner, reviewed (date), why this risk
 
 

@@ -10,6 +10,7 @@ count by themselves.
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, Protocol, get_args
 from uuid import UUID
 
@@ -292,6 +293,7 @@ class Usage(Protocol):
         ...
 
 
+@lru_cache(4096)
 def slot_of(*names: str) -> UUID:
     """128 bits of SHA-256 of names: they may be too long for an index."""
     return UUID(bytes=hashlib.sha256(msgspec.json.encode(names)).digest()[:16])

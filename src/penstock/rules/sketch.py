@@ -8,10 +8,10 @@ The sample of a large result is its smallest hashes (bottom-k sketch: A. Broder,
 documents*, 1997), so that two results with the same leaves have the same sample.
 """
 
-import base64
-import hashlib
+import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
@@ -54,8 +54,11 @@ VOLATILE = frozenset(
 """Names under which servers say when and how they answered: no fact of what was asked."""
 
 _WORD = re.compile(r"\w+")
+_NUMBER = re.compile(r"\d+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 
 
 def shape_of(args: Any, key: bytes) -> str:
@@ -66,24 +69,30 @@ def shape_of(args: Any, key: bytes) -> str:
     """
     if not key:
         return ""
-    leaves: list[bytes] = []
-    texts: list[tuple[str, str]] = []
-    for place, value in _leaves(args):
-        if len(leaves) + len(texts) >= LEAVES_MAX:
-            return ""
-        if isinstance(value, str) and len(value) >= 2 * TEXT_WORDS and len(_WORD.findall(value)) >= TEXT_WORDS:
-            texts.append((place, value))
+    found = _leaves(args, LEAVES_MAX + 1)
+    if len(found) > LEAVES_MAX:
+        return ""
+    leaves: list[str] = []
+    texts: list[str] = []
+    longest = ""
+    for place, value in found:
+        if type(value) is not str:
+            leaves.append(f"{place}\x1f{value!r}")
             continue
-        leaves.append(_hash(place + "\x1f" + _plain(value), key))
-    shape = _packed([*leaves, *(_hash(place + "\x1f" + _plain(text), key) for place, text in texts)])
+        leaf = f"{place}\x1f{' '.join(value.split()).casefold()}"
+        if len(value) >= 2 * TEXT_WORDS and len(_WORD.findall(value)) >= TEXT_WORDS:
+            texts.append(leaf)
+            longest = value
+        else:
+            leaves.append(leaf)
     if len(texts) != 1:
-        return shape
-    words = set(_WORD.findall(texts[0][1].casefold()))
-    with_digits = {word for word in words if any(map(str.isdigit, word))}
-    words -= with_digits
-    numbers = " ".join(sorted(with_digits))
-    sample = sorted(_hash(word, key) for word in words)[:TEXT_SAMPLE]
-    return f"{shape}.{_packed([_hash(numbers, key)])}.{_packed(sample)}"
+        return _packed(_hashes(leaves + texts, key))
+    words = set(_WORD.findall(longest.casefold()))
+    with_digits = {word for word in words if not word.isalpha() and any(map(str.isdigit, word))}
+    hashes = _hashes([*leaves, *texts, " ".join(sorted(with_digits)), *(words - with_digits)], key)
+    whole = len(leaves) + 1
+    sample = sorted(hashes[whole + 1 :])[:TEXT_SAMPLE]
+    return f"{_packed(hashes[:whole])}.{_packed(hashes[whole : whole + 1])}.{_packed(sample)}"
 
 
 def facts_of(data: bytes, key: bytes) -> str:
@@ -98,30 +107,34 @@ def facts_of(data: bytes, key: bytes) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     facts: set[str] = set()
-    for count, (place, leaf) in enumerate(_leaves(_opened(value))):
-        if max(count, len(facts)) >= FACTS_READ_MAX:
+    for place, leaf in _leaves(_opened(value), FACTS_READ_MAX):
+        if len(facts) >= FACTS_READ_MAX:
             break
-        name = place.rpartition("/")[2]
+        name = place[place.rfind("/") + 1 :]
         if name.casefold() in VOLATILE:
             continue
-        if type(leaf) is str and len(leaf) >= 4 * TEXT_WORDS:
-            facts.update(f"{name}\x1f{piece}" for piece in islice(_pieces(leaf), FACTS_READ_MAX))
+        if type(leaf) is not str:
+            facts.add(f"{name}\x1f{leaf!r}")
+        elif len(leaf) < 4 * TEXT_WORDS:
+            facts.add(f"{name}\x1f{' '.join(leaf.split()).casefold()}")
         else:
-            facts.add(f"{name}\x1f{_plain(leaf)}")
-    kept = sorted({_hash(fact, key) for fact in facts or {"nothing"}})
+            facts.update([f"{name}\x1f{piece}" for piece in islice(_pieces(leaf), FACTS_READ_MAX)])
+    kept = sorted(set(_hashes(facts or ("nothing",), key)))
     return _packed(kept[:FACTS_MAX]) + ("~" if len(kept) > FACTS_MAX else "")
 
 
 def words_of(text: str, key: bytes) -> str:
     """What was said, whatever the numbers in it, the case and the spaces; "" = nothing."""
-    plain = re.sub(r"\d+", "#", " ".join(text.split()).casefold())
-    return _packed([_hash(plain, key)]) if plain and key else ""
+    if not text or not key:
+        return ""
+    plain = _NUMBER.sub("#", " ".join(text.split()).casefold())
+    return _packed(_hashes((plain,), key)) if plain else ""
 
 
 def unpacked(sketch: str) -> list[bytes]:
     """The hashes of one part of a sketch; none of what is not one."""
     try:
-        data = base64.urlsafe_b64decode(sketch.removesuffix("~"))
+        data = binascii.a2b_base64(sketch.removesuffix("~").encode("ascii").translate(_FROM_URL))
     except ValueError:
         return []
     return [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
@@ -129,7 +142,7 @@ def unpacked(sketch: str) -> list[bytes]:
 
 def _opened(value: Any) -> Any:
     """JSON that a tool gave as text is read as what it is."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
+    if type(value) is str and value[:1] in ("{", "["):
         try:
             return msgspec.json.decode(value)
         except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -137,33 +150,44 @@ def _opened(value: Any) -> Any:
     return value
 
 
-def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
-    """Leaves with their places; the place of a list's item is the list's, so that order and position say nothing."""
+def _leaves(value: Any, most: int) -> list[tuple[str, Any]]:
+    """The first leaves with their places, in order; the place of a list's item is the list's, so that order and
+    position say nothing."""
+    found: list[tuple[str, Any]] = []
     stack: list[tuple[str, Any]] = [("", value)]
-    while stack:
+    while stack and len(found) < most:
         place, item = stack.pop()
-        if isinstance(item, dict):
-            stack.extend((f"{place}/{name}", item[name]) for name in sorted(item, reverse=True))
-        elif isinstance(item, list):
-            stack.extend((place, one) for one in reversed(item))
+        if type(item) is dict:
+            inner = [(f"{place}/{name}", item[name]) for name in sorted(item)]
+        elif type(item) is list:
+            inner = [(place, one) for one in item]
         else:
-            yield place, item
+            found.append((place, item))
+            continue
+        for at, leaf in enumerate(inner):
+            if type(leaf[1]) in (dict, list):
+                stack.extend(reversed(inner[at:]))
+                break
+            found.append(leaf)
+    return found[:most]
 
 
 def _pieces(text: str) -> Iterator[str]:
     for piece in _SENTENCE.split(text):
-        plain = _plain(_MOMENT.sub("", piece))
+        plain = " ".join(_MOMENT.sub("", piece).split()).casefold()
         if plain:
             yield plain
 
 
-def _plain(value: Any) -> str:
-    return " ".join(value.split()).casefold() if isinstance(value, str) else repr(value)
-
-
-def _hash(text: str, key: bytes) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=HASH_BYTES, key=key[:64]).digest()
+def _hashes(texts: Iterable[str], key: bytes) -> list[bytes]:
+    keyed = blake2b(digest_size=HASH_BYTES, key=key[:64])  # what is done with the key alone is done once
+    hashes = []
+    for text in texts:
+        one = keyed.copy()
+        one.update(text.encode("utf-8", "replace"))
+        hashes.append(one.digest())
+    return hashes
 
 
 def _packed(hashes: list[bytes]) -> str:
-    return base64.urlsafe_b64encode(b"".join(hashes)).decode()
+    return binascii.b2a_base64(b"".join(hashes), newline=False).translate(_TO_URL).decode()

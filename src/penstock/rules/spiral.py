@@ -12,7 +12,7 @@ LAST = 91  # level of the note with which it must answer
 def level(run: RunFacts) -> int:
     """0, `NUDGE` or `LAST`, by the run's score."""
     spirals, stretch = run.spirals, run.stretch
-    if spirals is None or stretch is None or stretch.score < spirals.nudge:
+    if spirals is None or stretch is None or not stretch.calls or stretch.score < spirals.nudge:
         return 0
     return LAST if stretch.score >= spirals.limit else NUDGE
 
@@ -20,7 +20,7 @@ def level(run: RunFacts) -> int:
 def decide(call: CallFacts, run: RunFacts) -> Decision | None:
     """Mark the call that the model is told with, refuse tools that only repeat, end a run that goes on all the same."""
     spirals, stretch = run.spirals, run.stretch
-    if spirals is None or stretch is None or call.approved or stretch.score < spirals.nudge:
+    if spirals is None or stretch is None or not stretch.calls or call.approved or stretch.score < spirals.nudge:
         return None
     if call.told:
         if call.told == LAST:

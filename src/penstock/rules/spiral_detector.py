@@ -132,6 +132,7 @@ class Detector:
         self._aside: Stretch | None = None  # one that a message has interrupted
         self._results: set[str] = set()
         self._facts: set[bytes] = set()
+        self._read: tuple[str, list[bytes]] = "", []  # the sketch that was unpacked last, and its hashes
         self._surely = b"\xff" * HASH_BYTES  # a larger hash may be missing from the sample of an earlier result
         self._said: deque[str] = deque(maxlen=WINDOW)
         self._tools: dict[str, _Tool] = {}
@@ -206,7 +207,9 @@ class Detector:
 
     def _new_share(self, facts: str) -> float:
         """Which share of the facts was not known. Where the samples do not allow to tell, it is taken as new."""
-        hashes = unpacked(facts)
+        if not self._facts:
+            return 1.0
+        hashes = self._hashes(facts)
         surely = [one for one in hashes if one <= self._surely]
         if len(surely) >= SURELY_MIN:
             hashes = surely
@@ -216,10 +219,15 @@ class Detector:
         tool.add(call)
         if call.ok and call.result:
             self._results.add(call.result)
-            hashes = unpacked(call.facts)
+            hashes = self._hashes(call.facts)
             self._facts.update(hashes)
             if call.facts.endswith("~") and hashes:
                 self._surely = min(self._surely, hashes[-1])
+
+    def _hashes(self, facts: str) -> list[bytes]:
+        if self._read[0] != facts:
+            self._read = facts, unpacked(facts)
+        return self._read[1]
 
     def _add(self, vain: Vain) -> None:
         stretch, call = self.stretch, vain.call

@@ -37,7 +37,7 @@ class TapeReader:
 
     def take(self, event: Event) -> Stretch | None:
         """The next event; the stretch of calls in vain that ended with it, if one did."""
-        read = _READ.get(type(event))
+        read = READ.get(type(event))
         call: PastCall | None = read(self, event) if read is not None else None
         if call is None:
             return None
@@ -95,6 +95,10 @@ class TapeReader:
         call = self._open.pop(event.path, None) if event.decision in NOT_APPROVED else None
         if call is not None:
             call.refused = True
+        elif event.decision == "answer":
+            call = self._open.pop(event.path, None)
+            if call is not None:
+                call.ok = True
         return call
 
     def take_verdict(self, event: VerdictRecorded) -> PastCall | None:
@@ -120,7 +124,7 @@ def _ref(event: Event, name: str) -> str:
     return refs[0] if refs else ""
 
 
-_READ: dict[type[Event], Callable[[TapeReader, Any], PastCall | None]] = {
+READ: dict[type[Event], Callable[[TapeReader, Any], PastCall | None]] = {
     ModelIntent: TapeReader.take_model_intent,
     ModelOutcome: TapeReader.take_model_outcome,
     ToolIntent: TapeReader.take_tool_intent,
@@ -132,3 +136,4 @@ _READ: dict[type[Event], Callable[[TapeReader, Any], PastCall | None]] = {
     ChildOutcome: TapeReader.take_child_outcome,
     MessageReceived: TapeReader.take_message,
 }
+"""Kinds of events that say something of calls, and what is read of each."""

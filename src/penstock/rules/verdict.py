@@ -10,7 +10,10 @@ import msgspec
 from penstock.events import Amount, ApprovalTerms, BudgetRecord, RuleVerdict
 from penstock.ports.model import Price
 from penstock.ports.tools import ToolDef
+from penstock.rules.case import Case
+from penstock.rules.filters.filters import Filters
 from penstock.rules.past import PastCall, Spoken
+from penstock.rules.policy.measures import RunUses
 from penstock.rules.spiral_detector import Stretch
 from penstock.rules.spirals import Spirals
 
@@ -43,7 +46,7 @@ class Decision:
     """One rule's answer. ``reason`` is for people and holds no customer data; ``code`` is stable, for programs.
 
     ``ends_run`` makes a denial final for the whole run, not only for the call: a limit is reached. ``terms`` of a hold
-    say who must allow it.
+    say who must allow it. ``policy`` is the version of the policy that it speaks for, ``clause`` its rule's name.
     """
 
     verdict: Verdict
@@ -51,6 +54,8 @@ class Decision:
     code: str = ""
     ends_run: bool = False
     terms: ApprovalTerms | None = None
+    policy: str = ""
+    clause: str = ""
 
 
 class CallFacts(msgspec.Struct):
@@ -69,8 +74,13 @@ class CallFacts(msgspec.Struct):
     attempt: int = 1
     approved: bool = False
     seconds_left: float | None = None  # until the deadline; None = there is none
+    stopped: Decision | None = None  # somebody has stopped the tool
+    conflict: Decision | None = None  # another run has what the tool is to change
+    path: str = ""  # of the call in its run
     breaker: Decision | None = None  # what an open circuit breaker says
+    changed: Decision | None = None  # why the tool is not the one that was approved
     shared: Decision | None = None  # why a budget above the task does not hold the call
+    policy: Callable[[], Decision] | None = None  # asks the policy in force; None = there is none
     told: int = 0  # the level of the note about a spiral that is added with this call: 50 | 91
 
 
@@ -106,7 +116,12 @@ class RunFacts:
     spoken: Spoken = field(default_factory=Spoken)
     stretch: Stretch | None = None  # the calls since the last new fact
     spirals: Spirals | None = None  # when to step in; None = never
+    policy: str = ""  # version of the policy in force at the latest call; "" = there is none
+    uses: RunUses | None = None  # the calls that count in the policy's sums; None = there is no policy
+    case: Case | None = None  # what was called and seen so far; None = no check has asked for it
     taint: dict[str, str] = field(default_factory=dict)  # what was read from outside: source (a tool's name) → its kind
+    filters: Filters | None = None  # what is looked for in what goes in and out; None = nothing
+    asked: str = ""  # the words of whoever asked, where they count as trusted
 
 
 @dataclass(slots=True, frozen=True)
@@ -130,6 +145,8 @@ class Ruling(msgspec.Struct, frozen=True):
     passed: list[str]
     verdicts: list[RuleVerdict]
     ends_run: bool = False
+    terms: ApprovalTerms | None = None
+    """Of a hold: who must allow it. Of the rules only the policy has any, and it merges those of its own."""
 
     @property
     def reason(self) -> str:
@@ -187,9 +204,16 @@ class RuleSet:
             passed=[rule.label for rule in asked if rule.name not in remarked],
             verdicts=[
                 RuleVerdict(
-                    rule.name, rule.version, decision.verdict.name.lower(), decision.reason[:500], decision.code
+                    rule.name,
+                    rule.version,
+                    decision.verdict.name.lower(),
+                    decision.reason[:500],
+                    decision.code,
+                    decision.policy,
+                    decision.clause,
                 )
                 for rule, decision in remarks
             ],
             ends_run=any(decision.ends_run and decision.verdict is Verdict.DENY for _, decision in remarks),
+            terms=next((decision.terms for _, decision in remarks if decision.terms and worst is Verdict.HOLD), None),
         )

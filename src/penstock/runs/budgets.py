@@ -1,5 +1,6 @@
 """Budgets above the task: checked, set and raised."""
 
+import re
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,9 @@ from penstock.ports.budgets import AGENT, AT_ENDS, DIMENSIONS_MAX, PERIODS, Budg
 
 NAME_MAX = 100
 VALUE_MAX = 300
+DIMENSION = re.compile(rf"{AGENT}|key|customer|feature|task_type|user|kind|x_[a-z0-9_]{{1,30}}")
+"""What calls can be told apart by: the tags that `penstock.runs.submit` takes, and the one of the gateway's keys. A
+budget over any other covers nothing, ever, and nobody would see that."""
 LIMIT_MAX = 10**18
 """A thousand million dollars in nano-dollars: sums of accounts stay within 64 bits."""
 
@@ -30,6 +34,9 @@ def check_budget(budget: Budget) -> None:
                 f"{name[:NAME_MAX]!r}={value[:NAME_MAX]!r} matches nothing",
                 hint=f"{AGENT}, or the name of a tag, and its value, or * for each value",
             )
+        if not DIMENSION.fullmatch(name):
+            hint = f"{AGENT}, key, customer, feature, task_type, user, kind, or a tag of your own such as x_team"
+            raise BudgetInvalid(f"no call has a {name[:NAME_MAX]!r}", hint=hint)
     if budget.period not in PERIODS:
         raise BudgetInvalid(f"there is no period {budget.period[:50]!r}", hint=f"one of {', '.join(PERIODS)}")
     try:

@@ -21,21 +21,19 @@ from penstock.kernel.errors import NoRuntime, RunQuarantined, RunUnknown
 from penstock.ports.agents import AgentDef
 from penstock.ports.controls import Scope, of_all
 from penstock.ports.journal import Journal
+from penstock.ports.questions import Voter
 from penstock.ports.records import CONTINUED, RunRow, Sealed, Status, Stop, Submitted
 from penstock.runs import approvals as questions
 from penstock.runs import events
-from penstock.runs.caching import CacheKeeping
+from penstock.runs.approving.deciding import decide, may_decide_own
 from penstock.runs.documents import DocumentClient
 from penstock.runs.registry import Registry
 from penstock.runs.releases import carried, successor
 from penstock.runs.result import Result
-from penstock.runs.retention.retention import Keeper
-from penstock.runs.schedules.firing import Firing
 from penstock.runs.schedules.schedules import ScheduleClient
+from penstock.runs.standing import standing_duties
 from penstock.runs.submit import Request, check_agent, check_conflict, submit_together
-from penstock.runs.triggers.triggering import Triggering
 from penstock.runs.triggers.triggers import TriggerClient
-from penstock.runs.usage import Counting
 from penstock.runs.work.alone import Assignment, LoneWorker
 from penstock.runs.work.poison import Launch
 from penstock.runs.work.worker import Worker
@@ -118,10 +116,8 @@ class Penstock:
             launch=launch,
         )
         worker.on_ended = self._has_ended
-        worker.duties.add(Firing(self.services, lambda: self.registry.names).run)
-        worker.duties.add(Triggering(self.services, lambda: self.registry.names).run)
-        for duty in (Keeper(self.services), Counting(self.services), CacheKeeping(self.services)):
-            worker.duties.add(duty.run)
+        for duty in standing_duties(self.services, self.registry, worker):
+            worker.duties.add(duty)
         self.worker = worker
         self._working = asyncio.create_task(worker.run())
         return worker
@@ -185,8 +181,8 @@ class Penstock:
         for request in requests:
             check_agent(request.agent)
             self.registry.add(request.agent)
-        settings = self.services.settings
-        return await submit_together(self.journal, self.services.clock, settings, requests)
+        services = self.services
+        return await submit_together(self.journal, services.clock, services.settings, requests, services.rollouts)
 
     async def run(
         self,
@@ -273,6 +269,7 @@ class Penstock:
             event.needed,
             event.totals,
             event.simulated,
+            event.done,
         )
 
     async def cancel(self, run: UUID, *, actor: str, reason: str = "", tenant: str | None = None) -> Sealed:
@@ -368,8 +365,10 @@ class Penstock:
 
         Raises:
             ApprovalDecided: somebody answered before.
+            ApprovalOwn: the actor asked for the run.
         """
-        await questions.decide(self.journal, approval, answer, actor=actor, reason=reason, digest=approval.digest)
+        own = may_decide_own(self.services.settings, approval)
+        await decide(self.journal, approval, answer, Voter(actor), reason=reason, digest=approval.digest, own=own)
 
     def _has_ended(self, run: UUID) -> None:
         if run in self._ended:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from penstock.agents.agent import Agent, AgentTool
 from penstock.agents.definition import Definition
+from penstock.agents.degrade import agents_of
 from penstock.kernel.errors import AgentInvalid
 from penstock.ports.agents import AgentDef
 
@@ -15,6 +16,7 @@ class Registry:
         self._by_release: dict[tuple[str, str], AgentDef] = {}
         self._latest: dict[str, AgentDef] = {}
         self._whatever_named: dict[str, AgentDef] = {}
+        self._managed: dict[tuple[str, str], AgentDef] = {}
         for agent in agents:
             self.add(agent)
 
@@ -29,12 +31,13 @@ class Registry:
             raise AgentInvalid(f"two agents are named {agent.name}", hint="give each its own name")
         self._latest[agent.name] = agent
         self._by_release[(agent.name, agent.release)] = agent
+        if isinstance(agent, Definition):
+            for other in agents_of(agent.fallbacks):
+                self.add(other)
         if isinstance(agent, Agent):
             for tool in agent.tools.values():
                 if isinstance(tool, AgentTool) and (tool.agent.name, tool.agent.release) not in self._by_release:
                     self.add(tool.agent)
-            if isinstance(agent.fallback, Definition):
-                self.add(agent.fallback)
             if agent.responder is not None:
                 self.add(agent.responder.agent)
 
@@ -42,16 +45,22 @@ class Registry:
         """Offer an agent for all runs of its release, whatever their agents are named."""
         self._whatever_named[agent.release] = agent
 
+    def manage(self, agents: Iterable[AgentDef]) -> None:
+        """Offer these beside the agents that were added, of which they are other releases; in place of those before."""
+        self._managed = {(agent.name, agent.release): agent for agent in agents}
+
     def find(self, name: str, release: str | None = None) -> AgentDef | None:
         """The agent of that name (and release, when given)."""
         if release is None:
             return self._latest.get(name)
-        return self._by_release.get((name, release)) or self._whatever_named.get(release)
+        known = self._by_release.get((name, release)) or self._managed.get((name, release))
+        return known or self._whatever_named.get(release)
 
     @property
     def releases(self) -> list[str]:
         """What this process can replay."""
-        return sorted({*(release for _, release in self._by_release), *self._whatever_named})
+        named = (release for _, release in (*self._by_release, *self._managed))
+        return sorted({*named, *self._whatever_named})
 
     @property
     def agents(self) -> list[AgentDef]:

@@ -15,7 +15,7 @@ SUCCEEDED = "succeeded"
 class Result:
     """One structured outcome: ``succeeded``, ``failed``, ``exhausted``, ``refused``, ``escalated``, ``cancelled`` or
     ``killed``. ``output`` is whole when it succeeded and partial otherwise; ``missing`` and ``needed`` say what a
-    partial one lacks and what it would take."""
+    partial one lacks and what it would take; ``done`` which writes took effect all the same."""
 
     run: UUID
     agent: str
@@ -27,6 +27,7 @@ class Result:
     needed: list[str] = field(default_factory=list)
     totals: Totals = Totals()
     simulated: bool = False
+    done: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:

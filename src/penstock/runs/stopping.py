@@ -73,7 +73,9 @@ SCOPES: dict[ScopeKind, Kind] = {
     "session": Kind(_WIDE, lambda scope, _: scope.name),
     "agent": Kind(_WIDE, lambda scope, _: scope.name),
     "release": Kind(_WIDE, lambda scope, _: scope.name),
+    "tool": Kind(_WIDE, lambda scope, _: scope.name),
     "customer": Kind(_WIDE, lambda scope, _: scope.name),
+    "environment": Kind(_WIDE, lambda scope, _: scope.name),
     "tenant": Kind(_WIDE, lambda scope, _: scope.name),
     "everything": Kind(_WIDE, lambda _, environment: environment, "everything:stop"),
 }
@@ -253,6 +255,8 @@ def _not_reached(action: str, scope: Scope) -> list[str]:
             said += ["its children go on", "it holds its place in its session: runs behind it wait"]
         elif action == "resume":
             said.append("runs that were killed or cancelled stay so")
+    elif scope.kind == "tool":
+        said += _not_reached_of_tool(action)
     elif action == "resume":
         said.append("runs that were killed stay killed")
     else:
@@ -264,6 +268,17 @@ def _not_reached(action: str, scope: Scope) -> list[str]:
     if action in ("kill", "cancel"):
         said.append("what tools have set going at other systems")
     return said
+
+
+def _not_reached_of_tool(action: str) -> list[str]:
+    if action == "resume":
+        return ["calls that were denied stay denied, unless their runs ask again"]
+    fate = "wait until it is lifted" if action == "pause" else "are told that it is stopped, and go on without it"
+    return [
+        f"no run ends of it: runs that come to call the tool {fate}",
+        "a write of it that is in doubt stays so: it is not repeated until the stop is lifted",
+        "what reaches the same system by another tool, or from outside Penstock",
+    ]
 
 
 def _command(scope: Scope, action: str, tenant: str) -> str:

@@ -26,6 +26,7 @@ from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.queue import Bounds, Order
 from penstock.ports.records import NewRun, Payload, Row, Submitted
+from penstock.ports.rollouts import Routing, Side
 from penstock.settings import Settings
 
 TENANT_MAX_CHARS = 64
@@ -95,30 +96,36 @@ def check_declared_name(name: object, what: str, error: type[UsageError]) -> Non
         raise error(f"{str(name)[:100]!r} is not a {what}'s name", hint=hint)
 
 
-async def submit(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[UUID]:
+async def submit(
+    journal: Journal, clock: Clock, settings: Settings, requests: list[Request], routing: Routing | None = None
+) -> list[UUID]:
     """Submit runs, as `submit_each`; their ids, in order."""
-    return [done.id for done in await submit_each(journal, clock, settings, requests)]
+    return [done.id for done in await submit_each(journal, clock, settings, requests, routing)]
 
 
-async def submit_each(journal: Journal, clock: Clock, settings: Settings, requests: list[Request]) -> list[Submitted]:
+async def submit_each(
+    journal: Journal, clock: Clock, settings: Settings, requests: list[Request], routing: Routing | None = None
+) -> list[Submitted]:
     """Submit runs, all or (for bad input) none; what each came to, in order. Durable when this returns.
+
+    ``routing``: which releases they get; None = those of their agents as they are offered.
 
     Raises:
         InputInvalid, InputTooLarge, TagInvalid, BudgetInvalid: nothing was submitted.
         QueueFull: a queue is at its bound, or the wait would be too long; nothing was submitted.
         IdempotencyConflict: a key was used before for another request; all others are submitted.
     """
-    submitted = await submit_together(journal, clock, settings, requests)
+    submitted = await submit_together(journal, clock, settings, requests, routing)
     for request, done in zip(requests, submitted, strict=True):
         check_conflict(request, done)
     return submitted
 
 
 async def submit_together(
-    journal: Journal, clock: Clock, settings: Settings, requests: list[Request]
+    journal: Journal, clock: Clock, settings: Settings, requests: list[Request], routing: Routing | None = None
 ) -> list[Submitted]:
     """`submit_each` for requests that do not know of each other: a conflict is told in the value of its own request."""
-    prepared = [await _prepare(journal, clock, settings, request) for request in requests]
+    prepared = [await _prepare(journal, clock, settings, request, routing) for request in requests]
     await _admit(journal, settings, requests, [run for run, _ in prepared])
     return await journal.submit([run for run, _ in prepared], [payload for _, payload in prepared])
 
@@ -164,7 +171,9 @@ def check_request(request: Request, settings: Settings) -> None:
     _check_names(request, request.tenant or settings.tenant)
 
 
-async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: Request) -> tuple[NewRun, Payload]:
+async def _prepare(
+    journal: Journal, clock: Clock, settings: Settings, request: Request, routing: Routing | None
+) -> tuple[NewRun, Payload]:
     plain = request.agent.plain_input(request.value)
     data = check_size(stable_json(plain), settings.input_max_bytes, "the input", "input_max_bytes")
     tags = checked_tags(request.tags, settings)
@@ -176,7 +185,10 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
         subject_key = await journal.ensure_subject(tenant, request.subject, subject_key)
     subject = request.subject or str(run_id)
     where = address(subject_key, data)
-    budget = request.budget.record() if request.budget else request.agent.budget
+    side = Side(request.agent.release, request.agent.budget)
+    if routing is not None:
+        side = await routing.side(tenant, request.agent, request.session or request.key or str(run_id))
+    budget = request.budget.record() if request.budget else side.budget
     if budget.depth > settings.depth_max:
         raise BudgetInvalid(f"budget depth={budget.depth} is over PENSTOCK_DEPTH_MAX={settings.depth_max}")
     written = await journal.releases.write_format()
@@ -187,7 +199,7 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
         at=clock.now_us(),
         seq=1,
         env=settings.environment,
-        release=request.agent.release,
+        release=side.release,
         actor=request.actor,
         behalf=request.behalf,
         tags=tags,
@@ -205,7 +217,7 @@ async def _prepare(journal: Journal, clock: Clock, settings: Settings, request: 
         tenant=tenant,
         id=run_id,
         agent=request.agent.name,
-        release=request.agent.release,
+        release=side.release,
         event=Row(1, body, link(genesis(tenant, run_id), body)),
         subject=subject,
         subject_key=subject_key,

@@ -5,6 +5,7 @@ them anew.
 """
 
 import logging
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -53,6 +54,8 @@ SPENT_ON = ("customer", "feature", "task_type", "user")
 """Tags by which everything is summed up."""
 _BOUNDED = (*SPENT_ON, "agent", "release", "model")
 """Dimensions whose values come from outside, and are summed up as one beyond the bound."""
+_ADDED = (*SUMMED, *CLASSES)
+_added = operator.attrgetter(*_ADDED)
 
 
 @dataclass(slots=True)
@@ -138,10 +141,16 @@ def hour_sums(run: EndedRun, spending: RunSpending, own_tags: Sequence[str] = ()
                 tags=tags,
                 kind_runs=int(kind not in kinds),
                 used_in=int(bool(model or kind)),
+                cached=used.cached,
+                written=used.written,
+                written_hour=used.written_hour,
+                reasoning=used.reasoning,
+                audio_in=used.audio_in,
+                audio_out=used.audio_out,
+                image_in=used.image_in,
+                image_out=used.image_out,
             )
         )
-        for name in CLASSES:
-            setattr(sums[-1], name, getattr(used, name))
         models.add(model)
         kinds.add(kind)
     return sums
@@ -172,8 +181,9 @@ def merged_hours(sums: Iterable[HourSum]) -> list[HourSum]:
         known = merged.setdefault((item.hour, item.slot), item)
         if known is item:
             continue
-        for name in (*SUMMED, *CLASSES):
-            setattr(known, name, getattr(known, name) + getattr(item, name))
+        for name, more in zip(_ADDED, _added(item), strict=True):
+            if more:
+                setattr(known, name, getattr(known, name) + more)
         if item.dearest_nano > known.dearest_nano:
             known.dearest, known.dearest_nano = item.dearest, item.dearest_nano
     return list(merged.values())
@@ -280,11 +290,16 @@ class Counting:
                 hours += hour_sums(run, spending, self._own_tags)
                 if run.ended_at >= recent and run.code != CONTINUED:
                     minutes.append(minute_sum(run, spending))
-        await self._bound(step.begins.tenant, hours)
-        return await self._journal.usage.count(step, merged_hours(map(slotted, hours)), merged_minutes(minutes))
+        sums = merged_hours(map(slotted, hours))
+        if await self._bound(step.begins.tenant, sums):
+            sums = merged_hours(map(slotted, sums))
+        return await self._journal.usage.count(step, sums, merged_minutes(minutes))
 
-    async def _bound(self, tenant: str, hours: Sequence[HourSum]) -> None:
-        """Values beyond the bound of a day become `OTHER`: a tag with a million values stays a handful of sums."""
+    async def _bound(self, tenant: str, hours: Sequence[HourSum]) -> bool:
+        """Values beyond the bound of a day become `OTHER`: a tag with a million values stays a handful of sums.
+
+        Whether any did.
+        """
         days: dict[int, dict[str, dict[str, None]]] = {}
         for item in hours:
             named = days.setdefault(item.hour - item.hour % DAY, {})
@@ -293,7 +308,7 @@ class Counting:
                     named.setdefault(name, {})[value] = None
             for name, value in item.tags.items():
                 named.setdefault(TAG + name, {})[value] = None
-        most = self._services.settings.costs_values_max
+        most, is_other = self._services.settings.costs_values_max, False
         for day, named in days.items():
             admitted = await self._journal.usage.admit(tenant, day, named, most)
             for item in hours:
@@ -303,9 +318,11 @@ class Counting:
                     value = getattr(item, name)
                     if value and value not in admitted[name]:
                         setattr(item, name, OTHER)
-                item.tags = {
-                    name: value if value in admitted[TAG + name] else OTHER for name, value in item.tags.items()
-                }
+                        is_other = True
+                tags = {name: value if value in admitted[TAG + name] else OTHER for name, value in item.tags.items()}
+                is_other = is_other or tags != item.tags
+                item.tags = tags
+        return is_other
 
     async def _read(self, tenant: str, runs: Sequence[EndedRun]) -> list[RunSpending]:
         """What each of some runs spent; a run whose tape cannot be read counts by its row."""

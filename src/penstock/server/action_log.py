@@ -13,6 +13,9 @@ from penstock.server.access.caller import Caller
 TOGETHER_MAX = 500
 TARGET_MAX_CHARS = 300
 DETAIL_MAX_BYTES = 16_384
+READING_SECONDS = 600.0
+"""Within which somebody who looks through the content of a run is recorded once."""
+READERS_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -29,6 +32,23 @@ class ActionLog:
         self._actions = actions
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
+        self._read: dict[tuple[str, str, str], float] = {}  # until when, seconds of the loop's clock
+
+    async def record_reading(self, caller: Caller, run: str) -> None:
+        """Record that a caller reads content of a run, once in a while for all the pieces of it.
+
+        Raises:
+            JournalError: it could not be recorded; the content must not be given out then.
+        """
+        key, now = (caller.tenant, caller.actor, run), asyncio.get_running_loop().time()
+        if self._read.get(key, 0.0) > now:
+            return
+        await self.record(caller, "content.read", run)
+        if len(self._read) >= READERS_MAX:
+            self._read = {known: until for known, until in self._read.items() if until > now}
+            if len(self._read) >= READERS_MAX:
+                self._read.clear()
+        self._read[key] = now + READING_SECONDS
 
     async def record(self, caller: Caller, action: str, target: str = "", detail: dict[str, Any] | None = None) -> None:
         """Record an action; durable when this returns. Content of runs does not belong here.

@@ -20,6 +20,7 @@ from penstock.server.context import Server
 from penstock.server.frame import Frame, log_line
 from penstock.server.gauges import Gauges
 from penstock.server.limits import Seats
+from penstock.server.mails.telling import Telling
 from penstock.server.metrics import Metrics
 from penstock.server.openapi import describe
 from penstock.server.problems import add_handlers
@@ -33,15 +34,19 @@ ROUTES = (
     "me",
     "keys",
     "actions",
+    "audit",
     "metrics",
     "description",
     "streams",
     "runs",
     "run_steering",
     "results",
+    "reports",
     "payloads",
     "trace",
     "approvals",
+    "cases",
+    "people",
     "controls",
     "agents",
     "sessions",
@@ -49,6 +54,8 @@ ROUTES = (
     "costs",
     "budgets",
     "breakers",
+    "releases",
+    "policies",
     "cache",
     "webhooks",
 )
@@ -88,6 +95,7 @@ def create_app(platform: Penstock, *, log: Callable[[dict[str, Any]], None] = lo
     server.parts.append(server.hub.going)
     server.parts.append(reading.going)
     server.parts.append(Deliveries(services.journal, services.clock, services.settings).going)
+    server.parts.append(Telling(services.journal, services.reader, services.clock, services.settings).going)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -4,11 +4,11 @@ import dataclasses
 
 from penstock.settings.line import DAY, KIB, MIB
 from penstock.settings.line import setting as _setting
-from penstock.settings.mcp import McpSettings
+from penstock.settings.mail import MailSettings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ServingSettings(McpSettings):
+class ServingSettings(MailSettings):
     """What only the server reads."""
 
     http_body_max_bytes: int = _setting(

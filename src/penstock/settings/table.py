@@ -53,6 +53,23 @@ class Settings(ServingSettings):
         None,
         "A file of model prices that come before the built-in ones, for models whose price is not known.",
     )
+    release_key_file: Path | None = _setting(
+        None,
+        "The private key (Ed25519, PEM) that signs releases drafted here; its public half is trusted here.",
+    )
+    release_trusted_file: Path | None = _setting(
+        None,
+        "Public keys (Ed25519, PEM, one below the other) whose releases are run here besides.",
+    )
+
+    policy: Path | None = _setting(
+        None,
+        "The policy that tool calls are held to: a file, or a folder of *.yaml files, read again when they change.",
+    )
+
+    filters: str = _setting(
+        "", "Filters of agents that declare none, such as `pii=redact secret=block untrusted=hold`; empty = none."
+    )
 
     database_pool_size: int = _setting(8, "Connections one process opens at most.", low=2, high=200)
     database_connect_seconds: float = _setting(
@@ -141,6 +158,25 @@ class Settings(ServingSettings):
     )
     archive_max_bytes: int = _setting(
         256 * MIB, "Bytes from which an archive takes no further run.", unit="bytes", low=MIB, high=16 * 1024 * MIB
+    )
+    audit_key_file: Path | None = _setting(
+        None,
+        "The Ed25519 key (`penstock audit keygen`) that signs the audit logs; workers without it leave them to others.",
+    )
+    audit_seal_seconds: float = _setting(
+        1.0, "How often what was recorded is sealed into the audit logs.", unit="s", low=0.05, high=3600
+    )
+    audit_origin: str = _setting(
+        "",
+        "The name of the audit logs, such as audit.example.com/penstock, before the first one begins; without it they"
+        " have the database's id.",
+        high=200,
+    )
+    audit_witnesses: str = _setting(
+        "",
+        "Public keys of witnesses (C2SP cosignature/v1 verifier keys), separated by spaces, whose signatures are kept"
+        " with checkpoints.",
+        high=4000,
     )
     schedules_max: int = _setting(10_000, "Schedules of one tenant, at most.", low=1, high=1_000_000)
     event_value_max_bytes: int = _setting(

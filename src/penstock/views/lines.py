@@ -7,7 +7,9 @@ from typing import Any
 from penstock.events import (
     Amount,
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalRequested,
+    ApprovalVoted,
     ChildIntent,
     ChildOutcome,
     ControlApplied,
@@ -48,6 +50,7 @@ from penstock.kernel.money import NANO, show_usd
 from penstock.views.cached import source_words
 from penstock.views.document_span import document_line
 
+QUESTIONS = {"may_run": "may it run?", "did_it_happen": "did it happen?", "help": "what now?"}
 NUDGES = {70: "told to wrap up", 90: "must answer next", 100: "stopped"}
 DECISIONS = {
     "approve": "approved",
@@ -56,6 +59,9 @@ DECISIONS = {
     "withdrawn": "withdrawn",
     "happened": "settled: it happened",
     "did_not_happen": "settled: it did not happen",
+    "answer": "answered",
+    "stale": "asked anew, for the policy has changed: allowed",
+    "void": "asked anew, for who allowed it may not any more: allowed",
 }
 
 
@@ -76,8 +82,9 @@ def _claimed(event: RunClaimed) -> str:
 
 
 def _asked(event: ApprovalRequested) -> str:
-    question = "may it run?" if event.question == "may_run" else "did it happen?"
-    return f"{event.tool} waits for a person: {question} ({event.approval})"
+    question = QUESTIONS.get(event.question, event.question)
+    people = f", {event.terms.count} people" if event.terms is not None and event.terms.count > 1 else ""
+    return f"{event.tool} waits for a person: {question} ({event.approval}{people})"
 
 
 def _verdict(event: VerdictRecorded) -> str:
@@ -180,6 +187,10 @@ def waiting_words(waiting: Waiting) -> str:
             words = f"its turn under the limits of {waiting.name}"
         case "breaker":
             words = f"the circuit breaker of {waiting.name} to let it through"
+        case "stop":
+            words = f"the stop of the tool {waiting.name} to be lifted"
+        case "resource":
+            words = f"another run to be done with what {waiting.name} is to change"
         case "budget":
             words = f"room in the budget {waiting.name}"
         case "event":
@@ -235,6 +246,8 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     DecisionRecorded: _decided,
     VerdictRecorded: _verdict,
     ApprovalRequested: _asked,
+    ApprovalVoted: lambda event: f"allowed by {event.actor}{f' for {event.behalf}' if event.behalf else ''}",
+    ApprovalEdited: lambda event: f"allowed with other arguments by {event.actor}",
     ApprovalDecided: lambda e: f"{DECISIONS.get(e.decision, e.decision)} by {e.actor or 'nobody'}",
     ChildIntent: _child_line,
     ChildOutcome: _child_line,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from penstock.events import (
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalRequested,
     ChildIntent,
     ChildOutcome,
@@ -216,7 +217,7 @@ class SkeletonBuilder:
         if refs := event.payloads.get("result"):
             self.results[index] = refs[0]
 
-    def take_approval(self, event: ApprovalRequested | ApprovalDecided, index: int, at: int) -> None:
+    def take_approval(self, event: ApprovalRequested | ApprovalEdited | ApprovalDecided, index: int, at: int) -> None:
         if isinstance(event, ApprovalRequested):
             self.digests[index] = self.digests[index] or event.call_digest
             self._worse(index, "hold")
@@ -338,6 +339,7 @@ _TAKE: dict[type[Event], Callable[[SkeletonBuilder, Any, int, int], None]] = {
     ToolDoubted: SkeletonBuilder.take_tool,
     ToolOutcome: SkeletonBuilder.take_tool,
     ApprovalRequested: SkeletonBuilder.take_approval,
+    ApprovalEdited: SkeletonBuilder.take_approval,
     ApprovalDecided: SkeletonBuilder.take_approval,
     VerdictRecorded: SkeletonBuilder.take_verdict,
     ChildIntent: SkeletonBuilder.take_child,

@@ -9,6 +9,7 @@ from penstock.events import (
     ANSWERED,
     Amount,
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalRequested,
     ChildIntent,
     ChildOutcome,
@@ -165,7 +166,7 @@ def _take(span: Span, event: Event, contents: Contents) -> None:
             _take_model(span, event, contents)
         case ToolIntent() | ToolDoubted() | ToolOutcome():
             _take_tool(span, event, contents)
-        case ApprovalRequested() | ApprovalDecided():
+        case ApprovalRequested() | ApprovalEdited() | ApprovalDecided():
             _take_approval(span, event, contents)
         case VerdictRecorded():
             span.input = contents.one(event, "args") if "args" in event.payloads else span.input
@@ -282,7 +283,7 @@ def _take_tool(span: Span, event: ToolIntent | ToolDoubted | ToolOutcome, conten
     span.output = contents.one(event, "result") if "result" in event.payloads else contents.one(event, "error")
 
 
-def _take_approval(span: Span, event: ApprovalRequested | ApprovalDecided, contents: Contents) -> None:
+def _take_approval(span: Span, event: ApprovalRequested | ApprovalEdited | ApprovalDecided, contents: Contents) -> None:
     if isinstance(event, ApprovalRequested):
         span.input = contents.one(event, "args")
         span.about["risk"] = event.risk
@@ -291,7 +292,8 @@ def _take_approval(span: Span, event: ApprovalRequested | ApprovalDecided, conte
         return
     for approval in span.approvals:
         if approval.id == event.approval:
-            approval.decision, approval.decided_at, approval.actor = event.decision, event.at, event.actor
+            said = "edit" if isinstance(event, ApprovalEdited) else event.decision
+            approval.decision, approval.decided_at, approval.actor = said, event.at, event.actor
             approval.reason = contents.one(event, "reason")
             approval.waited = max(0, event.at - approval.asked_at)
 

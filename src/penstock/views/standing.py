@@ -8,7 +8,9 @@ from typing import Any
 
 from penstock.events import (
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalRequested,
+    ApprovalVoted,
     ChildIntent,
     ChildOutcome,
     DecisionRecorded,
@@ -57,6 +59,7 @@ UNFINISHED = frozenset({"open", "waiting", "in_doubt"})
 """Statuses of a call that is not over."""
 
 NOT_APPROVED = frozenset({"deny", "expired", "withdrawn"})
+ANSWERED = "answer"
 
 
 def standing_after(event: Event, before: Standing) -> Standing:
@@ -84,6 +87,11 @@ def _wait_ended(event: WaitEnded, before: Standing) -> Standing:
     return kind, before[1], "ok" if event.status in ("received", "ended") else event.status
 
 
+def _decided(event: ApprovalDecided, before: Standing) -> Standing:
+    ends = {ANSWERED: "ok", **dict.fromkeys(NOT_APPROVED, "denied")}
+    return before[0], before[1], ends.get(event.decision, "open")
+
+
 _AFTER: dict[type[Event], Callable[[Any, Standing], Standing]] = {
     ModelIntent: lambda event, before: ("model", event.model, "open"),
     ModelOutcome: _outcome,
@@ -91,11 +99,9 @@ _AFTER: dict[type[Event], Callable[[Any, Standing], Standing]] = {
     ToolDoubted: lambda event, before: (before[0], before[1], "in_doubt"),
     ToolOutcome: _outcome,
     ApprovalRequested: lambda event, before: ("tool", event.tool, "waiting"),
-    ApprovalDecided: lambda event, before: (
-        before[0],
-        before[1],
-        "denied" if event.decision in NOT_APPROVED else "open",
-    ),
+    ApprovalVoted: lambda event, before: before,
+    ApprovalEdited: lambda event, before: (before[0], before[1], "open"),
+    ApprovalDecided: _decided,
     VerdictRecorded: lambda event, before: (
         event.gate,
         event.name,

@@ -22,6 +22,7 @@ from penstock.adapters.memory.records import Control
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import JournalUnavailable, RunUnknown
 from penstock.kernel.ids import new_id
+from penstock.ports.controls import Control as ControlRecord
 from penstock.ports.controls import Scope, of_run
 from penstock.ports.records import (
     Answer,
@@ -273,7 +274,10 @@ class SimulatedJournal:
         ordered = Control(control or new_id(self._clock), scope, stop)
 
         async def put_in_force() -> None:
-            if ordered not in self.database.stored.controls:
+            if scope.kind == "tool":
+                noted = ControlRecord(ordered.id, scope, stop.value, "stopper", "", self.database.clock.now_us())
+                self.database.memory.controls.note(noted)
+            elif ordered not in self.database.stored.controls:
                 self.database.stored.controls.append(ordered)
 
         await self.ask(lambda: self.database.write(put_in_force))

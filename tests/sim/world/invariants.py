@@ -59,6 +59,8 @@ async def check(world: "World") -> None:
         world.budgets.check(tapes)
     if world.breakers is not None:
         world.breakers.check(tapes, committed)
+    if world.tool_stops is not None:
+        world.tool_stops.check(tapes, committed)
     await _replays(world, tapes)
     world.counts["runs"] += len(tapes)
     world.counts["top runs"] += len(world.wanted)

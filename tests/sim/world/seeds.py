@@ -23,6 +23,8 @@ from tests.sim.world.shared_breakers import SharedBreakers
 from tests.sim.world.shared_budgets import CHANCE, SharedBudgets
 from tests.sim.world.stops import Stopper, Stops, in_scope
 from tests.sim.world.store import Database
+from tests.sim.world.tool_stops import CHANCE as TOOL_STOPS_CHANCE
+from tests.sim.world.tool_stops import ToolStopping
 
 from penstock.adapters.memory.intents import intents_of
 from penstock.adapters.memory.records import Run
@@ -90,6 +92,8 @@ class World:
         self.budgets = SharedBudgets(self, seeded(seed, "budgets")) if shared() < CHANCE else None
         breakers = seeded(seed, "breakers")
         self.breakers = SharedBreakers(self, breakers) if breakers.random() < BREAKERS_CHANCE else None
+        tools = seeded(seed, "stops of tools")
+        self.tool_stops = ToolStopping(self, tools) if tools.random() < TOOL_STOPS_CHANCE else None
         self.agents = AGENTS
         self.mail: set[tuple[str, str, object]] = set()
         """Events that are published: tenant, key, value."""
@@ -182,6 +186,8 @@ class World:
             self.budgets.begin()
         if self.breakers is not None:
             self.breakers.begin()
+        if self.tool_stops is not None:
+            self.tool_stops.begin()
         if self.scheduled:
             self._schedule(author, rng)
         if self.triggered:

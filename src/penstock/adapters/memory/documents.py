@@ -1,5 +1,6 @@
 """Documents in memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
@@ -110,6 +111,19 @@ class MemoryDocuments:
         ]
         found.sort(key=lambda document: document.name.encode())
         return [replace(each, latest=_without_bytes(each.latest)) for each in found[: min(limit, MAX_LIST)]]
+
+    def entries(self) -> Iterator[tuple[_Key, _Entry]]:
+        """All documents, for parts of the store that look at their versions."""
+        yield from self._entries.items()
+
+    def put_back(self, tenant: str, kind: Kind, name: str, content: Content | None, keep: int, by: str) -> int:
+        """Write a version with that content (None: erased) over a document that is there, whatever its state."""
+        entry = self._entries[tenant, kind, name]
+        entry.state, entry.reason, entry.reason_run = "ok", "", None
+        self._add((tenant, kind, name), entry, content or Content(b"", "raw", 0, b""), keep, by=by)
+        if content is None:
+            entry.versions[entry.latest] = replace(entry.versions[entry.latest], content=None, erased=True)
+        return entry.latest
 
     def _add(
         self,

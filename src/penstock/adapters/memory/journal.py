@@ -7,6 +7,7 @@ from uuid import UUID
 from penstock.adapters.memory.access import MemoryAccess
 from penstock.adapters.memory.actions import MemoryActions
 from penstock.adapters.memory.appending import append
+from penstock.adapters.memory.audit import MemoryAudit
 from penstock.adapters.memory.breakers import MemoryBreakers
 from penstock.adapters.memory.budgets import MemoryBudgets
 from penstock.adapters.memory.cache import MemoryCache
@@ -23,9 +24,10 @@ from penstock.adapters.memory.rates import MemoryRates
 from penstock.adapters.memory.records import Run, Store, Worker
 from penstock.adapters.memory.releases import MemoryReleases
 from penstock.adapters.memory.retention import MemoryRetention
+from penstock.adapters.memory.rollouts import MemoryRollouts
 from penstock.adapters.memory.schedules import MemorySchedules
 from penstock.adapters.memory.snapshots import MemorySnapshots
-from penstock.adapters.memory.stops import MemoryStops, open_intents
+from penstock.adapters.memory.stops import MemoryStops, open_in
 from penstock.adapters.memory.triggers import MemoryTriggers
 from penstock.adapters.memory.usage import MemoryUsage
 from penstock.adapters.memory.waits import MemoryWaits
@@ -58,7 +60,6 @@ from penstock.ports.records import (
     Submitted,
 )
 from penstock.ports.snapshots import Snapshots
-from penstock.ports.wakeups import Wakeups
 
 MAX_LIST = 1000
 
@@ -79,11 +80,10 @@ class MemoryJournal:
         self.queue = MemoryQueue(self._store, self._clock)
         self.lists = MemoryLists(self._store)
         self.questions = MemoryQuestions(self._store, self._clock, self._news.set)
-        self.controls = MemoryControls(self._store)
+        self.controls = MemoryControls(self._store, self._clock.now_us)
         self._stops = MemoryStops(self._store, self.controls)
         self.rates = MemoryRates(self._clock.now_us)
-        erasable = MemoryDocuments(self._store, self._clock)
-        self.documents = erasable
+        erasable = self.documents = MemoryDocuments(self._store, self._clock)
         self._erase_from_documents = erasable.erase_subject
         self.live = MemoryLive(self._store)
         self.snapshots: Snapshots = MemorySnapshots(self._store)
@@ -94,18 +94,20 @@ class MemoryJournal:
         self.triggers = triggers
         self.waits = waits
         self.circles = MemoryCircles(waits)
-        self.wakeups: Wakeups = MemoryWakeups(self._store, self._clock, self._news, waits.marked)
+        self.wakeups = MemoryWakeups(self._store, self._clock, self._news, waits.marked)
         retention = self.retention = MemoryRetention(self._store, self._clock, waits.marked)
         self.overview = MemoryOverview(self._store, self._clock)
         self.usage = MemoryUsage(self._store, self._clock, retention.sums)
         self.access = MemoryAccess(self._clock)
         self.actions = MemoryActions(self._clock)
+        self.audit = MemoryAudit(self._store, self.actions, self._clock)
         self.cache = MemoryCache(self._store, self._clock)
         self.webhooks = MemoryWebhooks(self._store, self._clock)
         self.breakers = MemoryBreakers(self._store, self._clock, self.webhooks.tell)
         self.budgets = MemoryBudgets(self._clock.now_us, self._deliver_if_there, self.webhooks.tell)
         self._store.charge = self.budgets.charge
         self.gateway = MemoryGateway(self._store)
+        self.rollouts = MemoryRollouts(self._store, self._clock, erasable)
 
     async def now(self) -> int:
         return self._clock.now_us()
@@ -311,7 +313,7 @@ class MemoryJournal:
         return [control.id for control in self._store.controls if control.scope.tenant in (None, tenant)]
 
     async def open_intents(self, scope: Scope) -> list[OpenIntent]:
-        return open_intents(self._store.within(scope))
+        return open_in(self._store, scope)
 
     async def get_run(self, tenant: str, run: UUID) -> RunRow | None:
         known = self._store.runs.get((tenant, run))

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from penstock.adapters.memory.intents import intents_of
 from penstock.adapters.memory.line import Line, customer_of
 from penstock.ports.budgets import Charge
+from penstock.ports.controls import HELD_BY_TOOL_STOPS, Scope
 from penstock.ports.controls import Control as ControlRecord
-from penstock.ports.controls import Scope
 from penstock.ports.questions import Decided
-from penstock.ports.records import Letter, NewRun, Payload, Row, RunKey, RunRow, Status, Stop, Summary
+from penstock.ports.records import Letter, NewRun, OpenIntent, Payload, Row, RunKey, RunRow, Status, Stop, Summary
 from penstock.ports.snapshots import Snapshot
 
 
@@ -111,6 +113,17 @@ class Run:
             pruned_at=self.pruned_at,
         )
 
+    def waits_for_tool(self, name: str) -> bool:
+        """Whether it may wait for the stop of that tool to be lifted."""
+        waits = msgspec.json.decode(self.waiting)
+        return any(item.get("kind") in HELD_BY_TOOL_STOPS and item.get("name") == name for item in waits)
+
+    def open_intents(self) -> list[OpenIntent]:
+        """Intents without an outcome; none when it has ended."""
+        if self.status is Status.ENDED or self.summary.open_intents <= 0:
+            return []
+        return intents_of(*self.key, self.tape)
+
     def waits_for(self, kind: str) -> bool:
         """Whether it waits for something of that kind."""
         if self.status is Status.ENDED:
@@ -137,7 +150,7 @@ class Control:
     def covers(self, run: "Run") -> bool:
         """Whether it holds for a run."""
         new = run.new
-        return self.scope.covers(new.tenant, new.agent, run.release, new.session, customer_of(new))
+        return self.scope.covers(new.tenant, new.agent, run.release, new.session, customer_of(new), new.env)
 
     @property
     def shuts(self) -> bool:
@@ -147,6 +160,11 @@ class Control:
 
 def _unheard(*said: object) -> None:
     """Nobody listens."""
+
+
+def _not_told(*_: str) -> bool:
+    """Nobody has been told of it."""
+    return False
 
 
 @dataclass(slots=True)
@@ -162,10 +180,15 @@ class Store:
     ends: list[Run] = field(default_factory=list)  # in the order in which they ended
     line: Line = field(default_factory=Line)
     snapshots: dict[RunKey, Snapshot] = field(default_factory=dict)
-    breaker_version: int = 0
+    breaker_version: int = 0  # of breakers and of stops of tools: what intents are checked against
     # Told in the same step: a run's row was written (its status and waits before that); a decision; a seal.
     when_moved: Callable[[Run, Status, bytes], None] = _unheard
+    when_waiting: Callable[[Run, bytes], None] = _unheard
     when_decided: Callable[[Decided], None] = _unheard
+    tell: Callable[[str, str, UUID | None, str | None, str, dict[str, Any]], None] = _unheard
+    """Tell webhooks: tenant, topic, run, agent, what tells it apart, facts."""
+    is_told: Callable[[str, str], bool] = _not_told
+    """Whether some webhook of a tenant hears of a topic."""
     when_sealed: Callable[[ControlRecord], None] = _unheard
     charge: Callable[[str, Sequence[Charge]], None] = _unheard
     """Charges an accepted batch to its budgets; raises ShareLost when they do not hold it."""
@@ -195,7 +218,10 @@ class Store:
         return run.stop or (Stop.PAUSE if scoped else None)
 
     def within(self, scope: Scope) -> list[Run]:
-        """The runs of a scope; of a run with its descendants."""
+        """The runs of a scope; of a run with its descendants, of a tool those that are in a call of it."""
+        if scope.kind == "tool":
+            held = (run for run in self.runs.values() if run.new.tenant == scope.tenant and run.summary.open_intents)
+            return [run for run in held if any(item.name == scope.name for item in run.open_intents())]
         if scope.run is None:
             meant = Control(UUID(int=0), scope, Stop.KILL)
             return [run for run in self.runs.values() if meant.covers(run)]

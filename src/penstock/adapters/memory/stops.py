@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from penstock.adapters.memory.controls import MemoryControls
-from penstock.adapters.memory.intents import intents_of
 from penstock.adapters.memory.records import Control, Run, Store
 from penstock.kernel.errors import RunUnknown
 from penstock.ports import controls
@@ -61,14 +60,19 @@ class MemoryStops:
         before = len(self._store.controls)
         self._store.controls = [control for control in self._store.controls if control.scope != scope]
         self._known.lift(scope, actor, now)
+        if scope.kind == "tool":
+            for run in self._store.runs.values():
+                if run.new.tenant == scope.tenant and run.waits_for_tool(scope.name):
+                    run.wake(now, only=Status.PARKED)
         return before - len(self._store.controls)
 
 
 def open_intents(runs: Iterable[Run]) -> list[OpenIntent]:
     """Intents without an outcome in those of the runs that have not ended."""
-    return [
-        intent
-        for run in runs
-        if run.status is not Status.ENDED and run.summary.open_intents > 0
-        for intent in intents_of(*run.key, run.tape)
-    ]
+    return [intent for run in runs for intent in run.open_intents()]
+
+
+def open_in(store: Store, scope: controls.Scope) -> list[OpenIntent]:
+    """Those of a scope: of a tool its own alone, and not what else its runs are doing."""
+    found = open_intents(store.within(scope))
+    return [intent for intent in found if scope.kind != "tool" or intent.name == scope.name]

@@ -41,12 +41,15 @@ class MemoryWebhooks:
         self._endpoints: dict[tuple[str, UUID], Endpoint] = {}
         self._deliveries: dict[Key, Delivery] = {}
         self._tokens: dict[Key, int] = {}
+        store.tell = self._tell
+        store.is_told = self._is_told
         store.when_moved = self.moved
         store.when_decided = self.decided
         store.when_sealed = self.sealed
 
     def moved(self, run: Run, before: Status, waited: bytes) -> None:
         """A run's row was written."""
+        self._store.when_waiting(run, waited)
         new = run.new
         if not any(tenant == new.tenant for tenant, _ in self._endpoints):
             return
@@ -76,6 +79,9 @@ class MemoryWebhooks:
                     "until": item.until,
                 }
                 self._tell(new.tenant, "approval.requested", new.id, new.agent, item.id, facts)
+
+    def _is_told(self, tenant: str, topic: str) -> bool:
+        return any(of == tenant and topic in told.topics for (of, _), told in self._endpoints.items())
 
     def decided(self, decided: Decided) -> None:
         """A decision was delivered."""

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from penstock.adapters.postgres.database import Database
-from penstock.adapters.postgres.stops import COLUMNS
-from penstock.ports.controls import COUNTED_MOST, PAGE_MAX, Control, Reach, Scope, of_all, of_run
+from penstock.adapters.postgres.stops import COLUMNS, open_intents
+from penstock.ports.controls import COUNTED_MOST, PAGE_MAX, Claimed, Control, Reach, Scope, ToolStops, of_all, of_run
 from penstock.ports.records import Status
 
 _NO_END = 2**52  # a time after all others, in the year 2112
@@ -47,6 +47,7 @@ WITH RECURSIVE family AS MATERIALIZED (
 _REACH = "SELECT status, count(*), coalesce(sum(nano), 0)::bigint FROM {} WHERE status <> 'ended' GROUP BY status"
 _REACH_RUN = f"{_FAMILY} {_REACH.format('scope')}"
 _UNENDED = "SELECT r.status, r.nano FROM penstock.runs r WHERE r.status <> 'ended'"
+_REACH_CALLING = _REACH.format(f"({_UNENDED} AND r.tenant = $1 AND r.id = ANY ($2::uuid[])) AS scope")
 _REACH_ALL = _REACH.format(f"({_UNENDED} AND ($1::text IS NULL OR r.tenant = $1) LIMIT {COUNTED_MOST}) AS scope")
 _REACH_SOME = _REACH.format(f"({_UNENDED} AND r.tenant = $1 AND r.{{}} = $2 LIMIT {COUNTED_MOST}) AS scope")
 _STOPPED = "SELECT count(*) FROM scope WHERE outcome IN ('killed', 'cancelled') AND ended_at >= penstock.from_us($3)"
@@ -58,6 +59,18 @@ SELECT count(*) FROM (
       AND r.ended_at >= penstock.from_us($2) AND ($1::text IS NULL OR r.tenant = $1) {{}}
     LIMIT {COUNTED_MOST}
 ) AS k"""  # noqa: S608
+
+
+# One statement, one snapshot: the version is that of what is read with it.
+_OF_TOOLS = f"""
+SELECT v.version, k.* FROM penstock.breaker_version v
+LEFT JOIN ({_CONTROL} WHERE c.scope = 'tool' AND c.lifted_at IS NULL) AS k ON true"""  # noqa: S608
+
+
+_CLAIM_RESOURCE = """
+SELECT answer, holder, coalesce(held_by_tool, ''), coalesce(since, 0), coalesce(has_others, false)
+FROM penstock.claim_resource($1, $2, $3, $4, $5)"""
+_FORGET_RESOURCES = "SELECT penstock.forget_resources($1)"
 
 
 class PostgresControls:
@@ -85,8 +98,15 @@ class PostgresControls:
         found = await self._database.fetch(_OF_RUN, tenant, run, min(limit, PAGE_MAX))
         return [_control(record) for record in found]
 
+    async def of_tools(self) -> ToolStops:
+        rows = await self._database.fetch(_OF_TOOLS)
+        return ToolStops(rows[0][0], tuple(_control(tuple(row)[1:]) for row in rows if row[1] is not None))
+
     async def reach(self, scope: Scope) -> Reach:
-        if scope.run is not None:
+        if scope.kind == "tool":
+            calls = await open_intents(self._database, scope)
+            found = await self._database.fetch(_REACH_CALLING, scope.tenant, [call.run for call in calls])
+        elif scope.run is not None:
             found = await self._database.fetch(_REACH_RUN, scope.tenant, scope.run)
         elif scope.kind in COLUMNS:
             found = await self._database.fetch(_REACH_SOME.format(COLUMNS[scope.kind]), scope.tenant, scope.name)
@@ -95,7 +115,18 @@ class PostgresControls:
         counts = {status: count for status, count, _ in found}
         return Reach(**counts, nano=sum(nano for _, _, nano in found))
 
+    async def claim_resource(self, tenant: str, run: UUID, epoch: int, resource: str, tool: str) -> Claimed:
+        row = await self._database.row(_CLAIM_RESOURCE, tenant, run, epoch, resource, tool)
+        assert row is not None
+        return Claimed(*row)
+
+    async def forget_resources(self, most: int) -> int:
+        gone: int = await self._database.value(_FORGET_RESOURCES, most)
+        return gone
+
     async def stopped(self, scope: Scope, since: int) -> int:
+        if scope.kind == "tool":
+            return 0
         if scope.run is not None:
             count: int = await self._database.value(_STOPPED_RUN, scope.tenant, scope.run, since)
         elif scope.kind in COLUMNS:

@@ -10,6 +10,7 @@ import asyncpg
 from penstock.adapters.postgres import queries, rows, stops
 from penstock.adapters.postgres.access import PostgresAccess
 from penstock.adapters.postgres.actions import PostgresActions
+from penstock.adapters.postgres.audit import PostgresAudit
 from penstock.adapters.postgres.breakers import CHANNEL as BREAKERS_CHANNEL
 from penstock.adapters.postgres.breakers import PostgresBreakers
 from penstock.adapters.postgres.budgets import PostgresBudgets, charge_arguments, refusal
@@ -28,6 +29,7 @@ from penstock.adapters.postgres.queue import PostgresQueue
 from penstock.adapters.postgres.rates import PostgresRates
 from penstock.adapters.postgres.releases import PostgresReleases
 from penstock.adapters.postgres.retention import PostgresRetention
+from penstock.adapters.postgres.rollouts import PostgresRollouts
 from penstock.adapters.postgres.schedules import PostgresSchedules
 from penstock.adapters.postgres.signals import Signals
 from penstock.adapters.postgres.snapshots import PostgresSnapshots
@@ -40,12 +42,10 @@ from penstock.events import FORMAT
 from penstock.kernel.clock import Clock, SystemClock
 from penstock.kernel.errors import InputInvalid, JournalError, RunUnknown, WorkerNameTaken
 from penstock.kernel.ids import new_id
-from penstock.ports.circles import Circles
 from penstock.ports.controls import Scope
 from penstock.ports.documents import Documents
 from penstock.ports.lists import Lists, listed
 from penstock.ports.queue import Queue
-from penstock.ports.rates import Rates
 from penstock.ports.records import (
     Answer,
     Applied,
@@ -69,11 +69,8 @@ from penstock.ports.records import (
 )
 from penstock.ports.releases import Releases
 from penstock.ports.retention import Retention
-from penstock.ports.schedules import Schedules
 from penstock.ports.snapshots import Snapshots
-from penstock.ports.triggers import Triggers
 from penstock.ports.waits import Waits
-from penstock.ports.wakeups import Wakeups
 
 MAX_LIST = 1000
 SUBMIT_CHUNK = 1000
@@ -89,22 +86,23 @@ class PostgresJournal:
         self.queue: Queue = PostgresQueue(database)
         self.lists: Lists = PostgresLists(database)
         self.releases: Releases = PostgresReleases(database)
-        self.schedules: Schedules = PostgresSchedules(database)
+        self.schedules = PostgresSchedules(database)
         self.retention: Retention = PostgresRetention(database)
-        self.rates: Rates = PostgresRates(database)
+        self.rates = PostgresRates(database)
         self.documents: Documents = PostgresDocuments(database)
         self.snapshots: Snapshots = PostgresSnapshots(database)
         settings = database.settings
         self._signals = Signals(settings.listen_dsn or settings.dsn, database.fetch)
         self.live = PostgresLive(self._signals, database.fetch)
         self.waits: Waits = PostgresWaits(database, self._signals.tell)
-        self.circles: Circles = PostgresCircles(database, self._signals.tell)
+        self.circles = PostgresCircles(database, self._signals.tell)
         self.questions = PostgresQuestions(database, self._signals.tell)
         self.controls = PostgresControls(database)
-        self.wakeups: Wakeups = PostgresWakeups(database, self._signals.tell)
-        self.triggers: Triggers = PostgresTriggers(database)
+        self.wakeups = PostgresWakeups(database, self._signals.tell)
+        self.triggers = PostgresTriggers(database)
         self.access = PostgresAccess(database)
         self.actions = PostgresActions(database)
+        self.audit = PostgresAudit(database)
         self.usage = PostgresUsage(database)
         self.overview = PostgresOverview(database)
         self.cache = PostgresCache(database)
@@ -113,6 +111,7 @@ class PostgresJournal:
         self.breakers = PostgresBreakers(database)
         self._signals.hear(BREAKERS_CHANNEL, self.breakers.heard)
         self.gateway = PostgresGateway(database)
+        self.rollouts = PostgresRollouts(database)
 
     async def now(self) -> int:
         at: int = await self._database.value(queries.NOW)
@@ -303,6 +302,8 @@ class PostgresJournal:
 
     async def resume_scope(self, scope: Scope, actor: str) -> int:
         lifted = await self._database.fetch(queries.RESUME_SCOPE, scope.tenant, scope.kind, scope.name, actor)
+        if scope.kind == "tool":
+            await stops.wake_for_tool(self._database, scope.tenant, scope.name)
         self._signals.tell()
         return len(lifted)
 

@@ -201,7 +201,7 @@ LEFT JOIN LATERAL (
     SELECT c.id FROM penstock.controls c
     WHERE c.run_id IS NULL AND c.lifted_at IS NULL AND (c.tenant IS NULL OR c.tenant = r.tenant) LIMIT 1
 ) AS c ON true
-LEFT JOIN LATERAL penstock.scoped_stop(r.tenant, r.agent, r.release, r.session, r.customer) AS s
+LEFT JOIN LATERAL penstock.scoped_stop(r.tenant, r.agent, r.release, r.session, r.customer, r.env) AS s
     ON (SELECT penstock.any_scoped())
 WHERE r.letters > 0 OR r.stop IS NOT NULL OR c.id IS NOT NULL OR s.id IS NOT NULL OR r.worker IS DISTINCT FROM $1"""
 
@@ -266,6 +266,19 @@ WHERE id IN (
       AND c.scope = $2 AND c.name = $3
 ) AND lifted_at IS NULL
 RETURNING id"""
+
+# Those whose waits, JSON with sorted keys, hold one of the marks; in the order of their ids.
+WAKE_FOR_TOOL = """
+UPDATE penstock.runs r SET status = 'queued', wake_at = clock_timestamp()
+FROM (
+    SELECT k.tenant, k.id FROM penstock.runs k
+    WHERE k.tenant = $1 AND k.status <> 'ended' AND k.status = 'parked' AND k.id > $2
+      AND EXISTS (SELECT FROM unnest($3::bytea[]) AS m(mark) WHERE position(m.mark IN k.waiting) > 0)
+    ORDER BY k.id LIMIT $4
+    FOR NO KEY UPDATE SKIP LOCKED
+) AS w
+WHERE r.tenant = w.tenant AND r.id = w.id
+RETURNING r.id"""
 
 STOPPED = """
 SELECT id FROM (

@@ -72,11 +72,10 @@ def append_arguments(batches: Sequence[Batch], *, blocking: bool) -> list[object
             said.reserved_nano,
             said.open_intents,
         )
-        for row in batch.rows:
-            of.append(number)
-            seq.append(row.seq)
-            bodies.append(row.body)
-            hashes.append(row.hash)
+        of += [number] * len(batch.rows)
+        seq += [row.seq for row in batch.rows]
+        bodies += [row.body for row in batch.rows]
+        hashes += [row.hash for row in batch.rows]
         ends.append(len(of))
     sizes = [len(body) for body in bodies]
     tenants = [batch.tenant for batch in batches]
@@ -100,11 +99,15 @@ def append_arguments(batches: Sequence[Batch], *, blocking: bool) -> list[object
     ]
 
 
+CHECKS_TOOLS = 2**30
+"""Added by workers that check intents against stops of tools, too; see migration 0030."""
+
+
 def _intent(batch: Batch) -> int:
-    """Whether it holds an intent, and what it was checked against; see migration 0023."""
+    """Whether it holds an intent, and what it was checked against; see migrations 0023 and 0030."""
     if not batch.intent and not batch.children:
         return 0
-    return 1 if batch.checked is None else 2 + batch.checked
+    return CHECKS_TOOLS + (1 if batch.checked is None else 2 + batch.checked)
 
 
 def _rare_arguments(batches: Sequence[Batch]) -> list[object]:

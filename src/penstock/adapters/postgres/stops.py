@@ -9,10 +9,11 @@ import asyncpg
 
 from penstock.adapters.postgres import queries
 from penstock.adapters.postgres.database import Database
+from penstock.kernel.canonical import stable_json
 from penstock.kernel.clock import Clock, wall_seconds
 from penstock.kernel.errors import JournalUnavailable, PenstockError, RunUnknown
 from penstock.kernel.ids import new_id
-from penstock.ports.controls import Scope
+from penstock.ports.controls import HELD_BY_TOOL_STOPS, Scope
 from penstock.ports.records import OpenIntent, Sealed, Stop
 
 T = TypeVar("T")
@@ -23,7 +24,8 @@ PAUSE_MAX_SECONDS = 0.2
 TERMINATE_WAIT_SECONDS = 0.2
 NO_RUN = UUID(int=0)
 """Stands in the controls of scopes; see 0020_controls.sql."""
-COLUMNS = {"agent": "agent", "release": "release", "session": "session", "customer": "customer"}
+WOKEN_AT_ONCE = 500
+COLUMNS = {"agent": "agent", "release": "release", "session": "session", "customer": "customer", "environment": "env"}
 """Where a run's row has what a scope names."""
 
 
@@ -104,7 +106,7 @@ async def stop_scope(
 
 
 async def open_intents(database: Database, scope: Scope) -> list[OpenIntent]:
-    """Intents without an outcome of a scope; of a run with its descendants."""
+    """Intents without an outcome of a scope; of a run with its descendants, of a tool its own alone."""
     if (run := scope.run) is not None:
         family = {run}
         generation = [run]
@@ -116,7 +118,19 @@ async def open_intents(database: Database, scope: Scope) -> list[OpenIntent]:
     if (column := COLUMNS.get(scope.kind)) is not None:
         rows = await database.fetch(queries.HOLDING_INTENTS.format(column), scope.tenant, scope.name)
         return await _open_intents(database, scope.tenant, [row[0] for row in rows])
+    if scope.kind == "tool":
+        found = await _open_intents(database, scope.tenant, None)
+        return [intent for intent in found if intent.name == scope.name]
     return await _open_intents(database, scope.tenant, None)
+
+
+async def wake_for_tool(database: Database, tenant: str | None, tool: str) -> None:
+    """A stop of a tool was lifted: let the runs that wait for that go on. One that is just being put away, and is not
+    found here, looks again by itself."""
+    marks = [stable_json({"kind": kind, "name": tool})[1:-1] for kind in HELD_BY_TOOL_STOPS]
+    after = NO_RUN
+    while rows := await database.fetch(queries.WAKE_FOR_TOOL, tenant, after, marks, WOKEN_AT_ONCE):
+        after = max(row[0] for row in rows)
 
 
 async def _open_intents(database: Database, tenant: str | None, runs: list[UUID] | None) -> list[OpenIntent]:

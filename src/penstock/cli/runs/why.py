@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from penstock.views.failing_calls import Failing
+    from penstock.views.failure_report import Effect, FailureReport
     from penstock.views.failure_tree import Cause, FailureTree, Link, Relative
 
 SHOWN_MAX = 20
@@ -19,21 +20,58 @@ SHOWN_MAX = 20
 
 
 def why(run: RunId, tenant: Tenant = None, as_json: AsJson = False) -> int:
-    """Name the first cause of a run's failure, the way it took, and how far it spread in the run's family."""
+    """Name the first cause of a run's failure, the way it took, how far it spread in the run's family; what the run has
+    done all the same, what not, and what it would need. Also of a run that a fallback answered for."""
     return execute(_why(run, tenant, as_json))
 
 
 async def _why(run: str, tenant: str | None, as_json: bool) -> int:
+    from penstock.views.failure_report import read_failure_report
     from penstock.views.failure_tree import read_failure_tree
 
     async with opened(tenant) as platform:
-        found = await find_run(platform.journal, platform.tenant, run)
-        tree = await read_failure_tree(platform.journal, platform.tenant, found)
+        journal = platform.journal
+        found = await find_run(journal, platform.tenant, run)
+        row = await journal.get_run(platform.tenant, found)
+        stood_in = (
+            row is not None and row.code == "fallback"
+        )  # it has no failure tree: it succeeded, by another's answer
+        tree = None if stood_in else await read_failure_tree(journal, platform.tenant, found)
+        has_report = stood_in or (tree is not None and row is not None and row.outcome is not None)
+        report = await read_failure_report(journal, platform.tenant, found) if has_report else None
     if as_json:
-        print_json({**_fields(tree), "recovered": [_call_fields(call) for call in tree.recovered]})
+        said = {} if tree is None else {**_fields(tree), "recovered": [_call_fields(call) for call in tree.recovered]}
+        print_json({**said, "report": report})
     else:
-        say("\n".join(words(tree)))
+        lines = words(tree) if tree is not None else []
+        say("\n".join([*lines, *(report_words(report) if report is not None else [])]))
     return ExitCode.OK
+
+
+def report_words(report: "FailureReport") -> list[str]:
+    """What was done, what not, and what it would need."""
+    lines = []
+    if report.answered_by:
+        lines.append(f"{report.answered_by} stands in for the answer of {safe(report.agent)}: {safe(report.what)}")
+    taken_back = ", and taken back" if report.compensated else ""
+    lists = [(f"done{taken_back}", report.done), ("may have happened", report.undecided), ("not done", report.not_done)]
+    for title, effects in lists:
+        if not effects:
+            continue
+        lines.append(f"{title}:")
+        lines += [f"  {_effect(effect)}" for effect in effects[:SHOWN_MAX]]
+        if len(effects) > SHOWN_MAX:
+            lines.append(f"  and {len(effects) - SHOWN_MAX} more")
+    if not (report.done or report.undecided):
+        lines.append("nothing was written")
+    lines += [f"missing: {safe(item)}" for item in report.missing[:SHOWN_MAX]]
+    lines += [f"needed: {safe(item)}" for item in report.needed[:SHOWN_MAX]]
+    return lines
+
+
+def _effect(effect: "Effect") -> str:
+    how = "" if effect.state in ("done", "undecided") else f" ({effect.state.replace('_', ' ')})"
+    return f"{safe(effect.tool)} at {effect.path}{how}" + (f": {safe(effect.words)}" if effect.words else "")
 
 
 def words(tree: "FailureTree") -> list[str]:

@@ -17,7 +17,8 @@ from penstock.ports.budgets import Charge, Charges, Triple
 
 Attempt = tuple[str, int]
 
-READ: Final = frozenset({ModelIntent, ToolIntent, ModelOutcome, ToolOutcome, RunEnded})
+INTENTS: Final = frozenset({ModelIntent, ToolIntent})
+SETTLING: Final = frozenset({ModelOutcome, ToolOutcome, RunEnded})
 
 
 class _Open:
@@ -109,11 +110,9 @@ class Charging:
     def __call__(self, event: Event) -> Charges | None:
         """What an event that is being added charges; None = nothing."""
         kind = type(event)
-        if kind not in READ:
-            return None
-        if isinstance(event, ModelIntent | ToolIntent):
-            return self._reserve(event) if event.charged else None
-        if not self.open:
+        if kind in INTENTS:
+            return self._reserve(event) if event.charged else None  # type: ignore[attr-defined,arg-type]
+        if not self.open or kind not in SETTLING:
             return None
         if isinstance(event, ModelOutcome | ToolOutcome):
             attempt = event.path, event.attempt

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from penstock.events import Amount, ModelIntent, ToolIntent, Waiting
-from penstock.gates.budgets.charging import Charging
 from penstock.gates.budgets.share import Cover, Hold, Refusal, Share, take
+from penstock.journal.held import HeldLog
 from penstock.kernel.money import show_usd
 from penstock.ports.budgets import Triple
 from penstock.rules.verdict import CallFacts, Decision, Ruling, Verdict
 
 if TYPE_CHECKING:
+    from penstock.gates.budgets.charging import Charging
     from penstock.gates.budgets.shares import Shares
     from penstock.gates.run.call import Call
     from penstock.gates.run.context import RunContext
@@ -59,6 +60,11 @@ async def in_budget(
         propose: plans the call anew and asks the rules, with what the budgets have said against it; called again after
             every wait, for other calls of the run may have used what was planned with.
     """
+    shares = ctx.services.budgets
+    if shares is None or not shares.apply(ctx.claim.tenant):
+        what, _, ruling = propose(None)
+        call.hold = None
+        return what, ruling
     shared: Decision | None = None
     got: Hold | None = None
     while True:
@@ -117,8 +123,8 @@ def bind(ctx: "RunContext", call: "Call", intent: ModelIntent | ToolIntent) -> N
 
 def let_go(ctx: "RunContext") -> None:
     """The run is put away: what it reserved for calls without an intent is free again."""
-    if isinstance(ctx.log.charging, Charging):
-        ctx.log.charging.let_go()
+    if ctx.ledger.charging is not None:
+        ctx.ledger.charging.let_go()
 
 
 def _at_once(ctx: "RunContext", amount: Triple, got: Hold | None, *, priced: bool) -> Hold | Decision | Lack | None:
@@ -170,7 +176,7 @@ async def _in_turn(ctx: "RunContext", call: "Call", lack: Lack) -> Hold | Decisi
     if got is None:
         return None
     assert isinstance(got, Refusal)
-    if got.budget.at_end == "park":
+    if got.budget.at_end == "park" and not isinstance(ctx.log, HeldLog):  # whose client would wait, not its run
         await _parked(ctx, call, shares, got)
         return None
     return decision_of(got)
@@ -221,7 +227,8 @@ def _release(ctx: "RunContext", hold: Hold | None) -> None:
         ctx.services.budgets.release(hold)
 
 
-def _charging(ctx: "RunContext") -> Charging:
-    charging = ctx.log.charging
-    assert isinstance(charging, Charging)
+def _charging(ctx: "RunContext") -> "Charging":
+    charging = ctx.ledger.charging
+    assert charging is not None
+    ctx.log.charging = charging
     return charging

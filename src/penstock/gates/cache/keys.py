@@ -33,7 +33,10 @@ def policy(ctx: "RunContext", gate: Gate, scope: Scope, name: str, rules: RuleSe
     """Who shares an answer, and what let the call through: the beginning of every canonical request, plain JSON."""
     # Agents of a tenant share only what does not depend on which of them asks.
     by_agent = ["", ""] if scope == "tenant" else [ctx.claim.agent, ctx.claim.release]
-    return [VERSION, gate, ctx.facts.environment, scope, name, *by_agent, rules.labels]
+    filters = ctx.facts.filters
+    # Tokens mean something in one subject's runs alone.
+    filtered = [] if filters is None else [filters.part, ctx.claim.subject if filters.tokenises else ""]
+    return [VERSION, gate, ctx.facts.environment, scope, name, *by_agent, rules.labels, *filtered]
 
 
 def keyed(secret: bytes, request: bytes) -> bytes:

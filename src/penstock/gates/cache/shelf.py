@@ -67,7 +67,7 @@ class AnswerCache:
         self.bounds = Bounds(settings.cache_entries_max, settings.cache_bytes_max)
         self._secrets: dict[str, bytes] = {}
         self._flights: dict[_Where, Flight] = {}
-        self._counts: dict[_CountKey, Count] = {}
+        self._counts: dict[_CountKey, dict[str, int]] = {}  # by `FIGURES`, in that order, which is a `Count`'s
         self._errands: set[asyncio.Task[None]] = set()
 
     async def secret(self, tenant: str) -> bytes:
@@ -119,9 +119,9 @@ class AnswerCache:
         if known is None:
             if len(self._counts) >= COUNTS_HELD:
                 return
-            known = self._counts[key] = Count(*key)
+            known = self._counts[key] = dict.fromkeys(FIGURES, 0)
         for figure, value in figures.items():
-            setattr(known, figure, getattr(known, figure) + value)
+            known[figure] += value
 
     async def flush(self) -> int:
         """Write what was counted; how many counts.
@@ -133,14 +133,13 @@ class AnswerCache:
         if not counts:
             return 0
         try:
-            await self.entries.count(list(counts.values()))
+            await self.entries.count([Count(*key, *figures.values()) for key, figures in counts.items()])
         except JournalError:
-            for item in counts.values():
-                figures = {figure: getattr(item, figure) for figure in FIGURES}
-                known = self._counts.setdefault((item.tenant, item.hour, item.gate, item.agent, item.name), item)
-                if known is not item:
+            for key, figures in counts.items():
+                known = self._counts.setdefault(key, figures)
+                if known is not figures:
                     for figure, value in figures.items():
-                        setattr(known, figure, getattr(known, figure) + value)
+                        known[figure] += value
             raise
         return len(counts)
 

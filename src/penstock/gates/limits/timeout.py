@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from penstock.events import (
     ApprovalRequested,
+    ApprovalVoted,
     ChildIntent,
     TimerFired,
     TimerSet,
@@ -208,7 +209,7 @@ def _has_to_end(branch: Branch) -> bool:
     if is_in_doubt(call.recorded):
         return True
     last = call.recorded[-1]
-    return isinstance(last, ChildIntent | ApprovalRequested)
+    return isinstance(last, ChildIntent | ApprovalRequested | ApprovalVoted)
 
 
 def _effects(branches: Sequence[Branch]) -> list[str]:

@@ -8,10 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from penstock.events import Amount, Failure, ModelIntent, ModelOutcome
+from penstock.events import Amount, Failure, Filtered, ModelIntent, ModelOutcome
 from penstock.events.messages import Message, storable_message
 from penstock.gates.breakers.admission import cutting, observe, observe_answer
 from penstock.gates.breakers.cutting import CUT, CallCut
+from penstock.gates.filters.releasing import released_message
+from penstock.gates.filters.speaking import Voice
 from penstock.gates.limits.alarm import Alarm
 from penstock.gates.model.cached import count_call
 from penstock.gates.model.plan import ModelCall, Plan
@@ -36,6 +38,8 @@ class Made(msgspec.Struct, frozen=True):
     billed: bool | None
     latency: int  # microseconds
     data: bytes = b""  # the stored form of the response's message
+    filtered: list[Filtered] = []
+    spent: Amount | None = None  # what an answer used that filters have withheld
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -71,6 +75,8 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) 
     is_own = task is call.branch.task
     response: ModelResponse | None = None
     data = b""
+    filtered: list[Filtered] = []
+    spent: Amount | None = None
     failure: Failure | None = None
     billed: bool | None = None
     live = ctx.services.live
@@ -79,7 +85,8 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) 
         with Alarm(task, seconds), cutting(ctx, "model", asked.model.name, task):
             watched = live is not None and live.is_watched(ctx.run_id)
             body = spoken(ctx, call, asked.model, request, attempt) if watched else asked.model.request(request)
-            response, data = _checked(ctx, await (ctx.interruptible(call.branch, body) if is_own else body))
+            answer = _checked(ctx, await (ctx.interruptible(call.branch, body) if is_own else body))
+            response, data, filtered, failure, spent = await _filtered(ctx, asked, *answer)
     except ModelError as error:
         failure, billed = error.failure, error.billed
         failure = msgspec.structs.replace(failure, words=clean_text(failure.words, WORDS_MAX_CHARS))
@@ -96,8 +103,23 @@ async def make(ctx: RunContext, call: Call, asked: ModelCall, attempt: Attempt) 
     finally:
         ctx.services.outside -= 1
     if response is not None:
-        observe_answer(ctx, asked.model.name, response.message.text)
-    return Made(response, failure, billed, (clock.boot_ns() - started) // 1000, data)
+        observe_answer(ctx, asked.model.name, response.message)
+    return Made(response, failure, billed, (clock.boot_ns() - started) // 1000, data, filtered, spent)
+
+
+async def _filtered(
+    ctx: RunContext, asked: ModelCall, response: ModelResponse, data: bytes
+) -> tuple[ModelResponse | None, bytes, list[Filtered], Failure | None, Amount | None]:
+    """The answer as it may be released; or none, why, and what it has used all the same."""
+    if ctx.facts.filters is None:
+        return response, data, [], None, None
+    name = asked.output_tool.name if asked.output_tool is not None else ""
+    message, found, withheld = await released_message(ctx, response.message, name)
+    if withheld is not None:
+        return None, b"", found, withheld, response.used
+    if message is not response.message:
+        response, data = _checked(ctx, replace(response, message=message))
+    return response, data, found, None, None
 
 
 async def spoken(ctx: RunContext, call: Call, model: Model, request: ModelRequest, attempt: Attempt) -> ModelResponse:
@@ -111,12 +133,15 @@ async def spoken(ctx: RunContext, call: Call, model: Model, request: ModelReques
     said, number = 0, attempt.number
     if number > 1:
         live.say(Piece(ctx.run_id, call.path, number, 0, "", reset=True))
+    voice = Voice(ctx)
     async with aclosing(model.stream(request)) as pieces:
         async for piece in pieces:
+            text = voice.rest() if isinstance(piece, ModelResponse) else voice.hear(piece)
+            if text:
+                live.say(Piece(ctx.run_id, call.path, number, said, text))
+                said += len(text)
             if isinstance(piece, ModelResponse):
                 return piece
-            live.say(Piece(ctx.run_id, call.path, number, said, piece))
-            said += len(piece)
     raise ModelError(Failure("answer_invalid", "unknown", "the model's stream ended without an answer"))
 
 
@@ -143,7 +168,10 @@ def outcome_of(
     An answer that nobody waits for (``again``) is charged at what it used, and not kept.
     """
     response, failure, rated_at = made.response, failure or made.failure, ""
-    if response is None:
+    if made.spent is not None:
+        known, rated_at = _rated(made.spent, asked.model.price())
+        used, at_maximum = (attempt.plan.reserved, True) if known is None else (known, False)
+    elif response is None:
         free = made.billed is False
         used, at_maximum = (Amount(), False) if free else (attempt.plan.reserved, True)
     else:
@@ -169,6 +197,7 @@ def outcome_of(
         retry_at=retry_at,
         said=words_of(response.message.text, ctx.claim.subject_key) if response is not None and kept else "",
         price=rated_at,
+        filtered=made.filtered,
         payloads={"response": [ctx.log.payload(made.data)]} if kept else {},
     )
 

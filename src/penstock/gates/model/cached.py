@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from penstock.events import Amount, ModelIntent, ModelOutcome
-from penstock.events.messages import Message, Text, decode_message, encode_message
+from penstock.events.messages import Message, Text, decode_message, encode_message, storable_message
 from penstock.gates.cache.keys import policy, scope_name
 from penstock.gates.cache.standing import Standing, Wanted, look
 from penstock.gates.model.plan import ModelCall, Plan, make_plan
@@ -65,15 +65,14 @@ async def look_up(ctx: RunContext, call: Call, asked: ModelCall, facts: Callable
         return None
     served = Served(standing, plan, ruling)
     if standing.entry is not None:
-        try:
-            message = decode_message(standing.data)
-        except EventUnreadable:
-            message = None
+        message = _read(asked, standing.data)
         if message is not None and _is_acceptable(asked, message):
             served.message = message
         else:
             standing.refuse()
     call.cache = "miss" if served.message is None else "hit"
+    if asked.keeping is not None:
+        asked.keeping.stands(call.cache)
     return served
 
 
@@ -83,6 +82,7 @@ def outcome_of(ctx: RunContext, call: Call, asked: ModelCall, served: Served) ->
     entry = standing.entry
     assert entry is not None
     assert message is not None
+    data = standing.data if asked.keeping is None else storable_message(message)[1]
     live = ctx.services.live
     if live is not None and message.text and live.is_watched(ctx.run_id):
         live.say(Piece(ctx.run_id, call.path, 1, 0, message.text))
@@ -97,7 +97,7 @@ def outcome_of(ctx: RunContext, call: Call, asked: ModelCall, served: Served) ->
         source=standing.served(),
         saved_nano=entry.nano,
         saved_tokens=entry.tokens,
-        payloads={"response": [ctx.log.payload(standing.data)]},
+        payloads={"response": [ctx.log.payload(data)]},
     )
 
 
@@ -112,10 +112,13 @@ def keep(call: Call, asked: ModelCall, served: Served, message: Message) -> None
         return
     if intent.max_tokens != asked.settings.max_tokens or not _is_acceptable(asked, message):
         return
+    data = encode_message(message) if asked.keeping is None else asked.keeping.pack()
+    if data is None:
+        return
     # What was charged at its maximum says nothing of what the next call would have cost.
     known = Amount() if outcome.at_maximum else outcome.used
     served.standing.keep(
-        encode_message(message),
+        data,
         finish=outcome.finish,
         simulated=outcome.simulated,
         tokens=known.tokens,
@@ -148,9 +151,10 @@ def _canonical(ctx: RunContext, asked: ModelCall, scope: Scope, name: str) -> by
     near its end the answer is to be the same. A note that the end is near does.
     """
     settings = asked.settings
-    about = [
-        *policy(ctx, "model", scope, name, MODEL_RULES),
-        asked.model.name,
+    about = [*policy(ctx, "model", scope, name, MODEL_RULES), asked.model.name]
+    if asked.keeping is not None:
+        return b"\n".join([stable_json([*about, settings.max_tokens]), asked.keeping.request()])
+    about += [
         [settings.max_tokens, settings.temperature, settings.seed, settings.extra],
         asked.tools_digest,
         [[tool.name, tool.strict] for tool in asked.offered],
@@ -158,6 +162,15 @@ def _canonical(ctx: RunContext, asked: ModelCall, scope: Scope, name: str) -> by
     ]
     messages = asked.conversation.as_sent_to(asked.model, asked.conversation.messages)
     return b"\n".join([stable_json(about), *map(canonical_message, messages)])
+
+
+def _read(asked: ModelCall, data: bytes) -> Message | None:
+    if asked.keeping is not None:
+        return asked.keeping.unpack(data)
+    try:
+        return decode_message(data)
+    except EventUnreadable:
+        return None
 
 
 def canonical_message(message: Message) -> bytes:

@@ -314,9 +314,9 @@ async def _intend(
     ctx.facts.attempts += 1
     ctx.facts.retries += because in COUNTED
     ctx.facts.steps += number == 1
-    if intent.cache == "hit":
+    if intent.cache == "hit" and asked.keeping is None:
         ctx.intend_later(call, intent)
-    else:
+    else:  # what leaves the engine at once, from the cache too, is on the record first
         try:
             bind(ctx, call, intent)
             await ctx.intend(call, intent)

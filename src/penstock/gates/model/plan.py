@@ -1,6 +1,7 @@
 """How much a model call may use, whether it must be the last one, and what the model is told about it."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -18,6 +19,30 @@ from penstock.rules.verdict import RunFacts
 NOTES = {spiral.NUDGE: NOTE_SPIRAL, 70: NOTE_70, 90: NOTE_90, spiral.LAST: NOTE_SPIRAL_LAST}
 MIN_OUTPUT_TOKENS = 32  # an answer with less room than this is not worth its prompt
 FINAL_OUTPUT_TOKENS = 512  # room for the last answer, set aside when the run starts
+
+
+class Keeping(Protocol):
+    """An answer that is asked for in a form of its own, and kept in that one: a wire format's."""
+
+    def request(self) -> bytes:
+        """All that is sent, in one form for all requests that are the same.
+
+        Raises:
+            ValueError: there is no such form.
+        """
+        ...
+
+    def pack(self) -> bytes | None:
+        """The answer that has just come; None when it cannot be given again as it was."""
+        ...
+
+    def unpack(self, data: bytes) -> Message | None:
+        """What was packed, which is served if the gate takes the message; None when it cannot be read."""
+        ...
+
+    def stands(self, how: str) -> None:
+        """What came of asking the cache: hit | miss."""
+        ...
 
 
 class ModelCall(msgspec.Struct, frozen=True):
@@ -38,6 +63,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     optional: bool = False  # a limit that it does not fit into denies the call, and does not end the run
     cache: Cache | None = None  # the answer may be one that an equal call was given before
     accepts: Callable[[Message], bool] | None = None  # what the agent would not take is neither kept nor served
+    keeping: Keeping | None = None  # how the answer is kept, when whoever asks wants more of it than the message
 
     @property
     def offered(self) -> Sequence[ToolSpec]:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from penstock.gates.breakers.admission import denied_by, shut_for, wait_for_any
+from penstock.gates.breakers.admission import denied_by, is_idle, shut_for, wait_for_any
 from penstock.gates.model.plan import ModelCall
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
@@ -16,7 +16,7 @@ async def route(ctx: RunContext, call: Call, asked: ModelCall, because: str) -> 
 
     Waits, and lets the run park, when they say so.
     """
-    while True:
+    while not is_idle(ctx):
         shut = await shut_for(ctx, call, "model", asked.model.name)
         if not shut:
             return asked, because, None
@@ -32,6 +32,7 @@ async def route(ctx: RunContext, call: Call, asked: ModelCall, because: str) -> 
             if other.model.name == name and not await shut_for(ctx, call, "model", name):
                 return other, "fallback", None
         return asked, because, denied_by(ctx, shut)
+    return asked, because, None
 
 
 def asked_of(ctx: RunContext, asked: ModelCall, name: str) -> ModelCall:

@@ -60,6 +60,8 @@ _OUTSIDE_CALLS = (
 )
 NOT_APPROVED = ("deny", "expired", "withdrawn")
 """Decisions that end a call without making it."""
+ANSWERED = "answer"
+"""The decision that ends a call with a person's own words."""
 _ALWAYS_LAST = (
     VerdictRecorded,
     ChildOutcome,
@@ -90,7 +92,7 @@ def is_last(event: Event) -> bool:
     if isinstance(event, ModelOutcome | ToolOutcome):
         return not event.again
     if isinstance(event, ApprovalDecided):
-        return event.decision in NOT_APPROVED
+        return event.decision in NOT_APPROVED or event.decision == ANSWERED
     return isinstance(event, _ALWAYS_LAST)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from penstock.events import (
     Amount,
@@ -14,14 +15,23 @@ from penstock.events import (
     ToolOutcome,
     Totals,
 )
+from penstock.gates.filters.taint import TAINTING
+from penstock.gates.filters.taint import take as take_taint
 from penstock.gates.order.tape import Tape
 from penstock.ports.records import Summary
 from penstock.rules.retries import drawn
-from penstock.rules.spiral_tape import TapeReader
+from penstock.rules.spiral_tape import READ, TapeReader
 from penstock.rules.verdict import RunFacts
+
+if TYPE_CHECKING:
+    from penstock.gates.budgets.charging import Charging
 
 COUNTED = ("retry", "hedge")
 """Why an attempt is made that counts against the retry budget: repeating what is in doubt does not."""
+
+
+SEEN = frozenset((ModelOutcome, ToolIntent, ToolOutcome, ChildOutcome))
+"""Kinds of events that move what the agent may see of its time and use, besides the time."""
 
 
 def is_write(event: Event) -> bool:
@@ -45,13 +55,15 @@ class Seen:
         """All events of a call whose outcome reaches the agent now."""
         for event in events:
             self.at = max(self.at, event.at)
-            if isinstance(event, ToolIntent):
-                if event.effect == "write":
-                    self.writes[event.path] = list(events)
-            elif isinstance(event, ModelOutcome):
+            if type(event) not in SEEN:
+                continue
+            if isinstance(event, ModelOutcome):
                 self.tokens += event.used.tokens
                 self.nano += event.used.nano
                 self.steps += not event.again
+            elif isinstance(event, ToolIntent):
+                if event.effect == "write":
+                    self.writes[event.path] = list(events)
             elif isinstance(event, ToolOutcome):
                 self.tool_calls += not event.again
             elif isinstance(event, ChildOutcome):
@@ -68,13 +80,16 @@ class Ledger:
         self.tokens_out = 0
         self.at_maximum = 0
         self.open_intents = 0
+        self.charging: Charging | None = None  # what it charges to budgets above the task; None = nothing ever
         self._reserved: dict[tuple[str, int], Amount] = {}
         self._children: dict[str, ChildIntent] = {}
         self._reader = TapeReader(facts.past, facts.spoken)
         for event in tape.events:
             self._replay(event)
             self._reader.take(event)
-        self._note()
+            take_taint(facts, event)
+        facts.past, facts.spoken = self._reader.detector.past, self._reader.spoken
+        facts.stretch = self._reader.detector.stretch
 
     def reserve(self, amount: Amount) -> None:
         """Hold the most a call can use. The budget rule has said that it fits."""
@@ -130,13 +145,12 @@ class Ledger:
 
     def witness(self, event: Event) -> None:
         """A live event: calls that are over are kept in view of the rules against loops, the latest of them."""
-        self._reader.take(event)
-        self._note()
-
-    def _note(self) -> None:
-        facts, reader = self.facts, self._reader
-        facts.past, facts.spoken = reader.detector.past, reader.spoken
-        facts.stretch = reader.detector.stretch
+        if type(event) in READ:
+            reader = self._reader
+            reader.take(event)
+            if type(event) in TAINTING:
+                take_taint(self.facts, event)
+            self.facts.past, self.facts.stretch = reader.detector.past, reader.detector.stretch
 
     def summary(self) -> Summary:
         """The columns of the run's row."""

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from penstock.gates.breakers.guard import BreakerGuard
 from penstock.gates.budgets.shares import Shares
 from penstock.gates.cache.shelf import AnswerCache
+from penstock.gates.policy.guard import PolicyGuard
 from penstock.gates.rates.throttle import Throttle
+from penstock.gates.stops.guard import ToolStopGuard
 from penstock.journal.payloads import PayloadReader
 from penstock.kernel.clock import Clock
 from penstock.ports.agents import AgentDirectory, ModelDirectory
 from penstock.ports.journal import Journal
 from penstock.ports.live import Live
+from penstock.ports.rollouts import Routing
 from penstock.ports.tools import Isolation
+from penstock.rules.filters.filters import Filters
 from penstock.settings import Settings
 
 
@@ -37,7 +41,17 @@ class Services:
     """Where models are heard while they speak; None = nowhere."""
     cache: AnswerCache | None = None
     """Answers that are given again; None = each call is made."""
+    resources_had: int = 0
+    """Resources that were claimed here so far: now and then old claims are cleared away."""
+    stops: ToolStopGuard | None = None
+    """The stops of tools; None = none are kept here."""
     breakers: BreakerGuard | None = None
     """The circuit breakers; None = none are kept here."""
+    filters: Filters | None = None
+    """Of agents that declare none."""
+    policy: PolicyGuard | None = None
+    """The policy that calls are held to; None = there is none."""
     budgets: Shares | None = None
     """This process's shares of the budgets above the task; None = none are kept here."""
+    rollouts: Routing | None = None
+    """Which releases new runs get; None = the code as it is offered."""

@@ -4,9 +4,9 @@ from penstock.events import Amount, ModelIntent, ToolIntent
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import COUNTED
-from penstock.kernel.errors import BreakerTripped, ShareLost
+from penstock.kernel.errors import RefusedLate, ShareLost
 
-REFUSED_LATE = (BreakerTripped, ShareLost)
+REFUSED_LATE = (RefusedLate, ShareLost)
 """Why an intent may be refused on its way although all rules had allowed it."""
 
 

@@ -10,6 +10,7 @@ from copy import copy
 import msgspec
 
 from penstock.events import Event, MessageReceived, RunClaimed, RunPatched, StageEntered, TimerSet, WaitEnded
+from penstock.gates.filters.taint import lasting
 from penstock.gates.order.tape import Tape
 from penstock.gates.run.ledger import Ledger, Seen
 from penstock.kernel.canonical import stable_json
@@ -63,6 +64,7 @@ class Engine(msgspec.Struct):
     failed: list[tuple[str, str]]
     patches: list[str]
     simulated: bool
+    taint: dict[str, str] = {}  # what it has read from outside
 
 
 class Loop(msgspec.Struct):
@@ -147,6 +149,7 @@ def engine_of(
         failed=sorted(facts.failed_children),
         patches=sorted(patch for patch, taken in patches.items() if taken),
         simulated=simulated,
+        taint=lasting(facts.taint),
         **fields,
     )
 
@@ -199,3 +202,4 @@ def restore_facts(facts: RunFacts, engine: Engine) -> None:
         setattr(facts, name, value)
     facts.past, facts.spoken = list(engine.past), copy(engine.spoken)
     facts.failed_children = set(engine.failed)
+    facts.taint.update(engine.taint)

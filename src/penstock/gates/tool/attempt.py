@@ -2,15 +2,26 @@
 
 import contextlib
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 import msgspec
 
-from penstock.events import Amount, ApprovalDecided, CacheSource, Failure, ToolIntent, ToolOutcome
+from penstock.events import (
+    Amount,
+    ApprovalDecided,
+    ApprovalEdited,
+    CacheSource,
+    Event,
+    Failure,
+    Filtered,
+    ToolIntent,
+    ToolOutcome,
+)
 from penstock.gates.breakers.admission import OPEN, intend_read, observe
 from penstock.gates.budgets.gate import bind, hold_at_once, hold_for_tool
 from penstock.gates.cache.standing import Standing
+from penstock.gates.filters.taint import taint_of
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
 from penstock.gates.rates.renewal import has_turn, passed_by
@@ -44,6 +55,9 @@ class Asked:
     problem: Decision | None
     data: bytes
     """The stored form of ``args``."""
+    filtered: list[Filtered] = field(default_factory=list)
+    note: str = ""
+    """What the agent is told of the arguments besides: a person changed them."""
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -171,7 +185,7 @@ async def _intend(
     """Journal the intent; with it the reading of the boot clock after which its call must not start."""
     allowance = ctx.services.settings.start_allowance_seconds
     start_by = ctx.services.clock.boot_ns() + int(allowance * 1e9)
-    approval = next((event.approval for event in call.recorded if isinstance(event, ApprovalDecided)), "")
+    approval = next((event.approval for event in reversed(call.recorded) if _allows(event)), "")
     reads = tool.effect == "read"
     seconds = at_most(ctx, tool.timeout_seconds) if reads else at_most_within(ctx, call.branch, tool.timeout_seconds)
     intent = ctx.event(
@@ -193,6 +207,8 @@ async def _intend(
         because=because,
         shape=shape_of(asked.args, ctx.claim.subject_key),
         repeatable=tool.repeatable,
+        labels=tool.labels,
+        filtered=asked.filtered,
         cache="" if because else call.cache,
         payloads={"args": [ctx.log.payload(asked.data)]},
     )
@@ -211,6 +227,10 @@ async def _intend(
         take_back(ctx, call, intent)
         raise
     return intent, start_by
+
+
+def _allows(event: Event) -> TypeGuard[ApprovalDecided | ApprovalEdited]:
+    return isinstance(event, ApprovalEdited) or (isinstance(event, ApprovalDecided) and event.decision == "approve")
 
 
 def _concluded(ctx: RunContext, call: Call, tool: ToolDef, ran: Ran, late: int) -> ToolOutcome | None:
@@ -270,6 +290,8 @@ def _record(
         latency=ran.latency,
         failure=result.failure,
         source=source,
+        filtered=result.filtered,
+        taint=taint_of(tool, content=result.started) if not again else {},
         facts=facts_of(result.data, ctx.claim.subject_key) if not again else "",
         payloads={"result": [ctx.log.payload(result.data)]} if result.data and not again else {},
     )

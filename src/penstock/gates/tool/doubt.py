@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from penstock.events import ApprovalDecided, Event, Failure, ToolDoubted, ToolIntent, ToolOutcome, Waiting
+from penstock.gates.filters.taint import taint_of
+from penstock.gates.filters.vault import revealed
 from penstock.gates.order.tape import open_intents
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
@@ -71,6 +73,7 @@ async def settle(
             settled_by="late",
             data=late.result,
             failure=late.failure,
+            taint=taint_of(tool, content=True),
         )
     way = intent.in_doubt
     if sum(isinstance(event, ToolDoubted) for event in call.recorded) > REPEATS:
@@ -80,7 +83,7 @@ async def settle(
     if way in ("idempotent", "keyed"):
         return _conclude(ctx, call, intent, "error", again=True, settled_by="repeat", words="repeated")
     if way == "confirm":
-        happened = await _confirm(tool, args, intent.key)
+        happened = await _confirm(ctx, tool, args, intent.key)
         if happened is not None:
             status = "happened" if happened else "did_not_happen"
             again = not happened and not call.branch.cut
@@ -106,14 +109,14 @@ async def _ask_person(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str
             return decided.decision == "happened"
 
 
-async def _confirm(tool: ToolDef, args: dict[str, Any], key: str) -> bool | None:
+async def _confirm(ctx: RunContext, tool: ToolDef, args: dict[str, Any], key: str) -> bool | None:
     """What the look-up says; None when it cannot tell."""
     if tool.confirm is None:
         return None
-    kwargs = tool.bind(args)
-    if tool.key_param:
-        kwargs[tool.key_param] = IdempotencyKey(key)
     try:
+        kwargs = tool.bind(await revealed(ctx, tool.reveals, args))
+        if tool.key_param:
+            kwargs[tool.key_param] = IdempotencyKey(key)
         async with asyncio.timeout(tool.timeout_seconds):
             answer = await tool.confirm(**kwargs)
     except Exception:
@@ -132,6 +135,7 @@ def _conclude(
     words: str = "",
     data: bytes = b"",
     failure: Failure | None = None,
+    taint: dict[str, str] | None = None,
 ) -> tuple[ToolOutcome, bytes]:
     if words:
         failure = Failure("in_doubt", "unknown", words)
@@ -143,6 +147,7 @@ def _conclude(
         again=again,
         settled_by=settled_by,
         failure=failure,
+        taint=taint or {},
         payloads={"result": [ctx.log.payload(data)]} if data else {},
     )
     ctx.ledger.settle(intent.reserved, outcome.used)

@@ -5,11 +5,14 @@ from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from penstock.events import Failure
+from penstock.events import Failure, Filtered
 from penstock.gates.breakers.admission import cutting
 from penstock.gates.breakers.cutting import CUT, CallCut
+from penstock.gates.filters.releasing import WITHHELD, released_failure, released_result
+from penstock.gates.filters.vault import revealed
 from penstock.gates.order.branches import outside_runs
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
@@ -17,7 +20,7 @@ from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
 from penstock.gates.tool.failure import TimedOutByGate, failure_of
 from penstock.kernel.canonical import check_finite, check_plain, stable_json
 from penstock.kernel.clock import Clock
-from penstock.kernel.errors import InputInvalid
+from penstock.kernel.errors import InputInvalid, TokenUnknown
 from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, StartedTooLate, ToolContext, ToolDef
 
 ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
@@ -32,6 +35,7 @@ class Result(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     doubt: str = ""
     started: bool = True
+    filtered: list[Filtered] = []
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -47,7 +51,11 @@ class Start(msgspec.Struct, frozen=True):
 async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], start: Start) -> Result:
     """Call the function once, unless its start allowance is over."""
     seconds = start.seconds
-    kwargs = tool.bind(args)
+    try:
+        kwargs = tool.bind(await revealed(ctx, tool.reveals, args) if tool.reveals else args)
+    except (TokenUnknown, ValidationError) as error:
+        words = error.what if isinstance(error, TokenUnknown) else "what a token stands for does not fit"
+        return Result(failure=Failure(TokenUnknown.code, "permanent", words))
     if tool.key_param:
         kwargs[tool.key_param] = IdempotencyKey(start.key)
     if tool.context_param:
@@ -81,8 +89,18 @@ async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, A
         return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
     except Exception as error:
         failure, doubt = failure_of(tool, error, seconds, ctx.now())
-        return Result(failure=failure, doubt=doubt)
-    return _stored(ctx, value)
+        return Result(failure=released_failure(ctx, failure), doubt=doubt)
+    result = _stored(ctx, value)
+    return result if ctx.facts.filters is None or result.failure is not None else await _released(ctx, result)
+
+
+async def _released(ctx: RunContext, result: Result) -> Result:
+    """The result as the agent may see it."""
+    value, found, blocked = await released_result(ctx, result.value)
+    if blocked:
+        words = f"the tool ran; its result was withheld: {blocked}"
+        return Result(failure=Failure(WITHHELD, "permanent", words), filtered=found)
+    return msgspec.structs.replace(_stored(ctx, value), filtered=found) if found else result
 
 
 def _is_own(ctx: RunContext, call: Call) -> bool:

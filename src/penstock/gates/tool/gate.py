@@ -6,6 +6,7 @@ import msgspec
 
 from penstock.events import (
     ApprovalDecided,
+    ApprovalEdited,
     Failure,
     RuleVerdict,
     ToolIntent,
@@ -14,17 +15,24 @@ from penstock.events import (
 )
 from penstock.gates.breakers.admission import hold, let_go
 from penstock.gates.budgets.gate import BudgetShut
+from penstock.gates.filters.releasing import released_args
 from penstock.gates.order.tape import NOT_APPROVED, is_in_doubt
+from penstock.gates.policy.admission import asking, count_in, count_out, prepare
+from penstock.gates.resources.case import begin, end, look_at_case
+from penstock.gates.resources.claims import ResourceTaken, have_resources
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import seconds_to_deadline
 from penstock.gates.run.denial import denied
 from penstock.gates.run.ledger import first_ref
 from penstock.gates.run.taking_back import REFUSED_LATE
-from penstock.gates.tool.approval import ask
+from penstock.gates.stops.admission import stopped
+from penstock.gates.tool.approval import ask, is_approved
 from penstock.gates.tool.attempt import Asked, attempt, serve
 from penstock.gates.tool.cached import invalidate, look_up
+from penstock.gates.tool.changed import look
 from penstock.gates.tool.doubt import settle
+from penstock.gates.tool.edited import edited_note, take_edit
 from penstock.kernel.canonical import check_plain, clean_text, stable_json, stored_digest
 from penstock.kernel.errors import InputInvalid
 from penstock.ports.tools import ToolArgsInvalid, ToolDef
@@ -48,6 +56,7 @@ class ToolReturn(msgspec.Struct, frozen=True):
     value: Any = None
     words: str = ""
     code: str = ""
+    note: str = ""  # what a person changed before they allowed it
 
 
 async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
@@ -57,13 +66,17 @@ async def call_tool(ctx: RunContext, asked: ToolCallAsked) -> ToolReturn:
     last = call.last
     ended = isinstance(last, VerdictRecorded) or (isinstance(last, ToolOutcome) and not last.again)
     if ended or (isinstance(last, ApprovalDecided) and last.decision in NOT_APPROVED):
-        data = await _result_data(ctx, last)
-        return _as_return(await ctx.replay(call), data)
+        data, note = await _result_data(ctx, last), await edited_note(ctx, call)
+        return _noted(_as_return(await ctx.replay(call), data), note)
     await ctx.schedule.live(call.path)
+    returned: ToolReturn | None = None
     try:
-        returned: ToolReturn = await ctx.perform(call, _live(ctx, call, read))
+        returned = await ctx.perform(call, _live(ctx, call, read))
     finally:
         let_go(ctx, call)
+        count_out(ctx, call)
+        end(ctx, call, returned.value if returned is not None else None)
+    assert returned is not None
     return returned
 
 
@@ -98,6 +111,8 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
 
     Nothing is awaited between the record of the outcome and the turn: the tape's order is that of release.
     """
+    _filter_args(ctx, asked)
+    await take_edit(ctx, call, asked)
     while call.recorded and is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
         tool = asked.tool
         assert tool is not None
@@ -106,18 +121,30 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
         if not is_in_doubt(call.recorded):
             ctx.schedule.settled(call.path)
             if not outcome.again:
-                return _as_return(outcome, data)
+                return _noted(_as_return(outcome, data), asked.note)
     shut: Decision | None = None
+    conflict: Decision | None = None
     while True:
-        permitted = await _permitted(ctx, call, asked, shut)
+        permitted = await _permitted(ctx, call, asked, shut, conflict)
         if isinstance(permitted, ToolReturn):
             return permitted
         try:
-            return await _called(ctx, call, asked, permitted)
+            await have_resources(ctx, call, asked.tool, asked.args)
+            return _noted(await _called(ctx, call, asked, permitted), asked.note)
         except REFUSED_LATE:  # nothing was written
-            shut = None
+            shut = conflict = None
         except BudgetShut as refused:
             shut = refused.decision
+        except ResourceTaken as refused:
+            conflict = refused.decision
+
+
+def _filter_args(ctx: RunContext, asked: Asked) -> None:
+    """What the tool is given, without what may not leave."""
+    if ctx.facts.filters is None or asked.tool is None or asked.problem is not None:
+        return
+    asked.args, asked.filtered, asked.problem = released_args(ctx, asked.args)
+    asked.data = stable_json(asked.args)
 
 
 async def _called(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> ToolReturn:
@@ -135,39 +162,74 @@ async def _called(ctx: RunContext, call: Call, asked: Asked, ruling: Ruling) -> 
     return _as_return(outcome, data)
 
 
-async def _permitted(ctx: RunContext, call: Call, asked: Asked, shut: Decision | None) -> Ruling | ToolReturn:
+async def _look_around(ctx: RunContext, tool: ToolDef | None) -> None:
+    """What rules are told besides the call: the policy in force, and the run so far where that is asked for."""
+    await prepare(ctx, tool)
+    await look_at_case(ctx, tool)
+
+
+async def _permitted(
+    ctx: RunContext, call: Call, asked: Asked, shut: Decision | None, conflict: Decision | None
+) -> Ruling | ToolReturn:
     """The ruling that lets the call go ahead, or what the agent is told instead; ``shut``: what a budget above the task
-    has said against it."""
-    approved = any(isinstance(event, ApprovalDecided) and event.decision == "approve" for event in call.recorded)
+    has said against it; ``conflict``: that another run has what it is about."""
+    await _look_around(ctx, asked.tool)
     ctx.facts.seconds = ctx.active_seconds()
     has_begun = any(isinstance(event, ToolIntent) for event in call.recorded)
-    held = None if asked.problem or _settles(call, asked) else await hold(ctx, call, "tool", asked.name)
-    facts = _facts(ctx, call, asked, held, approved=approved or has_begun)
-    facts.shared = shut
-    ruling = TOOL_RULES.decide(facts, ctx.facts)
-    if has_begun and held is None and shut is None:
+    settling = _settles(call, asked)
+    halted = None if asked.problem else await stopped(ctx, call, asked.name, settling=settling)
+    held = None if asked.problem or settling else await hold(ctx, call, "tool", asked.name)
+
+    changed = None if asked.problem or has_begun else await look(ctx, asked.tool)
+
+    def judge(*, approved: bool) -> Ruling:
+        facts = _facts(ctx, call, asked, held, approved=approved)
+        facts.shared, facts.stopped, facts.changed = shut, halted, changed
+        facts.conflict = conflict
+        return TOOL_RULES.decide(facts, ctx.facts)
+
+    ruling = judge(approved=has_begun)
+    if has_begun and held is None and shut is None and halted is None and conflict is None:
         return ruling  # it was permitted when it began
-    if ruling.verdict is Verdict.HOLD:
-        tool = asked.tool
-        assert tool is not None
-        seconds = tool.approval_seconds or ctx.services.settings.approval_expiry_seconds
-        decided = await ask(
-            ctx,
-            call,
-            tool,
-            asked.args,
-            question="may_run",
-            verdicts=ruling.verdicts,
-            call_id=asked.call_id,
-            seconds=seconds,
-        )
-        if decided.decision != "approve":
+    while ruling.verdict is Verdict.HOLD:
+        if is_approved(call, asked.name, asked.args, ctx.facts.policy, ruling.terms):
+            ruling = judge(approved=True)
+            break
+        said: list[str] = []
+        decided = await _ask_person(ctx, call, asked, ruling, said)
+        if isinstance(decided, ApprovalEdited):
+            await take_edit(ctx, call, asked, "".join(said))
+        elif decided.decision in NOT_APPROVED:
             return _as_return(decided, b"")
-        ruling = TOOL_RULES.decide(_facts(ctx, call, asked, held, approved=True), ctx.facts)
+        await _look_around(ctx, asked.tool)
+        ruling = judge(approved=False)
     if ruling.verdict in (Verdict.DENY, Verdict.HOLD):
         about = {"args": [ctx.log.payload(asked.data)]}
         return _as_return(await denied(ctx, call, ruling, call_id=asked.call_id, payloads=about), b"")
+    count_in(ctx, call, asked.tool, asked.args)
+    begin(ctx, call, asked.tool, asked.args)
     return ruling
+
+
+async def _ask_person(
+    ctx: RunContext, call: Call, asked: Asked, ruling: Ruling, said: list[str]
+) -> ApprovalDecided | ApprovalEdited:
+    tool, terms = asked.tool, ruling.terms
+    assert tool is not None
+    own = terms.seconds if terms is not None else 0
+    return await ask(
+        ctx,
+        call,
+        tool,
+        asked.args,
+        question="may_run",
+        verdicts=ruling.verdicts,
+        call_id=asked.call_id,
+        seconds=own or tool.approval_seconds or ctx.services.settings.approval_expiry_seconds,
+        terms=terms,
+        refresh=lambda: prepare(ctx, tool),
+        said=said,
+    )
 
 
 def _settles(call: Call, asked: Asked) -> bool:
@@ -187,7 +249,13 @@ def _facts(ctx: RunContext, call: Call, asked: Asked, held: Decision | None, *, 
         approved=approved,
         seconds_left=None if call.recorded else seconds_to_deadline(ctx, call.branch),
         breaker=held,
+        policy=asking(ctx, call, asked.tool, asked.args, approved=approved),
+        path=call.path,
     )
+
+
+def _noted(returned: ToolReturn, note: str) -> ToolReturn:
+    return msgspec.structs.replace(returned, note=note) if note else returned
 
 
 async def _result_data(ctx: RunContext, event: Any) -> bytes:

@@ -1,6 +1,6 @@
 """The child gate: delegating to another agent is a tool call whose tool is a run of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +19,14 @@ from penstock.events import (
     encode,
 )
 from penstock.gates.breakers.admission import hold, let_go
+from penstock.gates.filters.taint import handed
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
 from penstock.gates.run.denial import denial, denied
 from penstock.gates.run.ledger import child_used, first_ref
 from penstock.gates.waits.circle import join_session
+from penstock.gates.waits.side import side_of
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.backoff import Backoff
@@ -50,6 +52,7 @@ class ChildEnd(msgspec.Struct, omit_defaults=True, frozen=True):
     totals: Totals = Totals()
     output: str = ""  # commitment under the child's subject
     simulated: bool = False
+    taint: dict[str, str] = {}
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,6 +123,7 @@ async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOu
         reason=end.reason,
         totals=end.totals,
         simulated=end.simulated,
+        taint=end.taint,
         payloads={"output": [ctx.log.payload(data)]} if data else {},
     )
     used = child_used(outcome)
@@ -132,6 +136,9 @@ async def _live(ctx: RunContext, call: Call, asked: ChildAsked) -> tuple[ChildOu
 async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
     """Ask the rules, then create the child in the transaction that commits the intent."""
     held = await hold(ctx, call, "child", asked.agent.name)
+    side = await side_of(ctx, asked.agent, asked.session)
+    if asked.budget == asked.agent.budget:  # none was given for this call
+        asked = replace(asked, budget=side.budget)
     again = is_retry(ctx.facts, asked.agent.name, call.identity.digest)
     budget = carve(ctx, asked.budget, again=again)
     reserved = Amount(tokens_in=budget.tokens, nano=budget.nano)
@@ -172,7 +179,7 @@ async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
     ctx.ledger.start_child(intent)
     ctx.facts.children += 1
     ctx.facts.tool_calls += 1
-    ctx.log.child(_new_run(ctx, call, asked, child, budget, data, depth))
+    ctx.log.child(_new_run(ctx, call, asked, side.release, child, budget, data))
     await ctx.intend(call, intent)
 
 
@@ -215,7 +222,13 @@ def carve(ctx: RunContext, asked: BudgetRecord, *, again: bool = False) -> Budge
 
 
 def _new_run(
-    ctx: RunContext, call: Call, asked: ChildAsked, child: UUID, budget: BudgetRecord, data: bytes, depth: int
+    ctx: RunContext,
+    call: Call,
+    asked: ChildAsked,
+    release: str,
+    child: UUID,
+    budget: BudgetRecord,
+    data: bytes,
 ) -> NewRun:
     parent = ctx.tape.submitted
     subject, key = (parent.subject, ctx.claim.subject_key) if parent.subject else (str(child), token_bytes(32))
@@ -231,7 +244,7 @@ def _new_run(
         env=parent.env,
         path="",
         parent=parent.run,
-        release=asked.agent.release,
+        release=release,
         actor=parent.agent,
         behalf=parent.behalf,
         tags=parent.tags,
@@ -240,16 +253,17 @@ def _new_run(
         session=asked.session,
         priority=parent.priority,
         deadline=deadline,
-        depth=depth,
+        depth=ctx.facts.depth + 1,
         subject=parent.subject,
         format=ctx.tape.format,
+        taint=handed(ctx.facts.taint, ctx.claim.agent),
     )
     body = encode(event)
     return NewRun(
         tenant=parent.tenant,
         id=child,
         agent=asked.agent.name,
-        release=asked.agent.release,
+        release=release,
         event=Row(1, body, link(genesis(parent.tenant, child), body)),
         subject=subject,
         subject_key=key,

@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 import msgspec
 
 from penstock.events import BudgetRecord, RunContinued, RunSubmitted, Totals, encode
+from penstock.gates.filters.taint import handed
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
+from penstock.gates.waits.side import side_after
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.canonical import canonical_digest, check_size, digest, stable_json
@@ -52,6 +54,7 @@ async def continue_as(ctx: RunContext, value: Any) -> NoReturn:
 
 
 async def _continue(ctx: RunContext, call: Call, agent: AgentDef, plain: Any, data: bytes) -> NoReturn:
+    release = await side_after(ctx, agent)
     successor = new_id(ctx.services.clock)  # of its own time: a chain of years must not lie in its first month
     event = ctx.event(
         RunContinued,
@@ -60,7 +63,7 @@ async def _continue(ctx: RunContext, call: Call, agent: AgentDef, plain: Any, da
         digest=call.identity.digest,
         payloads={"input": [ctx.log.payload(data)]},
     )
-    ctx.log.child(_new_run(ctx, agent, event, plain, data))
+    ctx.log.child(_new_run(ctx, agent, event, plain, data, release))
     await ctx.intend(call, event)
     await _leave(ctx)
 
@@ -72,7 +75,7 @@ async def _leave(ctx: RunContext) -> NoReturn:
     raise AssertionError("unreachable")
 
 
-def _new_run(ctx: RunContext, agent: AgentDef, event: RunContinued, plain: Any, data: bytes) -> NewRun:
+def _new_run(ctx: RunContext, agent: AgentDef, event: RunContinued, plain: Any, data: bytes, release: str) -> NewRun:
     before, successor = ctx.tape.submitted, event.next_run
     subject = before.subject or str(successor)
     key = ctx.claim.subject_key if before.subject else token_bytes(32)
@@ -86,7 +89,7 @@ def _new_run(ctx: RunContext, agent: AgentDef, event: RunContinued, plain: Any, 
         seq=1,
         env=before.env,
         parent=before.parent,
-        release=agent.release,
+        release=release,
         actor=agent.name,
         behalf=before.behalf,
         tags=before.tags,
@@ -101,13 +104,14 @@ def _new_run(ctx: RunContext, agent: AgentDef, event: RunContinued, plain: Any, 
         continues=ctx.run_id,
         first=before.first or ctx.run_id,
         carried=added(before.carried, ctx.ledger.totals()),
+        taint=handed(ctx.facts.taint, ctx.claim.agent),
     )
     body = encode(submitted)
     return NewRun(
         tenant=before.tenant,
         id=successor,
         agent=agent.name,
-        release=agent.release,
+        release=release,
         event=Row(1, body, link(genesis(before.tenant, successor), body)),
         subject=subject,
         subject_key=key,

@@ -14,13 +14,14 @@ from penstock.integrations.mcp.connection import Connection, Session
 from penstock.integrations.mcp.stdio import TOO_LARGE
 from penstock.kernel.canonical import clean_text
 from penstock.kernel.errors import McpRefused, McpToolChanged, McpToolError, McpUnreachable, ToolResultInvalid
-from penstock.ports.tools import IdempotencyKey, ToolContext, TransientToolError
+from penstock.ports.tools import DefinedNow, IdempotencyKey, Remote, ToolContext, TransientToolError
 
 Shape = Literal["value", "result"]
 """What a call gives: what a model is to see, or the server's answer as it is, for whoever passes it on."""
 
 META_KEY, RUN_KEY = "penstock/idempotency-key", "penstock/run"
 WORDS_MAX_CHARS = 1000
+GONE = "the server does not list it any more"
 CONNECT_SHARE = 0.9
 """Of a call's time that reaching the server may take: whoever gives up by himself knows that nothing was called."""
 _LOST = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, httpx2.TransportError)
@@ -50,7 +51,7 @@ async def call_server(
         raise TransientToolError(error.what) from error
     except TimeoutError as error:
         raise TransientToolError(f"the server {connection.name} is not there yet") from error
-    check_same(connection.name, session, name, digest)
+    check_same(connection, session, name, digest, context.tenant)
     meta: Any = {RUN_KEY: str(context.run), **({META_KEY: context.key} if context.key else {})}
     try:
         answer = await session.client.call_tool(
@@ -71,17 +72,31 @@ async def call_server(
     return plain_result(answer) if shape == "result" else plain_value(answer)
 
 
-def check_same(server: str, session: Session, name: str, digest: str) -> None:
-    """Refuse a tool that is not the one that was agreed to.
+async def defined_now(connection: Connection, name: str, seconds: float) -> DefinedNow | None:
+    """How the server defines the tool; None = it cannot be asked in this time."""
+    try:
+        async with asyncio.timeout(CONNECT_SHARE * seconds):
+            session = await connection.session()
+    except (McpUnreachable, TimeoutError):
+        return None
+    found = session.tools.get(name)
+    if found is None:
+        return DefinedNow("", session.refused.get(name, GONE))
+    return DefinedNow(found.digest)
+
+
+def check_same(connection: Connection, session: Session, name: str, digest: str, tenant: str) -> None:
+    """Refuse a tool that is not the one that was agreed to, or that this tenant has accepted since.
 
     Raises:
         McpToolChanged: it is not.
     """
+    server = connection.name
     now = session.tools.get(name)
     if now is None:
-        why = session.refused.get(name, "the server does not list it any more")
+        why = session.refused.get(name, GONE)
         raise McpToolChanged(f"{name} of {server}: {why}")
-    if now.digest != digest:
+    if now.digest != digest and (tenant, name, now.digest) not in connection.accepted:
         raise McpToolChanged(f"{name} of {server} is described in other words than those that were agreed to")
 
 
@@ -119,6 +134,18 @@ def text_of(content: list[Any], most: int | None) -> str:
     """The text blocks, one below the other."""
     text = "\n".join(block.text for block in content if isinstance(block, types.TextContent))
     return text if most is None else clean_text(text, most)
+
+
+def remote(connection: Callable[[], Connection], server: str, name: str, digest: str) -> Remote:
+    """What the gate asks before a call, so that a tool that has changed is denied and not just found to fail."""
+
+    async def look(seconds: float) -> DefinedNow | None:
+        return await defined_now(connection(), name, seconds)
+
+    def allow(tenant: str, accepted: str) -> None:
+        connection().accepted.add((tenant, name, accepted))
+
+    return Remote(f"{server}/{name}", digest, look, allow)
 
 
 def caller(connection: Callable[[], Connection], name: str, digest: str, key_argument: str, shape: Shape) -> Any:

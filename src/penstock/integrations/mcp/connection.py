@@ -55,6 +55,8 @@ class Connection:
         clock: Clock | None = None,
     ) -> None:
         self.name = name
+        self.accepted: set[tuple[str, str, str]] = set()
+        """Tenant, tool, digest: definitions that are not those agreed to, whose calls are made all the same."""
         self._transport = transport
         self._connect_seconds = connect_seconds
         self._relist_seconds = relist_seconds

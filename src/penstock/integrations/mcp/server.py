@@ -206,7 +206,7 @@ class MCPServer:
         return McpEffect(said)
 
     def _tool(self, definition: ToolDefinition, shape: "Shape") -> Tool[..., Any]:
-        from penstock.integrations.mcp.calling import caller
+        from penstock.integrations.mcp.calling import caller, remote
 
         effect = self.effect_of(definition)
         name = f"{self.prefix}{definition.name}"
@@ -225,6 +225,8 @@ class MCPServer:
             read_args=_reader(schema),
             bind=_bind,
             key_param=KEY if effect.key_argument else None,
+            returns=effect.said.get("returns", "untrusted"),
+            remote=remote(self.connection, self.name, definition.name, definition.digest),
         )
         return Tool(call, tool)
 

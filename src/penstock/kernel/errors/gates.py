@@ -22,10 +22,24 @@ class BreakerOpen(CallDenied):
     hint = "see `penstock breakers show` for what tripped it and when it lets probes through, or reset it"
 
 
-class BreakerTripped(GateError):
+class RefusedLate(GateError):
+    """Something changed while a call's intent was on its way; nothing was written. The gate asks again."""
+
+    code = "refused_late"
+
+
+class BreakerTripped(RefusedLate):
     """A circuit breaker tripped while a call's intent was on its way; nothing was written. The gate asks again."""
 
     code = "breaker_tripped"
+
+
+class ToolStopped(RefusedLate):
+    """Somebody stopped the tool while the intent of a call was on its way; nothing was written. The gate asks again,
+    and then denies the call or lets it wait."""
+
+    code = "tool_stopped"
+    hint = "see `penstock resume --tool` for how to let it be called again"
 
 
 class CallFailed(GateError):
@@ -65,6 +79,14 @@ class McpToolChanged(ToolFailed):
 
     code = "mcp_tool_changed"
     hint = "look at what it says now, and agree to it: `penstock mcp --pin`, or a restart where nothing is pinned"
+
+
+class TokenUnknown(ToolFailed):
+    """A token that stands for a value was to be turned back into it, and nothing is kept for it under the run's data
+    subject: it was erased, belongs to another subject, or was made up. Nothing was called."""
+
+    code = "token_unknown"
+    hint = "runs that hand tokens to each other must be of one data subject: name it when submitting"
 
 
 class IsolationFull(CallFailed):

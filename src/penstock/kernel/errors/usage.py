@@ -54,6 +54,27 @@ class ProviderInvalid(UsageError):
     code = "provider_invalid"
 
 
+class PolicyInvalid(UsageError):
+    """A policy that cannot be read: nothing of it is in force. ``problems`` has each with file, line and column."""
+
+    code = "policy_invalid"
+    hint = "see docs/how-to/policies.md for the language"
+
+
+class FiltersInvalid(UsageError):
+    """Filters that contradict themselves, or name a kind, an action or a pattern that cannot be used."""
+
+    code = "filters_invalid"
+    hint = "see docs/how-to/filters.md for what can be said"
+
+
+class ProverMissing(UsageError):
+    """Something is to be proved of a policy, and the solver is not installed."""
+
+    code = "prover_missing"
+    hint = "pip install 'penstock[policy]'"
+
+
 class ParquetMissing(UsageError):
     """A Parquet file is asked for, and what writes such files is not installed."""
 

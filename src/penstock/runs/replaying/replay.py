@@ -36,6 +36,7 @@ from penstock.ports.records import Answer, Applied, Batch, Claim, Payload, Paylo
 from penstock.ports.tools import ToolDef
 from penstock.runs.divergence import DivergenceReport, ending, report
 from penstock.runs.registry import Registry
+from penstock.runs.rollouts.routing import managed_agent
 from penstock.runs.work.executor import Execution
 
 _WORKER: Final = UUID(int=0)
@@ -89,8 +90,8 @@ async def replay(
         EventUnreadable: the tape cannot be read.
     """
     registry = Registry(agents)
-    agent = _agent_of(row, registry)
     journal = services.journal
+    agent = await _agent_of(journal, row, registry)
     rows = [*(await _recorded(journal, row))[:upto], *appended]
     key = await journal.subject_key(row.tenant, row.subject)
     if key is None:
@@ -131,7 +132,7 @@ async def replay(
     return done
 
 
-def _agent_of(row: RunRow, registry: Registry) -> AgentDef:
+async def _agent_of(journal: Journal, row: RunRow, registry: Registry) -> AgentDef:
     agent = registry.find(row.agent, row.release) or registry.find(row.agent)
     if agent is None:
         offered = ", ".join(registry.names) or "none"
@@ -139,6 +140,9 @@ def _agent_of(row: RunRow, registry: Registry) -> AgentDef:
             f"run {row.id} is of the agent {row.agent!r}; the agents given are: {offered}",
             hint="name the module that defines it: --app module[:attribute]",
         )
+    if agent.release != row.release:
+        agent = await managed_agent(journal, agent, row.tenant, row.release) or agent
+        registry.manage([agent])
     return agent
 
 

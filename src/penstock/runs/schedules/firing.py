@@ -202,7 +202,7 @@ class Firing:
             actor=f"schedule:{schedule.name}",
         )
         try:
-            [run] = await submit(services.journal, services.clock, services.settings, [request])
+            [run] = await submit(services.journal, services.clock, services.settings, [request], services.rollouts)
         except IdempotencyConflict as known:  # submitted before the schedule's input was changed
             made: UUID = known.fields["run"]
             return made

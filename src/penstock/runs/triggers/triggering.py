@@ -100,7 +100,7 @@ class Triggering:
 
     async def _made(self, requests: list[Request]) -> list[UUID]:
         services = self._services
-        return await submit(services.journal, services.clock, services.settings, requests)
+        return await submit(services.journal, services.clock, services.settings, requests, services.rollouts)
 
     def _request(self, firing: Firing, trigger: Trigger) -> Request:
         agent = self._services.agents.find(trigger.agent)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from penstock.gates.run.services import Services
 from penstock.journal.writer import GroupWriter
+from penstock.kernel.backoff import until_answered
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunKey
 from penstock.runs.work.worker import Worker
@@ -45,7 +46,9 @@ class LoneWorker(Worker):
         self._put_away = put_away
 
     async def _claim_until_drained(self) -> None:
-        task = self._assignment
+        task, routing = self._assignment, self.services.rollouts
+        if routing is not None:
+            await until_answered(routing.look, self.services.clock.sleep)
         claim = await self.services.journal.take_over(self.id, task.tenant, task.run, task.holder, task.epoch)
         if claim is None or self._draining.is_set():
             return

@@ -35,5 +35,7 @@ def begin(claim: Claim, tape: Tape, log: RunLog, services: Services, state: Stat
     log.summary = ctx.ledger.summary
     log.on_event = ctx.ledger.witness
     if services.budgets is not None:
-        log.charging = Charging(services.budgets, claim.tenant, tape.events)
+        ctx.ledger.charging = charging = Charging(services.budgets, claim.tenant, tape.events)
+        if charging.open:
+            log.charging = charging  # else from the first reservation on
     return ctx

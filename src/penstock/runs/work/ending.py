@@ -7,8 +7,10 @@ from uuid import UUID
 import msgspec
 
 from penstock.agents.definition import Definition
+from penstock.agents.degrade import prepared_answer
 from penstock.agents.stages import effect_name, took_effect
 from penstock.events import ChildIntent, ChildOutcome, StageEnded, Totals
+from penstock.gates.filters.taint import handed
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import is_write
 from penstock.gates.waits.child_gate import ChildEnd
@@ -22,6 +24,8 @@ REFUSALS = ("call_denied", "approval_denied")
 
 REASON_MAX_CHARS = 2000
 CODE_MAX_CHARS = 64
+DONE_MOST = 50
+"""Writes that an outcome names."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,6 +38,7 @@ class Ending:
     output: bytes = b""
     missing: list[str] = field(default_factory=list)
     needed: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
 
 GOES_ON = Ending("succeeded", CONTINUED, "the run goes on in another")
@@ -55,6 +60,7 @@ def told_to_parent(ctx: RunContext, ending: Ending, totals: Totals, output: str)
         added(submitted.carried, totals),
         output,
         ctx.simulated,
+        handed(ctx.facts.taint, ctx.claim.agent),
     )
     return Post(ctx.claim.tenant, parent, f"child:{child}", "child", msgspec.json.encode(end))
 
@@ -65,7 +71,7 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
     if fault is None and agent is not None:
         try:
             data = stable_json(agent.plain_output(result))
-        except Exception as error:  # noqa: BLE001 - an output type is the user's code
+        except Exception as error:  # noqa: BLE001 - the agent's own types may raise anything
             fault = error
         else:
             limit = ctx.services.settings.payload_max_bytes
@@ -73,7 +79,9 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
                 lacking = ctx.recovered_from
                 if lacking is None:
                     return Ending("succeeded", output=data)
-                return Ending("succeeded", "fallback", f"the fallback answered, because: {lacking.what}", data)
+                who = lacking.fields.get("answered_by", "the fallback")
+                words = f"{who} answered, because: {lacking.what}"
+                return Ending("succeeded", "fallback", words, data, done=_done(ctx))
             hint = "return less, or raise PENSTOCK_PAYLOAD_MAX_BYTES"
             fault = OutputInvalid(f"the output has {len(data):,} bytes; the bound is {limit:,}", hint=hint)
     partial = _partial(ctx)
@@ -82,19 +90,22 @@ def judge(ctx: RunContext, agent: AgentDef | None, result: Any, failure: BaseExc
     unsettled = sorted(writes | ctx.unsettled)
     missing = ["the final answer", *(f"whether the call at {path} took effect" for path in unsettled)]
     missing += _uncompensated(ctx, agent)
+    done = _done(ctx)
     reason = clean_text(fault.what, REASON_MAX_CHARS) if isinstance(fault, PenstockError) else ""
     if isinstance(fault, RunFault):
-        return Ending(fault.outcome, fault.fault_code, reason, partial, missing, fault.needed)
+        if fault.outcome == "exhausted" and not partial and isinstance(agent, Definition):
+            partial = prepared_answer(agent, "exhausted", ctx.run_id)
+        return Ending(fault.outcome, fault.fault_code, reason, partial, missing, fault.needed, done)
     if isinstance(fault, Escalation):
-        return Ending("escalated", "escalated", reason, partial, missing, ["a person's decision"])
+        return Ending("escalated", "escalated", reason, partial, missing, ["a person's decision"], done)
     if isinstance(fault, Reject):
         code = clean_text(fault.reject_code, CODE_MAX_CHARS)
-        return Ending("refused", code, reason, partial, missing, [fault.advice] if fault.advice else [])
+        return Ending("refused", code, reason, partial, missing, [fault.advice] if fault.advice else [], done)
     if isinstance(fault, PenstockError):
         outcome = "refused" if fault.code in REFUSALS else "failed"
-        return Ending(outcome, fault.code, reason, partial, missing, [fault.advice] if fault.advice else [])
+        return Ending(outcome, fault.code, reason, partial, missing, [fault.advice] if fault.advice else [], done)
     assert fault is not None
-    return Ending("failed", "agent_raised", describe(fault, 500), partial, missing, ["a fix of the agent's code"])
+    return Ending("failed", "agent_raised", describe(fault, 500), partial, missing, ["a fix of the agent's code"], done)
 
 
 def open_children(ctx: RunContext) -> list[UUID]:
@@ -117,6 +128,16 @@ def _uncompensated(ctx: RunContext, agent: AgentDef | None) -> list[str]:
             done = any(isinstance(event, StageEnded) and event.name == "compensate" for event in ctx.tape.events)
             left = [effect_name(path, events) for path, events in calls.items() if not done and took_effect(events)]
     return [f"compensation of {what}" for what in left]
+
+
+def _done(ctx: RunContext) -> list[str]:
+    """Writes that took effect and stand, as far as this worker knows of them: the whole tape is read by those who ask
+    (`penstock.views.failure_report`)."""
+    if ctx.uncompensated == []:
+        return []
+    calls = {**ctx.tape.calls, **ctx.acted}
+    found = [effect_name(path, events) for path, events in calls.items() if took_effect(events)]
+    return [*found[:DONE_MOST], f"and {len(found) - DONE_MOST} more"] if len(found) > DONE_MOST else found
 
 
 def _partial(ctx: RunContext) -> bytes:

@@ -253,6 +253,7 @@ class Execution:
             reason=ending.reason,
             missing=ending.missing,
             needed=ending.needed,
+            done=ending.done,
             totals=totals,
             simulated=ctx.simulated,
             payloads={"output": [output]} if output else {},

@@ -9,6 +9,7 @@ import logging
 import msgspec
 
 from penstock.events import RunEnded, RunSubmitted, decode
+from penstock.gates.filters.taint import UNTRUSTED
 from penstock.gates.run.ledger import first_ref
 from penstock.gates.run.services import Services
 from penstock.gates.waits.child_gate import ChildEnd
@@ -60,6 +61,7 @@ async def _tell_end(services: Services, rescue: Rescue) -> None:
         added(first.carried, last.totals),
         first_ref(last, "output"),
         last.simulated,
+        {row.agent: UNTRUSTED},  # what it had read is not looked for again: its answer is not trusted
     )
     post = Post(tenant, rescue.run, f"child:{child}", "child", msgspec.json.encode(end))
     try:

@@ -16,10 +16,14 @@ PERMISSIONS: dict[str, str] = {
     "cache:clear": "drop cached answers",
     "budgets:set": "set, raise and lift budgets",
     "breakers:set": "set, trip, close and lift circuit breakers",
+    "releases:manage": "draft releases, roll them out, roll them back",
+    "releases:approve": "approve and reject releases, accept changed tools",
     "webhooks:manage": "see and change webhooks",
     "metrics:read": "read /metrics",
     "keys:manage": "see, make and revoke keys",
-    "audit:read": "read the list of actions",
+    "audit:read": "read the list of actions, the audit log's checkpoints and proofs, and who answers for a call",
+    "audit:export": "export runs with their proofs; their content only together with payloads:read",
+    "audit:witness": "hand in signatures of witnesses",
     "gateway:call": "call models through the gateway",
 }
 """Every permission, and what it allows."""
@@ -33,8 +37,10 @@ ROLES: dict[str, frozenset[str]] = {
     "viewer": _VIEWER,
     "operator": _VIEWER
     | {"runs:submit", "runs:steer", "controls:stop", "payloads:read", "metrics:read", "webhooks:manage", "cache:clear"}
-    | {"budgets:set", "breakers:set"},
-    "approver": _VIEWER | {"payloads:read", "approvals:decide"},
+    | {"budgets:set", "breakers:set", "releases:manage"},
+    "approver": _VIEWER | {"payloads:read", "approvals:decide", "releases:approve"},
+    "auditor": _VIEWER | {"audit:read", "audit:export"},
+    "witness": frozenset({"audit:read", "audit:witness"}),
     "gateway": frozenset({"gateway:call"}),
     "admin": frozenset(PERMISSIONS),
 }

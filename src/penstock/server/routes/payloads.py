@@ -40,6 +40,7 @@ async def payloads_read(
     except EventUnreadable as error:
         raise PayloadMissing(f"run {run} has no payload {ref!r}", hint="") from error
     data = await server.platform.services.reader.read(row.tenant, row.subject, where)
+    await server.actions.record_reading(caller, str(run))
     piece = data[offset : offset + limit]
     headers = {
         "X-Payload-Size": str(len(data)),

@@ -38,6 +38,8 @@ async def trace_span(run: UUID, path: str, server: Here, caller: Reader) -> Span
     row = await find_row(server.journal, caller.tenant, run)
     index = await server.reading.skeletons.index(caller.tenant, run)
     detail = await read_span(server.journal, row, path, index, contents=caller.may("payloads:read"))
+    if caller.may("payloads:read"):
+        await server.actions.record_reading(caller, str(run))
     return _span(run, detail)
 
 

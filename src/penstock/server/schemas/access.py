@@ -7,7 +7,7 @@ from pydantic import Field
 
 from penstock.server.schemas.base import Given, Name, Taken
 
-RoleName = Literal["viewer", "operator", "approver", "gateway", "admin"]
+RoleName = Literal["viewer", "operator", "approver", "auditor", "witness", "gateway", "admin"]
 
 
 class Me(Given):

@@ -7,12 +7,13 @@ from pydantic import Field
 
 from penstock.server.schemas.base import Given, Taken, Words
 
-ScopeKind = Literal["run", "session", "agent", "release", "customer", "tenant", "everything"]
+ScopeKind = Literal["run", "session", "agent", "release", "tool", "customer", "environment", "tenant", "everything"]
 Action = Literal["kill", "pause", "resume", "cancel"]
 
 
 class Scope(Taken):
-    """What is meant. ``tenant`` is the caller's own; ``everything`` crosses tenants and needs the right to it."""
+    """What is meant. ``tool``: no runs, but the calls of that tool in all of them. ``tenant`` is the caller's own;
+    ``everything`` crosses tenants and needs the right to it."""
 
     kind: ScopeKind
     name: str = Field(default="", max_length=200, description="run id, agent's name, ...; empty for tenant, everything")

@@ -15,6 +15,7 @@ from penstock.integrations.mcp.proxy.session import Principal, Reply, Where
 from penstock.integrations.mcp.proxy.sessions import Sessions
 from penstock.kernel.errors import InputInvalid, McpConfigInvalid, PenstockError
 from penstock.ports.tools import ToolDef
+from penstock.runs.tag_header import read_tags
 
 RUN_HEADER, TAGS_HEADER = "penstock-run", "penstock-tags"
 RUN_META, TAGS_META = "penstock/run", "penstock/tags"
@@ -106,25 +107,10 @@ def where_of(ctx: Any) -> Where:
     name = meta.get(RUN_META, headers.get(RUN_HEADER, ""))
     tags = meta.get(TAGS_META)
     if tags is None:
-        tags = read_tags(headers.get(TAGS_HEADER, ""))
+        tags = read_tags(ctx.request.headers.getlist(TAGS_HEADER) if ctx.request is not None else ())
     if not isinstance(name, str) or not isinstance(tags, dict):
         raise InputInvalid(f"{RUN_META} is a text, and {TAGS_META} an object of texts")
     return Where(name, headers.get(SESSION_HEADER, ""), tags)
-
-
-def read_tags(text: str) -> dict[str, str]:
-    """Tags from ``customer=acme,feature=inbox``.
-
-    Raises:
-        InputInvalid: they are written otherwise.
-    """
-    tags: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = item.partition("=")
-        if not equals or name.strip() in tags:
-            raise InputInvalid(f"{item[:80]!r} is not a tag", hint="write them as customer=acme,feature=inbox")
-        tags[name.strip()] = value.strip()
-    return tags
 
 
 def result_of(reply: Reply) -> types.CallToolResult:

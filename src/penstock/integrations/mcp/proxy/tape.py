@@ -7,6 +7,7 @@ import msgspec
 
 from penstock.events import (
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalRequested,
     Event,
     RunEnded,
@@ -73,6 +74,8 @@ class SessionTape:
                 call.approval, call.asked = event.approval, True
             case ApprovalRequested() if event.path in self._paths:
                 self._paths[event.path].doubt = event.approval
+            case ApprovalEdited() if event.path in self._paths:
+                self._paths[event.path].approval = ""
             case ApprovalDecided() if event.path in self._paths:
                 call = self._paths[event.path]
                 call.approval = call.doubt = ""
