@@ -162,7 +162,7 @@ def test_doctor_says_what_is_well(command_line: CommandLine) -> None:
     assert done.code == 0
     states = {line.split()[1]: line.split()[0] for line in done.out.splitlines() if not line.startswith(" ")}
     expected = ["python", "settings", "leases", "database", "fsync", "full_page_writes", "synchronous_commit", "schema"]
-    assert list(states) == [*expected, "clock", "disk", "keys"]
+    assert list(states) == [*expected, "clock", "audit", "disk", "keys"]
     assert states.pop("leases") == "warn"
     assert set(states.values()) == {"ok"}
     assert command_line.environment["PENSTOCK_DATA_DIR"] in done.out

@@ -99,7 +99,7 @@ async def exports(api: Api, run: str, held: str, folder: Path) -> None:
 
 async def test_without_a_key_there_is_no_export(api: Api) -> None:
     response = await api.get("/v1/audit/export?since=0", "auditor")
-    assert (response.status_code, response.json()["code"]) == (503, "audit_key_missing")
+    assert (response.status_code, response.json()["code"]) == (409, "audit_key_missing")
 
 
 @pytest.mark.parametrize("key", ["operator", "viewer", "approver"])

@@ -69,7 +69,7 @@ STATUS: dict[type[e.PenstockError], int] = {
     e.WebhooksFull: 429,
     e.NoRuntime: 503,
     e.NotSealed: 404,
-    e.AuditKeyMissing: 503,
+    e.AuditKeyMissing: 409,
     e.AuditKeyWrong: 503,
     e.JournalError: 500,
     e.JournalUnavailable: 503,
