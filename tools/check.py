@@ -22,6 +22,9 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[1]
 TIMED, PATIENT = "(crash or alone) and not patient", "patient"
 SIDE_BY_SIDE = "not crash and not alone and not patient"
+TIMED_IN = ("tests/crash", "tests/docs", "tests/e2e", "tests/contract")
+PATIENT_IN = ("tests/sim",)
+"""Where those tests are: the others need not be imported, and dealt with one by one, to be left out."""
 PROCESSES_MAX = 8
 """Of tests side by side: each of them starts a database server of its own."""
 
@@ -140,8 +143,8 @@ def phases() -> list[Phase]:
             [Part("types", [sys.executable, "-m", "mypy"]), Part("console", ["make", "--silent", "console-check"])],
         ),
         Phase(
-            Part("tests alone", [*pytest, "-q", "-m", TIMED]),
-            [Part("tests with patience", [*pytest, *quiet, "-m", PATIENT], nice=19)],
+            Part("tests alone", [*pytest, *TIMED_IN, "-q", "-m", TIMED]),
+            [Part("tests with patience", [*pytest, *PATIENT_IN, *quiet, "-m", PATIENT], nice=19)],
         ),
     ]
 

@@ -1,7 +1,9 @@
 """`make test` runs every test in one of its phases, and is well only when all of its parts are."""
 
+import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from tools import check
@@ -32,6 +34,14 @@ def test_the_phases_are_those() -> None:
     lines = [" ".join(part.command) for phase in check.phases() for part in (phase.main, *phase.beside)]
     for words in (check.SIDE_BY_SIDE, check.TIMED, check.PATIENT):
         assert sum(line.endswith(f"-m {words}") for line in lines) == 1
+
+
+def test_tests_with_a_phase_of_their_own_are_where_it_looks() -> None:
+    marked = re.compile(r"\bmark\.(crash|alone|patient)\b")
+    for path in (check.ROOT / "tests").rglob("*.py"):
+        for mark in marked.findall(path.read_text(encoding="utf-8")) if path != Path(__file__) else ():
+            folders = check.PATIENT_IN if mark == "patient" else check.TIMED_IN
+            assert any(path.is_relative_to(check.ROOT / folder) for folder in folders), f"{path}: {mark}"
 
 
 def test_all_parts_run_and_what_ran_beside_is_shown_whole(capfd: pytest.CaptureFixture[str]) -> None:
