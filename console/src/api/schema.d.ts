@@ -127,6 +127,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/approvals/batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approvals Batch
+         * @description Decide on all questions that one rule matches, each by itself and each on the record. Without ``ids`` it says
+         *     only which they are: decide on those with their ids, as they were shown.
+         */
+        post: operations["approvals_batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/approvals/{id}": {
         parameters: {
             query?: never;
@@ -164,6 +185,191 @@ export interface paths {
          *     The decision is bound to what was on the screen: its digest, and its version, which whatever changes it raises.
          */
         post: operations["approvals_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Show
+         * @description The log's newest checkpoint, its keys, and how sealing stands.
+         */
+        get: operations["audit_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Checkpoint
+         * @description The newest checkpoint as it is to be kept: a signed note, and nothing around it.
+         */
+        get: operations["audit_checkpoint"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Checkpoints
+         * @description Checkpoints of sizes below ``before``, newest first. Old ones without a witness are not kept for ever.
+         */
+        get: operations["audit_checkpoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/consistency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Audit Consistency
+         * @description The proof that the log has only grown since a checkpoint that somebody holds. 500 with the code ``log_forked``:
+         *     it has not.
+         */
+        post: operations["audit_consistency"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/cosignatures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Audit Cosign
+         * @description Keep signatures of witnesses that the server knows with a checkpoint. Each must fit it.
+         */
+        post: operations["audit_cosign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Export
+         * @description Runs with the proofs that they are what was recorded, for ``verify.py``. Content takes ``payloads:read`` as well.
+         *
+         *     Whoever exports, and what, is recorded first.
+         */
+        get: operations["audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/inclusion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Inclusion
+         * @description The proof that a run is in the log, up to that event at least; 0 = as far as it is sealed.
+         */
+        get: operations["audit_inclusion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/runs/{run}/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Accounts
+         * @description For each call of a run, or those of one step (a path, or the number of an event): who built, reviewed and
+         *     released what was called, set the policy, approved, oversaw, bears responsibility, and for whom it ran.
+         */
+        get: operations["audit_accounts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/witness-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit Witness Request
+         * @description What a witness is sent that has seen the log at size ``old``: the body of ``add-checkpoint``,
+         *     c2sp.org/tlog-witness.
+         */
+        get: operations["audit_witness_request"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -391,6 +597,88 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/cases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Cases List
+         * @description Runs that wait for people, those whose question ends first before the others, then runs that their agents gave
+         *     up and that nobody has put aside, the newest first; so many of each at most.
+         */
+        get: operations["cases_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cases/{run}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cases Assign
+         * @description Say who is to look at a case, and until when. It is no claim.
+         */
+        post: operations["cases_assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cases/{run}/claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cases Claim
+         * @description Take a case, or hold it for longer: nobody else decides what its run asks meanwhile. ``take_over`` takes it from
+         *     somebody else; that takes the role admin.
+         */
+        post: operations["cases_claim"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cases/{run}/hand-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cases Hand Back
+         * @description Let go of a case that the caller holds; ``close`` puts one aside whose run has ended.
+         */
+        post: operations["cases_hand_back"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/controls": {
         parameters: {
             query?: never;
@@ -559,6 +847,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/delegations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Delegations List
+         * @description Rights that are handed on now, newest first.
+         */
+        get: operations["delegations_list"];
+        put?: never;
+        /**
+         * Delegations Make
+         * @description Hand the caller's right to decide to somebody for a time. It ends with the key that it was given by.
+         */
+        post: operations["delegations_make"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/delegations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delegations End
+         * @description Take a right back, or give one back. Whose it is, or was handed to, may; and whoever manages keys.
+         */
+        delete: operations["delegations_end"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/keys": {
         parameters: {
             query?: never;
@@ -646,6 +978,92 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * People List
+         * @description What is known of actors, in the order of their names; ``after``: the last one of the page before.
+         */
+        get: operations["people_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{actor}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * People Set
+         * @description Say who an actor is, in place of what was said before. Nobody says it of themselves.
+         */
+        put: operations["people_set"];
+        post?: never;
+        /**
+         * People Forget
+         * @description Know nothing of an actor any more. It is no error when nothing was.
+         */
+        delete: operations["people_forget"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Policies Get
+         * @description The policy that this process holds calls to: rules, tests, and why a changed file is not in force.
+         *
+         *     Rules about other tenants, and the tests, are shown to the tenant of the server's owner only.
+         */
+        get: operations["policies_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Policies Check
+         * @description Look at a text: its mistakes, its tests, what it changes of the policy in force and of calls that were made.
+         */
+        post: operations["policies_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/problems/{code}": {
         parameters: {
             query?: never;
@@ -660,6 +1078,250 @@ export interface paths {
         get: operations["description_problem"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Releases List
+         * @description The tenant's releases, newest first.
+         */
+        get: operations["releases_list"];
+        put?: never;
+        /**
+         * Releases Draft
+         * @description Keep a release of an agent that this server offers, signed. You are its author.
+         */
+        post: operations["releases_draft"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Releases Compare
+         * @description How runs of an agent's releases went that were submitted in the last hours. Nothing is promoted by itself.
+         */
+        get: operations["releases_compare"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Rollback
+         * @description Take a release back, at once: no run that is submitted a second after the answer gets it.
+         */
+        post: operations["releases_rollback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/tools": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Accept Tool
+         * @description Accept that a server's tool is another than the one that was approved: its calls go ahead again.
+         */
+        post: operations["releases_accept_tool"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Releases Show
+         * @description One release: what became of it, and which live workers cannot run it.
+         */
+        get: operations["releases_show"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Approve
+         * @description Approve what somebody else drafted and put up for review.
+         */
+        post: operations["releases_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Canary
+         * @description Give it a share of new runs; a session stays on its side.
+         */
+        post: operations["releases_canary"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Releases Diff
+         * @description What the release ``to`` has otherwise, in words; without it, what the release has otherwise than the live one.
+         */
+        get: operations["releases_diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Promote
+         * @description Give it all new runs; what was live is retired.
+         */
+        post: operations["releases_promote"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Reject
+         * @description Reject it, or take its approval back.
+         */
+        post: operations["releases_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/retire": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Retire
+         * @description Take it out of use; where it was live, new runs are as the code says.
+         */
+        post: operations["releases_retire"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/{id}/submit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Submit
+         * @description Put it up for review.
+         */
+        post: operations["releases_submit"];
         delete?: never;
         options?: never;
         head?: never;
@@ -935,6 +1597,27 @@ export interface paths {
          * @description Replay a run's record against the agent's code of today: no call, no write. One at a time on a server.
          */
         post: operations["runs_replay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{run}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reports Show
+         * @description What happened, what was done and what not, and what it would need: of a run that failed, was stopped or handed
+         *     over, or for which a fallback has answered.
+         */
+        get: operations["reports_show"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1346,6 +2029,21 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * AccountsShown
+         * @description Who answers for the calls of a run; see docs/explanation/audit.md.
+         */
+        AccountsShown: {
+            /** Calls */
+            calls: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+        };
+        /**
          * ActionPage
          * @description Actions, newest first.
          */
@@ -1514,6 +2212,12 @@ export interface components {
              * @description 0 = never
              */
             expires: number;
+            /**
+             * Holder
+             * @description who has taken the case over; nobody else decides then
+             * @default
+             */
+            holder: string;
             /** Id */
             id: string;
             /**
@@ -1527,7 +2231,7 @@ export interface components {
              * Question
              * @enum {string}
              */
-            question: "may_run" | "did_it_happen";
+            question: "may_run" | "did_it_happen" | "help";
             /** Risk */
             risk: string;
             /**
@@ -1545,6 +2249,8 @@ export interface components {
              * @description what will be done, in one line: refund order 1182, 49.00
              */
             summary: string;
+            /** @description who must allow it, beyond whoever may decide */
+            terms: components["schemas"]["TermsShown"] | null;
             /** Tool */
             tool: string;
             /**
@@ -1552,6 +2258,11 @@ export interface components {
              * @description raised by whatever changes the question; a decision names the one it saw
              */
             version: number;
+            /**
+             * Votes
+             * @description who has allowed it, of several who are needed
+             */
+            votes: components["schemas"]["VoteShown"][];
             /**
              * Why Not
              * @description why the caller may not
@@ -1640,12 +2351,19 @@ export interface components {
              * @default
              */
             hidden: string;
+            /**
+             * Holder
+             * @description who has taken the case over; nobody else decides then
+             * @default
+             */
+            holder: string;
             /** Id */
             id: string;
             /**
              * @default {
              *       "approved": 0,
              *       "denied": 0,
+             *       "edited": 0,
              *       "expired": 0,
              *       "numbers": {},
              *       "recent": []
@@ -1674,7 +2392,7 @@ export interface components {
              * Question
              * @enum {string}
              */
-            question: "may_run" | "did_it_happen";
+            question: "may_run" | "did_it_happen" | "help";
             /**
              * Reversible
              * @description by what it can be undone, as the tool declares; empty: it cannot
@@ -1708,6 +2426,15 @@ export interface components {
              * @description what will be done, in one line: refund order 1182, 49.00
              */
             summary: string;
+            /**
+             * Takes
+             * @description JSON Schema of the tool's arguments, for an edit; null: the tool is not known here
+             */
+            takes: {
+                [key: string]: unknown;
+            } | null;
+            /** @description who must allow it, beyond whoever may decide */
+            terms: components["schemas"]["TermsShown"] | null;
             /** Tool */
             tool: string;
             /**
@@ -1715,6 +2442,11 @@ export interface components {
              * @description raised by whatever changes the question; a decision names the one it saw
              */
             version: number;
+            /**
+             * Votes
+             * @description who has allowed it, of several who are needed
+             */
+            votes: components["schemas"]["VoteShown"][];
             /**
              * Why
              * @description the rules that ask
@@ -1837,6 +2569,94 @@ export interface components {
             runs: components["schemas"]["RunAccepted"][];
         };
         /**
+         * BatchAsked
+         * @description One rule for many questions.
+         */
+        BatchAsked: {
+            /**
+             * Agent
+             * @default
+             */
+            agent: string;
+            /**
+             * Decision
+             * @enum {string}
+             */
+            decision: "approve" | "deny";
+            /**
+             * Ids
+             * @description those that were shown, and still match; without: show them
+             */
+            ids?: string[] | null;
+            /**
+             * Most
+             * @default 50
+             */
+            most: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Rule
+             * @description the rule, or the clause of the policy, that holds it
+             * @default
+             */
+            rule: string;
+            /** Tool */
+            tool: string;
+            /**
+             * Where
+             * @description bounds on arguments, such as amount_cents<=5000
+             */
+            where?: string[];
+        };
+        /**
+         * BatchDone
+         * @description The questions that the rule matches.
+         */
+        BatchDone: {
+            /** Items */
+            items: components["schemas"]["BatchItem"][];
+        };
+        /**
+         * BatchItem
+         * @description One of the questions, and what became of it.
+         */
+        BatchItem: {
+            /**
+             * Code
+             * @description why it was not decided
+             * @default
+             */
+            code: string;
+            /**
+             * Counts
+             * @default false
+             */
+            counts: boolean;
+            /**
+             * Decided
+             * @default false
+             */
+            decided: boolean;
+            /** Digest */
+            digest: string;
+            /** Id */
+            id: string;
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+            /**
+             * Words
+             * @default
+             */
+            words: string;
+        };
+        /**
          * BreakerCircuit
          * @description One circuit. Those that never tripped and have learned nothing are not listed.
          */
@@ -1950,6 +2770,12 @@ export interface components {
          * @description What to close.
          */
         BreakerReset: {
+            /**
+             * Reason
+             * @description for the record of actions
+             * @default
+             */
+            reason: string;
             /**
              * Relearn
              * @description forget what is expected, too
@@ -2563,6 +3389,207 @@ export interface components {
             until: number;
         };
         /**
+         * CaseAssigned
+         * @description Who, and until when.
+         */
+        CaseAssigned: {
+            /**
+             * Due
+             * @default 0
+             */
+            due: number;
+            /**
+             * To
+             * @default
+             */
+            to: string;
+        };
+        /**
+         * CaseBack
+         * @description What whoever comes next should know.
+         */
+        CaseBack: {
+            /**
+             * Close
+             * @description put a case aside whose run has ended
+             * @default false
+             */
+            close: boolean;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+        };
+        /**
+         * CaseClaimed
+         * @description For how long.
+         */
+        CaseClaimed: {
+            /**
+             * Seconds
+             * @default 3600
+             */
+            seconds: number;
+            /**
+             * Take Over
+             * @description also from somebody else; takes the role admin
+             * @default false
+             */
+            take_over: boolean;
+        };
+        /**
+         * CaseLine
+         * @description One case of the list.
+         */
+        CaseLine: {
+            /** Agent */
+            agent: string;
+            /**
+             * Assignee
+             * @description who is to look at it
+             * @default
+             */
+            assignee: string;
+            /**
+             * Claimed At
+             * @default 0
+             */
+            claimed_at: number;
+            /**
+             * Claims
+             * @default 0
+             */
+            claims: number;
+            /**
+             * Closed At
+             * @description when it was put aside
+             * @default 0
+             */
+            closed_at: number;
+            /**
+             * Customer
+             * @default
+             */
+            customer: string;
+            /**
+             * Due
+             * @description until when they are to
+             * @default 0
+             */
+            due: number;
+            /**
+             * Ends
+             * @description when the first of its questions ends
+             * @default 0
+             */
+            ends: number;
+            /**
+             * Holder
+             * @description who holds it now: nobody else decides what it asks
+             * @default
+             */
+            holder: string;
+            /**
+             * Late
+             * @default false
+             */
+            late: boolean;
+            /**
+             * Note
+             * @description what was said when it was last handed back
+             * @default
+             */
+            note: string;
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+            /**
+             * Until
+             * @description when the claim ends by itself
+             * @default 0
+             */
+            until: number;
+            /**
+             * Why
+             * @description its run waits for an answer; its agent gave it up
+             * @enum {string}
+             */
+            why: "question" | "escalated";
+        };
+        /**
+         * CasePage
+         * @description Cases.
+         */
+        CasePage: {
+            /** Items */
+            items: components["schemas"]["CaseLine"][];
+            /**
+             * Mine
+             * @description those that the caller holds
+             */
+            mine: number;
+        };
+        /**
+         * CaseShown
+         * @description How a case stands.
+         */
+        CaseShown: {
+            /**
+             * Assignee
+             * @description who is to look at it
+             * @default
+             */
+            assignee: string;
+            /**
+             * Claimed At
+             * @default 0
+             */
+            claimed_at: number;
+            /**
+             * Claims
+             * @default 0
+             */
+            claims: number;
+            /**
+             * Closed At
+             * @description when it was put aside
+             * @default 0
+             */
+            closed_at: number;
+            /**
+             * Due
+             * @description until when they are to
+             * @default 0
+             */
+            due: number;
+            /**
+             * Holder
+             * @description who holds it now: nobody else decides what it asks
+             * @default
+             */
+            holder: string;
+            /**
+             * Note
+             * @description what was said when it was last handed back
+             * @default
+             */
+            note: string;
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+            /**
+             * Until
+             * @description when the claim ends by itself
+             * @default 0
+             */
+            until: number;
+        };
+        /**
          * Cause
          * @description Failures of the last hour with the same first cause.
          */
@@ -2626,6 +3653,28 @@ export interface components {
             run: string;
             /** Status */
             status: string;
+        };
+        /**
+         * ConsistencyAsked
+         * @description A checkpoint that somebody holds, as it was given out.
+         */
+        ConsistencyAsked: {
+            /** Checkpoint */
+            checkpoint: string;
+        };
+        /**
+         * ConsistencyShown
+         * @description That the log has only grown: RFC 6962, 2.1.2.
+         */
+        ConsistencyShown: {
+            /** Checkpoint */
+            checkpoint: string;
+            /** Old */
+            old: number;
+            /** Proof */
+            proof: string[];
+            /** Size */
+            size: number;
         };
         /**
          * Content
@@ -2835,6 +3884,27 @@ export interface components {
              * @default 0
              */
             stopped_runs: number;
+        };
+        /**
+         * CosignaturesGiven
+         * @description Signature lines of witnesses (c2sp.org/tlog-cosignature), or a checkpoint with them.
+         */
+        CosignaturesGiven: {
+            /** Signatures */
+            signatures: string;
+            /**
+             * Size
+             * @description of the checkpoint; without it the newest one
+             */
+            size?: number | null;
+        };
+        /**
+         * CosignaturesTaken
+         * @description Whose signatures were kept.
+         */
+        CosignaturesTaken: {
+            /** Taken */
+            taken: string[];
         };
         /**
          * CostExplained
@@ -3113,10 +4183,23 @@ export interface components {
          */
         DecisionGiven: {
             /**
+             * Args
+             * @description with edit: all arguments to call it with
+             */
+            args?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Behalf
+             * @description decide by the right that they handed to the caller
+             * @default
+             */
+            behalf: string;
+            /**
              * Decision
              * @enum {string}
              */
-            decision: "approve" | "deny" | "happened" | "did_not_happen";
+            decision: "approve" | "deny" | "edit" | "answer" | "happened" | "did_not_happen";
             /** Digest */
             digest: string;
             /**
@@ -3140,17 +4223,93 @@ export interface components {
         DecisionTaken: {
             /** Actor */
             actor: string;
+            /**
+             * Allowed
+             * @description who has allowed it, where several are needed
+             */
+            allowed: string[];
             /** At */
             at: number;
+            /**
+             * Counts
+             * @description false: it is kept, and others are needed
+             * @default true
+             */
+            counts: boolean;
             /** Decision */
             decision: string;
             /** Id */
             id: string;
             /**
+             * Missing
+             * @description how many more
+             * @default 0
+             */
+            missing: number;
+            /**
              * Run
              * Format: uuid
              */
             run: string;
+        };
+        /**
+         * DelegationAsked
+         * @description To whom, and for how long.
+         */
+        DelegationAsked: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Seconds */
+            seconds: number;
+            /** To */
+            to: string;
+        };
+        /**
+         * DelegationLine
+         * @description A right to decide that was handed on.
+         */
+        DelegationLine: {
+            /**
+             * Ended At
+             * @default 0
+             */
+            ended_at: number;
+            /**
+             * Ended By
+             * @default
+             */
+            ended_by: string;
+            /** Giver */
+            giver: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Made At */
+            made_at: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Roles */
+            roles: string[];
+            /** To */
+            to: string;
+            /** Until */
+            until: number;
+        };
+        /**
+         * DelegationPage
+         * @description Rights that are handed on now.
+         */
+        DelegationPage: {
+            /** Items */
+            items: components["schemas"]["DelegationLine"][];
         };
         /**
          * DeliveryPage
@@ -3202,7 +4361,7 @@ export interface components {
              * Topic
              * @enum {string}
              */
-            topic: "run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold";
+            topic: "run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.escalated" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold";
         };
         /**
          * DiffRow
@@ -3249,6 +4408,25 @@ export interface components {
             version: number;
         };
         /**
+         * EffectShown
+         * @description A call of a tool that writes, or one that was not made.
+         */
+        EffectShown: {
+            /** At */
+            at: number;
+            /** Path */
+            path: string;
+            /**
+             * State
+             * @description done, undecided, failed, not_begun, denied, not_approved
+             */
+            state: string;
+            /** Tool */
+            tool: string;
+            /** Words */
+            words: string;
+        };
+        /**
          * EndpointAsked
          * @description An address to be told.
          */
@@ -3265,7 +4443,7 @@ export interface components {
              */
             description: string;
             /** Topics */
-            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
+            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.escalated" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
             /** Url */
             url: string;
         };
@@ -3337,7 +4515,7 @@ export interface components {
              */
             state: "on" | "paused" | "failing";
             /** Topics */
-            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
+            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.escalated" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
             /** Url */
             url: string;
             /**
@@ -3417,7 +4595,7 @@ export interface components {
              */
             state: "on" | "paused" | "failing";
             /** Topics */
-            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
+            topics: ("run.ended" | "run.parked" | "run.quarantined" | "approval.requested" | "approval.escalated" | "approval.decided" | "control.applied" | "breaker.opened" | "breaker.closed" | "budget.threshold")[];
             /** Url */
             url: string;
             /**
@@ -3555,6 +4733,35 @@ export interface components {
             task_type: components["schemas"]["Facet"][];
         };
         /**
+         * InclusionShown
+         * @description That a leaf is in the log: RFC 6962, 2.1.1. Hashes in hexadecimal, the lowest first.
+         */
+        InclusionShown: {
+            /** Checkpoint */
+            checkpoint: string;
+            /**
+             * Event
+             * @description the last event of the run that the leaf covers
+             */
+            event: number;
+            /** Index */
+            index: number;
+            /**
+             * Leaf
+             * @description its text; its hash is SHA-256 of a zero byte and these bytes
+             */
+            leaf: string;
+            /** Proof */
+            proof: string[];
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+            /** Size */
+            size: number;
+        };
+        /**
          * KeyAsked
          * @description A key to be made.
          */
@@ -3572,7 +4779,7 @@ export interface components {
              */
             permissions?: string[] | null;
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "auditor" | "witness" | "gateway" | "admin")[];
         };
         /**
          * KeyMade
@@ -3599,7 +4806,7 @@ export interface components {
             /** Revoked At */
             revoked_at: number | null;
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "auditor" | "witness" | "gateway" | "admin")[];
             /**
              * Used At
              * @description to the minute
@@ -3642,7 +4849,7 @@ export interface components {
             /** Revoked At */
             revoked_at: number | null;
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "auditor" | "witness" | "gateway" | "admin")[];
             /**
              * Used At
              * @description to the minute
@@ -3665,6 +4872,12 @@ export interface components {
              */
             denied: number;
             /**
+             * Edited
+             * @description allowed with other arguments
+             * @default 0
+             */
+            edited: number;
+            /**
              * Expired
              * @description nobody decided in time
              * @default 0
@@ -3681,6 +4894,67 @@ export interface components {
             };
             /** Recent */
             recent: components["schemas"]["PastDecision"][];
+        };
+        /**
+         * LogPoint
+         * @description A checkpoint: a signed note (c2sp.org/tlog-checkpoint), to be kept where the operator cannot change it.
+         */
+        LogPoint: {
+            /** At */
+            at: number;
+            /**
+             * Checkpoint
+             * @description the note with all its signatures, line ends included
+             */
+            checkpoint: string;
+            /**
+             * Size
+             * @description leaves of the log
+             */
+            size: number;
+            /**
+             * Witnesses
+             * @description signatures of witnesses
+             */
+            witnesses: number;
+        };
+        /**
+         * LogPointPage
+         * @description Checkpoints, newest first.
+         */
+        LogPointPage: {
+            /** Items */
+            items: components["schemas"]["LogPoint"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * LogShown
+         * @description How the tenant's log stands.
+         */
+        LogShown: {
+            /**
+             * History
+             * @description the statement by which each key came to sign: signed notes
+             */
+            history: string[];
+            /**
+             * Keys
+             * @description public keys of the log in one line each (name+id+key), the newest last
+             */
+            keys: string[];
+            /** @description null = nothing has been sealed yet */
+            newest: components["schemas"]["LogPoint"] | null;
+            /**
+             * Problem
+             * @description what is in the way of sealing; '' = nothing
+             */
+            problem: string;
+            /**
+             * Sealed At
+             * @description when something was sealed last, of any tenant; 0 = never
+             */
+            sealed_at: number;
         };
         /**
          * LoopShown
@@ -3729,7 +5003,7 @@ export interface components {
             /** Permissions */
             permissions: string[];
             /** Roles */
-            roles: ("viewer" | "operator" | "approver" | "gateway" | "admin")[];
+            roles: ("viewer" | "operator" | "approver" | "auditor" | "witness" | "gateway" | "admin")[];
             /**
              * Sign Out
              * @default false
@@ -3899,6 +5173,327 @@ export interface components {
              * @default
              */
             summary: string;
+        };
+        /**
+         * PersonForgotten
+         * @description Nothing is known of the actor any more.
+         */
+        PersonForgotten: {
+            /** Actor */
+            actor: string;
+            /** Known */
+            known: boolean;
+        };
+        /**
+         * PersonLine
+         * @description What is known of an actor.
+         */
+        PersonLine: {
+            /** Actor */
+            actor: string;
+            /**
+             * Barred
+             * @description they decide nothing any more
+             * @default false
+             */
+            barred: boolean;
+            /**
+             * Mail
+             * @default
+             */
+            mail: string;
+            /**
+             * Person
+             * @description actors of one person count once
+             */
+            person: string;
+            /**
+             * Roles
+             * @description what they are besides what their credential says
+             */
+            roles: string[];
+            /**
+             * Set At
+             * @default 0
+             */
+            set_at: number;
+            /**
+             * Set By
+             * @default
+             */
+            set_by: string;
+        };
+        /**
+         * PersonPage
+         * @description Actors, in the order of their names.
+         */
+        PersonPage: {
+            /** Items */
+            items: components["schemas"]["PersonLine"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * PersonSaid
+         * @description What is known from now on.
+         */
+        PersonSaid: {
+            /**
+             * Barred
+             * @default false
+             */
+            barred: boolean;
+            /**
+             * Mail
+             * @default
+             */
+            mail: string;
+            /**
+             * Person
+             * @description empty: the name that is under the actor by itself
+             * @default
+             */
+            person: string;
+            /** Roles */
+            roles?: string[];
+        };
+        /**
+         * PolicyChange
+         * @description One rule that differs from the policy in force.
+         */
+        PolicyChange: {
+            /** How */
+            how: string;
+            /** Lines */
+            lines: string[];
+            /** Rule */
+            rule: string;
+        };
+        /**
+         * PolicyChecked
+         * @description A text that was looked at.
+         */
+        PolicyChecked: {
+            /**
+             * Calls
+             * @description calls that would fare otherwise than under the policy in force
+             */
+            calls: components["schemas"]["PolicyFinding"][];
+            /**
+             * Changes
+             * @description beside the policy in force
+             */
+            changes: components["schemas"]["PolicyChange"][];
+            /**
+             * Findings
+             * @description of the text itself
+             */
+            findings: components["schemas"]["PolicyFinding"][];
+            /** Problems */
+            problems: components["schemas"]["PolicyProblem"][];
+            replay: components["schemas"]["PolicyReplay"] | null;
+            tests: components["schemas"]["PolicyTests"] | null;
+            /**
+             * Unproved
+             * @description why nothing was proved; empty when it was
+             */
+            unproved: string;
+            /**
+             * Version
+             * @description null when it cannot be read
+             */
+            version: string | null;
+        };
+        /**
+         * PolicyFinding
+         * @description What the solver found out.
+         */
+        PolicyFinding: {
+            /** Example */
+            example: {
+                [key: string]: unknown;
+            } | null;
+            /** Kind */
+            kind: string;
+            /** Place */
+            place: string;
+            /** Rules */
+            rules: string[];
+            /** Words */
+            words: string;
+        };
+        /**
+         * PolicyProblem
+         * @description What is wrong where, and what to do.
+         */
+        PolicyProblem: {
+            /** Column */
+            column: number;
+            /** File */
+            file: string;
+            /** Fix */
+            fix: string;
+            /** Line */
+            line: number;
+            /** What */
+            what: string;
+        };
+        /**
+         * PolicyReplay
+         * @description What it would have changed of calls that were made.
+         */
+        PolicyReplay: {
+            /** Calls */
+            calls: number;
+            /** Changed */
+            changed: number;
+            /** Changes */
+            changes: {
+                [key: string]: unknown;
+            }[];
+            /** Examples */
+            examples: {
+                [key: string]: unknown;
+            }[];
+            /** Policy */
+            policy: string;
+            /** Runs */
+            runs: number;
+            /** Since */
+            since: number;
+            /** Unread */
+            unread: number;
+            /** Whole */
+            whole: boolean;
+        };
+        /**
+         * PolicyRuleShown
+         * @description One rule, as it was written.
+         */
+        PolicyRuleShown: {
+            /** Approvers */
+            approvers: {
+                [key: string]: unknown;
+            } | null;
+            /** File */
+            file: string;
+            /** Line */
+            line: number;
+            /** Name */
+            name: string;
+            /** Owner */
+            owner: string;
+            /** Reason */
+            reason: string;
+            /**
+             * Reviewed
+             * @description YYYY-MM-DD
+             */
+            reviewed: string;
+            /** Then */
+            then: string;
+            /** Unless */
+            unless: {
+                [key: string]: unknown;
+            };
+            /** When */
+            when: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * PolicyShown
+         * @description The policy that this process holds calls to.
+         */
+        PolicyShown: {
+            /** Files */
+            files: string[];
+            /**
+             * Problem
+             * @description why the files as they are now are not in force; empty when they are
+             */
+            problem: string;
+            /** Rules */
+            rules: components["schemas"]["PolicyRuleShown"][];
+            /** Source */
+            source: string;
+            tests: components["schemas"]["PolicyTests"] | null;
+            /**
+             * Version
+             * @description SHA-256 of the rules; null = there is no policy
+             */
+            version: string | null;
+        };
+        /**
+         * PolicyTestShown
+         * @description One test beside the policy.
+         */
+        PolicyTestShown: {
+            /** File */
+            file: string;
+            /** Line */
+            line: number;
+            /** Name */
+            name: string;
+            /** Passed */
+            passed: boolean;
+            /**
+             * Words
+             * @description empty when it passed
+             */
+            words: string;
+        };
+        /**
+         * PolicyTests
+         * @description All of them.
+         */
+        PolicyTests: {
+            /** Failed */
+            failed: number;
+            /** Items */
+            items: components["schemas"]["PolicyTestShown"][];
+            /**
+             * Problem
+             * @description why the tests cannot be read; empty when they can
+             */
+            problem: string;
+            /** Run */
+            run: number;
+            /**
+             * Untested
+             * @description rules that decide no test
+             */
+            untested: string[];
+        };
+        /**
+         * PolicyText
+         * @description Files of a policy by name, to be looked at. Nothing of it comes into force.
+         */
+        PolicyText: {
+            /**
+             * Files
+             * @description name → text; *.test.yaml are tests
+             */
+            files: {
+                [key: string]: string;
+            };
+            /**
+             * Prove
+             * @description ask the solver, where it is installed
+             * @default true
+             */
+            prove: boolean;
+            /**
+             * Replay Days
+             * @description read so much of the journal under it; 0 = none
+             * @default 0
+             */
+            replay_days: number;
+            /**
+             * Replay Runs
+             * @default 200
+             */
+            replay_runs: number;
         };
         /**
          * PreviewAccount
@@ -4081,6 +5676,483 @@ export interface components {
             reason: string;
         };
         /**
+         * ReleaseBudget
+         * @description Limits of one run; 0 = none of that kind.
+         */
+        ReleaseBudget: {
+            /**
+             * Attempts
+             * @default 0
+             */
+            attempts: number;
+            /**
+             * Calls
+             * @default 0
+             */
+            calls: number;
+            /**
+             * Depth
+             * @default 0
+             */
+            depth: number;
+            /**
+             * Fanout
+             * @default 0
+             */
+            fanout: number;
+            /**
+             * Nano
+             * @description nano-dollars
+             * @default 0
+             */
+            nano: number;
+            /**
+             * Retries
+             * @description 0 = the setting, -1 = none
+             * @default 0
+             */
+            retries: number;
+            /**
+             * Seconds
+             * @default 0
+             */
+            seconds: number;
+            /**
+             * Steps
+             * @default 0
+             */
+            steps: number;
+            /**
+             * Tokens
+             * @default 0
+             */
+            tokens: number;
+        };
+        /**
+         * ReleaseCanary
+         * @description Which share of new runs it gets.
+         */
+        ReleaseCanary: {
+            /** Percent */
+            percent: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * ReleaseComparison
+         * @description Releases of an agent side by side: the canary, what is live, others.
+         */
+        ReleaseComparison: {
+            /** Agent */
+            agent: string;
+            /** Items */
+            items: components["schemas"]["ReleaseNumbers"][];
+            /** Since */
+            since: number;
+        };
+        /**
+         * ReleaseDiff
+         * @description What the second release has otherwise than the first.
+         */
+        ReleaseDiff: {
+            /** Differences */
+            differences: components["schemas"]["ReleaseDifference"][];
+            /** New */
+            new: string;
+            /** Old */
+            old: string;
+        };
+        /**
+         * ReleaseDifference
+         * @description What of a release differs, and how, in words.
+         */
+        ReleaseDifference: {
+            /** Lines */
+            lines: string[];
+            /** What */
+            what: string;
+        };
+        /**
+         * ReleaseDraft
+         * @description What to draft: an agent as the server offers it, with these changes. What is left out is as it is offered.
+         */
+        ReleaseDraft: {
+            /** Agent */
+            agent: string;
+            budget?: components["schemas"]["ReleaseBudget"] | null;
+            /**
+             * Models
+             * @description the first choice first
+             * @default []
+             */
+            models: string[];
+            /**
+             * Policy
+             * @description sources by file name
+             * @default {}
+             */
+            policy: {
+                [key: string]: string;
+            };
+            /**
+             * Prompts
+             * @description texts by name, such as instructions
+             * @default {}
+             */
+            prompts: {
+                [key: string]: string;
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Settings
+             * @default {}
+             */
+            settings: {
+                [key: string]: unknown;
+            };
+            /**
+             * Version
+             * @description of the code, such as a commit
+             * @default
+             */
+            version: string;
+        };
+        /**
+         * ReleaseLine
+         * @description One release.
+         */
+        ReleaseLine: {
+            /** Agent */
+            agent: string;
+            /** Approved By */
+            approved_by: string;
+            /**
+             * At
+             * @description when it came into its state
+             */
+            at: number;
+            /** Author */
+            author: string;
+            /** Drafted At */
+            drafted_at: number;
+            /**
+             * Id
+             * @description SHA-256 of its canonical content, 64 hex digits; the release of its runs
+             */
+            id: string;
+            /**
+             * Key
+             * @description the id of the key that signed it
+             */
+            key: string;
+            /**
+             * Objection
+             * @description why its signature does not count here; empty = it does
+             */
+            objection: string;
+            /**
+             * Percent
+             * @description of a canary: its share of new runs
+             */
+            percent: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "draft" | "review" | "approved" | "canary" | "live" | "retired" | "rejected" | "rolled_back";
+        };
+        /**
+         * ReleaseNotBack
+         * @description What a session holds that could not be taken back.
+         */
+        ReleaseNotBack: {
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /** Why */
+            why: string;
+        };
+        /**
+         * ReleaseNumbers
+         * @description How runs of one release went.
+         */
+        ReleaseNumbers: {
+            /** Cancelled */
+            cancelled: number;
+            /** Ended */
+            ended: number;
+            /** Escalated */
+            escalated: number;
+            /** Failed */
+            failed: number;
+            /**
+             * Median Us
+             * @description of those that succeeded, from submission to end
+             */
+            median_us: number;
+            /** Nano */
+            nano: number;
+            /** Refused */
+            refused: number;
+            /** Release */
+            release: string;
+            /** Runs */
+            runs: number;
+            /**
+             * State
+             * @description code = no managed release
+             */
+            state: string;
+            /** Steps */
+            steps: number;
+            /** Tokens */
+            tokens: number;
+            /** Tool Calls */
+            tool_calls: number;
+        };
+        /**
+         * ReleasePage
+         * @description Releases, newest first.
+         */
+        ReleasePage: {
+            /** Items */
+            items: components["schemas"]["ReleaseLine"][];
+            /** Next */
+            next: string | null;
+        };
+        /**
+         * ReleaseReason
+         * @description Why, for the record.
+         */
+        ReleaseReason: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * ReleaseRefusal
+         * @description A live worker that cannot run it.
+         */
+        ReleaseRefusal: {
+            /** At */
+            at: number;
+            /** Why */
+            why: string;
+            /** Worker */
+            worker: string;
+        };
+        /**
+         * ReleaseRollback
+         * @description What to take back.
+         */
+        ReleaseRollback: {
+            /** Agent */
+            agent: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Runs
+             * @description those under way
+             * @default go-on
+             * @enum {string}
+             */
+            runs: "go-on" | "pause" | "kill";
+            /**
+             * Sessions
+             * @description take what sessions hold back to before it wrote to them
+             * @default false
+             */
+            sessions: boolean;
+            /**
+             * To
+             * @description a release, or 'offered' for the code; null = away from the canary, else to what was live before
+             */
+            to?: string | null;
+        };
+        /**
+         * ReleaseRolledBack
+         * @description What a rollback did. It is in effect for every run that is submitted a second after this.
+         */
+        ReleaseRolledBack: {
+            /** Agent */
+            agent: string;
+            /**
+             * Bad
+             * @description releases that new runs get no more
+             */
+            bad: string[];
+            /**
+             * Documents
+             * @description of sessions, that were taken back
+             */
+            documents: number;
+            /**
+             * Failed
+             * @description at most 1,000
+             */
+            failed: components["schemas"]["ReleaseNotBack"][];
+            /**
+             * Live
+             * @description what they get now; empty = the code as it is offered
+             */
+            live: string;
+            /**
+             * Open Intents
+             * @description calls of them that were under way then
+             */
+            open_intents: number;
+            /**
+             * Others
+             * @description of these, by other releases or people
+             */
+            others: number;
+            /**
+             * Sealed
+             * @description whether the runs under way were stopped; null = they go on
+             */
+            sealed: boolean | null;
+            /**
+             * Versions
+             * @description of them, that no longer count
+             */
+            versions: number;
+        };
+        /**
+         * ReleaseRoute
+         * @description Which releases new runs of an agent get; empty = its code as it is offered.
+         */
+        ReleaseRoute: {
+            /** Agent */
+            agent: string;
+            /** Canary */
+            canary: string;
+            /** Live */
+            live: string;
+            /** Percent */
+            percent: number;
+        };
+        /**
+         * ReleaseShown
+         * @description A release with all that is known of it.
+         */
+        ReleaseShown: {
+            /** Agent */
+            agent: string;
+            /** Approved By */
+            approved_by: string;
+            /**
+             * At
+             * @description when it came into its state
+             */
+            at: number;
+            /** Author */
+            author: string;
+            /** Drafted At */
+            drafted_at: number;
+            /**
+             * Id
+             * @description SHA-256 of its canonical content, 64 hex digits; the release of its runs
+             */
+            id: string;
+            /**
+             * Key
+             * @description the id of the key that signed it
+             */
+            key: string;
+            /**
+             * Manifest
+             * @description its content; null without the permission payloads:read
+             */
+            manifest: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Objection
+             * @description why its signature does not count here; empty = it does
+             */
+            objection: string;
+            /**
+             * Percent
+             * @description of a canary: its share of new runs
+             */
+            percent: number;
+            /** Refusals */
+            refusals: components["schemas"]["ReleaseRefusal"][];
+            route: components["schemas"]["ReleaseRoute"];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "draft" | "review" | "approved" | "canary" | "live" | "retired" | "rejected" | "rolled_back";
+            /** Steps */
+            steps: components["schemas"]["ReleaseStep"][];
+        };
+        /**
+         * ReleaseStep
+         * @description One step of its life.
+         */
+        ReleaseStep: {
+            /** Actor */
+            actor: string;
+            /** At */
+            at: number;
+            /** Number */
+            number: number;
+            /** Percent */
+            percent: number;
+            /** Reason */
+            reason: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "draft" | "review" | "approved" | "canary" | "live" | "retired" | "rejected" | "rolled_back";
+        };
+        /**
+         * ReleaseTool
+         * @description A changed tool of a server that is accepted as it is now.
+         */
+        ReleaseTool: {
+            /**
+             * Digest
+             * @description of its definition, as the refusal said it
+             */
+            digest: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Tool
+             * @description the server's name and the tool's, with a slash between
+             */
+            tool: string;
+        };
+        /**
+         * ReleaseToolDone
+         * @description It is accepted.
+         */
+        ReleaseToolDone: {
+            /** Digest */
+            digest: string;
+            /** Tool */
+            tool: string;
+        };
+        /**
          * ReplayShown
          * @description What came of replaying a run's record against the agent's code of today: no call, no write.
          */
@@ -4106,6 +6178,58 @@ export interface components {
         Replayed: {
             /** Replayed */
             replayed: number;
+        };
+        /**
+         * ReportShown
+         * @description What became of a run, in one place. Each list has at most 1,000; ``more`` says how many others there are.
+         */
+        ReportShown: {
+            /** Agent */
+            agent: string;
+            /**
+             * Answered By
+             * @description whose answer stands in for the agent's own; empty: nobody's
+             */
+            answered_by: string;
+            /** Code */
+            code: string;
+            /** Compensated */
+            compensated: boolean;
+            /**
+             * Done
+             * @description writes that took effect; taken back when `compensated`
+             */
+            done: components["schemas"]["EffectShown"][];
+            /** Ended At */
+            ended_at: number;
+            /** Missing */
+            missing: string[];
+            /** More */
+            more: number;
+            /** Needed */
+            needed: string[];
+            /**
+             * Not Done
+             * @description writes that failed or were not made, and calls that were denied
+             */
+            not_done: components["schemas"]["EffectShown"][];
+            /** Outcome */
+            outcome: string;
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+            /**
+             * Undecided
+             * @description writes that may or may not have happened
+             */
+            undecided: components["schemas"]["EffectShown"][];
+            /**
+             * What
+             * @description in words
+             */
+            what: string;
         };
         /**
          * RerateLine
@@ -4758,14 +6882,15 @@ export interface components {
         };
         /**
          * Scope
-         * @description What is meant. ``tenant`` is the caller's own; ``everything`` crosses tenants and needs the right to it.
+         * @description What is meant. ``tool``: no runs, but the calls of that tool in all of them. ``tenant`` is the caller's own;
+         *     ``everything`` crosses tenants and needs the right to it.
          */
         Scope: {
             /**
              * Kind
              * @enum {string}
              */
-            kind: "run" | "session" | "agent" | "release" | "customer" | "tenant" | "everything";
+            kind: "run" | "session" | "agent" | "release" | "tool" | "customer" | "environment" | "tenant" | "everything";
             /**
              * Name
              * @description run id, agent's name, ...; empty for tenant, everything
@@ -5042,6 +7167,32 @@ export interface components {
             sealed: boolean;
         };
         /**
+         * TermsShown
+         * @description Who must allow a call, as the policy says.
+         */
+        TermsShown: {
+            /**
+             * Count
+             * @description different people who must allow it
+             */
+            count: number;
+            /**
+             * Escalate After Seconds
+             * @default 0
+             */
+            escalate_after_seconds: number;
+            /**
+             * Escalate To
+             * @description roles that are told when nobody answers
+             */
+            escalate_to: string[];
+            /**
+             * Roles
+             * @description one of them is needed; empty: whoever may decide
+             */
+            roles: string[];
+        };
+        /**
          * TimeBin
          * @description Runs submitted in one bin of time, by how they stand.
          */
@@ -5158,6 +7309,22 @@ export interface components {
             total: number;
         };
         /**
+         * VoteShown
+         * @description One of the people who have allowed it.
+         */
+        VoteShown: {
+            /** Actor */
+            actor: string;
+            /** At */
+            at: number;
+            /**
+             * Behalf
+             * @description whose right was handed to them
+             * @default
+             */
+            behalf: string;
+        };
+        /**
          * Waited
          * @description One thing that a parked run waits for.
          */
@@ -5207,6 +7374,7 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type AccountsShown = components['schemas']['AccountsShown'];
 export type ActionPage = components['schemas']['ActionPage'];
 export type ActionShown = components['schemas']['ActionShown'];
 export type AgentList = components['schemas']['AgentList'];
@@ -5219,6 +7387,9 @@ export type ApprovalShown = components['schemas']['ApprovalShown'];
 export type AskedPerson = components['schemas']['AskedPerson'];
 export type AttemptShown = components['schemas']['AttemptShown'];
 export type BatchAccepted = components['schemas']['BatchAccepted'];
+export type BatchAsked = components['schemas']['BatchAsked'];
+export type BatchDone = components['schemas']['BatchDone'];
+export type BatchItem = components['schemas']['BatchItem'];
 export type BreakerCircuit = components['schemas']['BreakerCircuit'];
 export type BreakerCondition = components['schemas']['BreakerCondition'];
 export type BreakerDone = components['schemas']['BreakerDone'];
@@ -5243,15 +7414,25 @@ export type CacheCleared = components['schemas']['CacheCleared'];
 export type CacheFigures = components['schemas']['CacheFigures'];
 export type CacheRow = components['schemas']['CacheRow'];
 export type CacheShown = components['schemas']['CacheShown'];
+export type CaseAssigned = components['schemas']['CaseAssigned'];
+export type CaseBack = components['schemas']['CaseBack'];
+export type CaseClaimed = components['schemas']['CaseClaimed'];
+export type CaseLine = components['schemas']['CaseLine'];
+export type CasePage = components['schemas']['CasePage'];
+export type CaseShown = components['schemas']['CaseShown'];
 export type Cause = components['schemas']['Cause'];
 export type Change = components['schemas']['Change'];
 export type ChildShown = components['schemas']['ChildShown'];
+export type ConsistencyAsked = components['schemas']['ConsistencyAsked'];
+export type ConsistencyShown = components['schemas']['ConsistencyShown'];
 export type Content = components['schemas']['Content'];
 export type ControlAsked = components['schemas']['ControlAsked'];
 export type ControlPage = components['schemas']['ControlPage'];
 export type ControlPreview = components['schemas']['ControlPreview'];
 export type ControlShown = components['schemas']['ControlShown'];
 export type ControlState = components['schemas']['ControlState'];
+export type CosignaturesGiven = components['schemas']['CosignaturesGiven'];
+export type CosignaturesTaken = components['schemas']['CosignaturesTaken'];
 export type CostExplained = components['schemas']['CostExplained'];
 export type CostPoint = components['schemas']['CostPoint'];
 export type CostReason = components['schemas']['CostReason'];
@@ -5261,10 +7442,14 @@ export type CriticalPart = components['schemas']['CriticalPart'];
 export type DearRun = components['schemas']['DearRun'];
 export type DecisionGiven = components['schemas']['DecisionGiven'];
 export type DecisionTaken = components['schemas']['DecisionTaken'];
+export type DelegationAsked = components['schemas']['DelegationAsked'];
+export type DelegationLine = components['schemas']['DelegationLine'];
+export type DelegationPage = components['schemas']['DelegationPage'];
 export type DeliveryPage = components['schemas']['DeliveryPage'];
 export type DeliveryShown = components['schemas']['DeliveryShown'];
 export type DiffRow = components['schemas']['DiffRow'];
 export type DocumentShown = components['schemas']['DocumentShown'];
+export type EffectShown = components['schemas']['EffectShown'];
 export type EndpointAsked = components['schemas']['EndpointAsked'];
 export type EndpointChanged = components['schemas']['EndpointChanged'];
 export type EndpointMade = components['schemas']['EndpointMade'];
@@ -5277,11 +7462,15 @@ export type EventShown = components['schemas']['EventShown'];
 export type EventTaken = components['schemas']['EventTaken'];
 export type Facet = components['schemas']['Facet'];
 export type Facets = components['schemas']['Facets'];
+export type InclusionShown = components['schemas']['InclusionShown'];
 export type KeyAsked = components['schemas']['KeyAsked'];
 export type KeyMade = components['schemas']['KeyMade'];
 export type KeyPage = components['schemas']['KeyPage'];
 export type KeyShown = components['schemas']['KeyShown'];
 export type LikeDecisions = components['schemas']['LikeDecisions'];
+export type LogPoint = components['schemas']['LogPoint'];
+export type LogPointPage = components['schemas']['LogPointPage'];
+export type LogShown = components['schemas']['LogShown'];
 export type LoopShown = components['schemas']['LoopShown'];
 export type Me = components['schemas']['Me'];
 export type Minute = components['schemas']['Minute'];
@@ -5290,14 +7479,48 @@ export type NumberAmong = components['schemas']['NumberAmong'];
 export type OpenEffect = components['schemas']['OpenEffect'];
 export type Overview = components['schemas']['Overview'];
 export type PastDecision = components['schemas']['PastDecision'];
+export type PersonForgotten = components['schemas']['PersonForgotten'];
+export type PersonLine = components['schemas']['PersonLine'];
+export type PersonPage = components['schemas']['PersonPage'];
+export type PersonSaid = components['schemas']['PersonSaid'];
+export type PolicyChange = components['schemas']['PolicyChange'];
+export type PolicyChecked = components['schemas']['PolicyChecked'];
+export type PolicyFinding = components['schemas']['PolicyFinding'];
+export type PolicyProblem = components['schemas']['PolicyProblem'];
+export type PolicyReplay = components['schemas']['PolicyReplay'];
+export type PolicyRuleShown = components['schemas']['PolicyRuleShown'];
+export type PolicyShown = components['schemas']['PolicyShown'];
+export type PolicyTestShown = components['schemas']['PolicyTestShown'];
+export type PolicyTests = components['schemas']['PolicyTests'];
+export type PolicyText = components['schemas']['PolicyText'];
 export type PreviewAccount = components['schemas']['PreviewAccount'];
 export type PreviewAsked = components['schemas']['PreviewAsked'];
 export type Problem = components['schemas']['Problem'];
 export type ProblemDescribed = components['schemas']['ProblemDescribed'];
 export type Readiness = components['schemas']['Readiness'];
 export type Reason = components['schemas']['Reason'];
+export type ReleaseBudget = components['schemas']['ReleaseBudget'];
+export type ReleaseCanary = components['schemas']['ReleaseCanary'];
+export type ReleaseComparison = components['schemas']['ReleaseComparison'];
+export type ReleaseDiff = components['schemas']['ReleaseDiff'];
+export type ReleaseDifference = components['schemas']['ReleaseDifference'];
+export type ReleaseDraft = components['schemas']['ReleaseDraft'];
+export type ReleaseLine = components['schemas']['ReleaseLine'];
+export type ReleaseNotBack = components['schemas']['ReleaseNotBack'];
+export type ReleaseNumbers = components['schemas']['ReleaseNumbers'];
+export type ReleasePage = components['schemas']['ReleasePage'];
+export type ReleaseReason = components['schemas']['ReleaseReason'];
+export type ReleaseRefusal = components['schemas']['ReleaseRefusal'];
+export type ReleaseRollback = components['schemas']['ReleaseRollback'];
+export type ReleaseRolledBack = components['schemas']['ReleaseRolledBack'];
+export type ReleaseRoute = components['schemas']['ReleaseRoute'];
+export type ReleaseShown = components['schemas']['ReleaseShown'];
+export type ReleaseStep = components['schemas']['ReleaseStep'];
+export type ReleaseTool = components['schemas']['ReleaseTool'];
+export type ReleaseToolDone = components['schemas']['ReleaseToolDone'];
 export type ReplayShown = components['schemas']['ReplayShown'];
 export type Replayed = components['schemas']['Replayed'];
+export type ReportShown = components['schemas']['ReportShown'];
 export type RerateLine = components['schemas']['RerateLine'];
 export type RerateShown = components['schemas']['RerateShown'];
 export type Rerates = components['schemas']['Rerates'];
@@ -5322,10 +7545,12 @@ export type SpanColumns = components['schemas']['SpanColumns'];
 export type SpanShown = components['schemas']['SpanShown'];
 export type Status = components['schemas']['Status'];
 export type Steered = components['schemas']['Steered'];
+export type TermsShown = components['schemas']['TermsShown'];
 export type TimeBin = components['schemas']['TimeBin'];
 export type ToolList = components['schemas']['ToolList'];
 export type ToolShown = components['schemas']['ToolShown'];
 export type Trace = components['schemas']['Trace'];
+export type VoteShown = components['schemas']['VoteShown'];
 export type Waited = components['schemas']['Waited'];
 export type WorkerShown = components['schemas']['WorkerShown'];
 export type $defs = Record<string, never>;
@@ -5512,6 +7737,39 @@ export interface operations {
             };
         };
     };
+    approvals_batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchDone"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     approvals_show: {
         parameters: {
             query?: never;
@@ -5565,6 +7823,295 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DecisionTaken"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_checkpoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_checkpoints: {
+        parameters: {
+            query?: {
+                before?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPointPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_consistency: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConsistencyAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsistencyShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_cosign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CosignaturesGiven"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CosignaturesTaken"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_export: {
+        parameters: {
+            query?: {
+                run?: string | null;
+                customer?: string;
+                since?: number | null;
+                until?: number | null;
+                content?: boolean;
+                /** @description size of a checkpoint that the reader holds */
+                held?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": unknown;
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_inclusion: {
+        parameters: {
+            query: {
+                run: string;
+                event?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InclusionShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_accounts: {
+        parameters: {
+            query?: {
+                step?: string;
+            };
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountsShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_witness_request: {
+        parameters: {
+            query?: {
+                old?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
             /** @description What went wrong */
@@ -6079,6 +8626,142 @@ export interface operations {
             };
         };
     };
+    cases_list: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CasePage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cases_assign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CaseAssigned"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaseShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cases_claim: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CaseClaimed"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaseShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cases_hand_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CaseBack"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaseShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     controls_list: {
         parameters: {
             query?: {
@@ -6436,6 +9119,99 @@ export interface operations {
             };
         };
     };
+    delegations_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DelegationPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delegations_make: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DelegationAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DelegationLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delegations_end: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DelegationLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     keys_list: {
         parameters: {
             query?: {
@@ -6590,6 +9366,166 @@ export interface operations {
             };
         };
     };
+    people_list: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonPage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    people_set: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                actor: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PersonSaid"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    people_forget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                actor: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonForgotten"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policies_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    policies_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PolicyText"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyChecked"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     description_problem: {
         parameters: {
             query?: never;
@@ -6608,6 +9544,444 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProblemDescribed"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_list: {
+        parameters: {
+            query?: {
+                agent?: string | null;
+                cursor?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleasePage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_draft: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseDraft"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_compare: {
+        parameters: {
+            query: {
+                agent: string;
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseComparison"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_rollback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseRollback"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseRolledBack"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_accept_tool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseTool"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseToolDone"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_canary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseCanary"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_diff: {
+        parameters: {
+            query?: {
+                to?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseDiff"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_promote: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_reject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_retire: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_submit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseReason"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseLine"];
                 };
             };
             /** @description What went wrong */
@@ -7168,6 +10542,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReplayShown"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reports_show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportShown"];
                 };
             };
             /** @description What went wrong */

@@ -7,6 +7,9 @@ export const NAVIGATION = [
   { key: 'a', label: 'Approvals', needs: 'runs:read', link: linkOptions({ to: '/approvals/{-$id}', params: { id: undefined } }) },
   { key: 'k', label: 'Controls', needs: 'runs:read', link: linkOptions({ to: '/controls/{-$id}', params: { id: undefined } }) },
   { key: 't', label: 'Breakers', needs: 'runs:read', link: linkOptions({ to: '/controls/breakers' }), sub: true },
+  { key: 'p', label: 'Policies', needs: 'runs:read', link: linkOptions({ to: '/policies' }) },
   { key: 'c', label: 'Costs', needs: 'costs:read', link: linkOptions({ to: '/costs' }) },
   { key: 'b', label: 'Budgets', needs: 'costs:read', link: linkOptions({ to: '/costs/budgets' }), sub: true },
+  { key: 'l', label: 'Releases', needs: 'runs:read', link: linkOptions({ to: '/releases' }) },
+  { key: 'u', label: 'Audit', needs: 'audit:read', link: linkOptions({ to: '/audit' }) },
 ] as const;

@@ -8,11 +8,14 @@ import {
   redirect,
 } from '@tanstack/react-router';
 
+import { auditSearch } from '@/pages/audit/search';
 import { breakersSearch } from '@/pages/breakers/search';
 import { budgetsSearch } from '@/pages/budgets/search';
 import { costsSearch } from '@/pages/costs/search';
 import { Missing } from '@/pages/missing/Missing';
 import { PageError } from '@/pages/missing/PageError';
+import { policiesSearch } from '@/pages/policies/search';
+import { releasesSearch } from '@/pages/releases/search';
 import { compareSearch, runSearch } from '@/pages/run/search';
 import { runsSearch } from '@/pages/runs/search';
 import { Loading } from '@/ui/Loading';
@@ -102,9 +105,30 @@ const breakers = createRoute({
   component: lazyRouteComponent(() => import('@/pages/breakers/BreakersPage'), 'BreakersPage'),
 });
 
+const policies = createRoute({
+  getParentRoute: () => inside,
+  path: '/policies',
+  validateSearch: policiesSearch,
+  component: lazyRouteComponent(() => import('@/pages/policies/PoliciesPage'), 'PoliciesPage'),
+});
+
+const releases = createRoute({
+  getParentRoute: () => inside,
+  path: '/releases',
+  validateSearch: releasesSearch,
+  component: lazyRouteComponent(() => import('@/pages/releases/ReleasesPage'), 'ReleasesPage'),
+});
+
+const audit = createRoute({
+  getParentRoute: () => inside,
+  path: '/audit',
+  validateSearch: auditSearch,
+  component: lazyRouteComponent(() => import('@/pages/audit/AuditPage'), 'AuditPage'),
+});
+
 const missing = createRoute({ getParentRoute: () => inside, path: '$', component: Missing });
 
-const tree = root.addChildren([signIn, inside.addChildren([overview, runs, run, compare, approvals, controls, breakers, costs, budgets, missing])]);
+const tree = root.addChildren([signIn, inside.addChildren([overview, runs, run, compare, approvals, controls, breakers, policies, costs, budgets, releases, audit, missing])]);
 
 /** The router of the console: addresses as in `NAVIGATION` and in links between pages. */
 export function makeRouter(queryClient: QueryClient) {

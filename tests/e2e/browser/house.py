@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 
 import httpx2 as httpx
 
+from penstock.journal.notes import SigningKey
+from penstock.runs.rollouts.signing import make_key
+
 ROOT = Path(__file__).resolve().parents[3]
 CONSOLE = ROOT / "console"
 BUILT = ROOT / "src" / "penstock" / "server" / "console"
@@ -132,6 +135,10 @@ class House:
             "PENSTOCK_POLL_SECONDS": "0.1",
             "PENSTOCK_START_ALLOWANCE_SECONDS": "1",
             "PENSTOCK_DOUBT_MARGIN_SECONDS": "1",
+            "PENSTOCK_RELEASE_KEY_FILE": str(self._signs()),
+            "PENSTOCK_AUDIT_KEY_FILE": str(self._seals()),
+            "PENSTOCK_AUDIT_SEAL_SECONDS": "0.2",
+            "PENSTOCK_POLICY": str(Path(__file__).with_name("policy.yaml")),
             "SHOP_EFFECTS": str(self.folder / "effects.jsonl"),
         }
         command = [*PROGRAM, "serve", "shop", "--port", str(self.port), "--no-console", "--json"]
@@ -149,6 +156,21 @@ class House:
         line = self._process.stdout.readline()
         assert line, f"the server did not start:\n{(self.folder / 'serve.log').read_text()[-4000:]}"
         self.admin = json.loads(line)["admin_key"] or self.admin
+
+    def _signs(self) -> Path:
+        """The key that signs its releases, made at the first start."""
+        path = self.folder / "release.pem"
+        if not path.is_file():
+            make_key(path)
+        return path
+
+    def _seals(self) -> Path:
+        """The key that signs its audit logs, made at the first start."""
+        path = self.folder / "audit.pem"
+        if not path.is_file():
+            path.write_bytes(SigningKey.make().pem())
+            path.chmod(0o600)
+        return path
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End the server's process."""
@@ -173,6 +195,15 @@ class House:
                 assert answer.status_code == 201, answer.text
                 self.keys[name] = answer.json()["key"]
         return self.keys[name]
+
+    async def draft(self, agent: str, key: str, instructions: str) -> str:
+        """The id of a release that somebody drafted."""
+        async with self.client(key) as client:
+            body = {"agent": agent, "prompts": {"instructions": instructions}}
+            answer = await client.post("/v1/releases", json=body)
+            assert answer.is_success, answer.text
+            release: str = answer.json()["id"]
+            return release
 
     async def submit(self, agent: str, value: object, **fields: Any) -> str:
         """The id of a new run."""

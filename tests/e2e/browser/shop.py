@@ -116,3 +116,15 @@ clerk = Agent(
     budget=Budget(usd="0.50"),
 )
 """Answers with one call of its model, for $0.00098."""
+
+
+@tool(effect="write")
+async def unlock(door: str) -> str:
+    """Open a door. The policy wants two people for it."""
+    return f"open: {door}"
+
+
+@agent("porter", version="1")
+async def porter(run: Run, door: str) -> str:
+    """Opens a door, if it may."""
+    return str(await run.call(unlock, door))

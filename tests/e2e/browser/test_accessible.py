@@ -49,6 +49,13 @@ PAGES = {
     "no such budget": ("/costs/budgets?budget=nothing", "text=There is no budget"),
     "breakers": ("/controls/breakers", "[data-breaker=axe]"),
     "a breaker that is open": ("/controls/breakers?breaker=axe", "[data-circuit]"),
+    "policies": ("/policies", "[data-candidate]"),
+    "releases": ("/releases", "[data-agent=clerk] [data-route]"),
+    "releases of an agent": ("/releases?agent=clerk", "[data-list]"),
+    "no such release": ("/releases?release=nothing", "text=There is no release"),
+    "audit": ("/audit", "[data-log=intact]"),
+    "no such proof": ("/audit?run=00000000-0000-7000-8000-000000000000", "[role=alert]"),
+    "a stop of a tool": ("/controls?scope=tool&name=refund&action=pause", "[data-preview]"),
     "no such page": ("/nowhere", "main"),
 }
 
@@ -76,12 +83,22 @@ async def limits(house: House) -> None:
 async def test_every_page(person: People, house: House, theme: str) -> None:
     run = await house.submit("waiter", 1)
     await limits(house)
+    release = await house.draft("clerk", house.admin, "Answer kindly.")
     wrong: list[str] = []
     page = await looked_at(person, theme, "admin")
-    for name, (path, ready) in {**PAGES, "run": (f"/runs/{run}", "[role=treegrid]")}.items():
+    made = {
+        "run": (f"/runs/{run}", "[role=treegrid]"),
+        "a release": (f"/releases?release={release}", "[data-act=submit]"),
+    }
+    for name, (path, ready) in {**PAGES, **made}.items():
         await page.goto(path)
         await expect(page.locator(ready).first).to_be_visible()
         wrong += [f"{name}: {one}" for one in await found(page)]
+    await page.goto("/policies")
+    await page.get_by_label("text of policy.yaml").fill("version: 1\nrules:\n  - tol: refund\n")
+    await page.locator("[data-check]").click()
+    await expect(page.locator("[data-mistake='policy.yaml:3:5']").first).to_contain_text("'tol'")
+    wrong += [f"a text with a mistake: {one}" for one in await found(page)]
     await page.goto("/")
     await expect(page.locator("h1")).to_be_visible()
     await page.keyboard.press("?")

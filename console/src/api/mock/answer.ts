@@ -1,12 +1,15 @@
 import type { paths } from '@/api/schema';
 
 import { approvalRoutes } from './approvals';
+import { auditRoutes } from './audit';
 import { breakerRoutes } from './breakers';
 import { budgetRoutes } from './budgets';
 import { cacheRoutes } from './cache';
 import { controlRoutes } from './controls';
 import { costRoutes } from './costs';
 import { overviewRoutes } from './overview';
+import { policyRoutes } from './policies';
+import { releaseRoutes } from './releases';
 import { runRoutes } from './runs';
 import { sessionRoutes } from './session';
 import { traceRoutes } from './traces';
@@ -59,11 +62,14 @@ const routes: Routes = {
   ...runRoutes,
   ...traceRoutes,
   ...approvalRoutes,
+  ...auditRoutes,
   ...controlRoutes,
   ...costRoutes,
   ...cacheRoutes,
   ...budgetRoutes,
   ...breakerRoutes,
+  ...policyRoutes,
+  ...releaseRoutes,
 };
 
 const compiled = Object.entries(routes).map(([name, handler]) => {

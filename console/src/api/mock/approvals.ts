@@ -1,4 +1,4 @@
-import type { ApprovalLine, ApprovalShown } from '@/api/schema';
+import type { ApprovalLine, ApprovalShown, CaseShown, DecisionGiven } from '@/api/schema';
 
 import { Refusal, type Routes, route } from './answer';
 import { HOUR, MINUTE, NOW, SECOND, SEEDS } from './seed';
@@ -6,25 +6,37 @@ import { HOUR, MINUTE, NOW, SECOND, SEEDS } from './seed';
 const line = (n: number, over: Partial<ApprovalLine>): ApprovalLine => ({
   id: `ap_${n}`, run: SEEDS.five, agent: 'support-desk', tool: 'refund', path: '17', question: 'may_run', risk: 'high',
   summary: 'refund order 1182, 49.00', customer: 'acme', digest: `d${n}`, version: 198, asked_at: NOW - n * 9 * MINUTE,
-  expires: NOW + n * 11 * MINUTE, mine: true, why_not: '', seen_by: [], ...over,
+  expires: NOW + n * 11 * MINUTE, mine: true, why_not: '', seen_by: [], terms: null, votes: [], holder: '', ...over,
 });
 
 const lines: ApprovalLine[] = [
   line(1, { seen_by: ['key:approver-b'] }),
   line(2, { tool: 'mail', risk: 'medium', summary: 'mail to beta@example.com, subject Your refund', customer: 'beta' }),
   line(3, { run: SEEDS.hostile, question: 'did_it_happen', summary: 'refund order 77\u202e88, 12.00' }),
+  line(5, {
+    risk: 'medium', summary: 'raise limit of beta, 5,000.00', tool: 'raise_limit', customer: 'beta',
+    terms: { roles: ['finance'], count: 2, escalate_to: ['head-of-finance'], escalate_after_seconds: 1800 }, votes: [{ actor: 'key:approver-b', behalf: 'key:approver-c', at: NOW - MINUTE }],
+  }),
+  line(6, { question: 'help', tool: 'escalate', risk: 'low', summary: 'There are two accounts. Which one?', holder: 'key:approver-b' }),
   line(4, { mine: false, why_not: 'you asked for this run yourself', risk: 'low', summary: 'close order 9', tool: 'close' }),
 ];
 const decidedAt = new Map<string, { decision: string; actor: string; at: number }>();
 
 const ARGS: Record<string, string> = {
   ap_2: JSON.stringify({ body: Array.from({ length: 90 }, (_, i) => `line ${i + 1} of a long letter`).join('\n'), subject: 'Your refund', to: 'beta@example.com' }),
+  ap_5: '{"customer":"beta","limit_cents":500000,"tier":"gold"}',
+  ap_6: '{"question":"There are two accounts. Which one?"}',
   ap_3: '{"cents":1200,"note":"<img src=x onerror=alert(1)>","order":"77\u202e88"}',
+};
+
+const SCHEMAS: Record<string, Record<string, unknown>> = {
+  refund: { type: 'object', properties: { order: { type: 'string' }, cents: { type: 'integer', description: 'what is paid back' }, note: { type: 'string' } }, required: ['order', 'cents'] },
+  raise_limit: { type: 'object', properties: { customer: { type: 'string' }, limit_cents: { type: 'integer' }, tier: { enum: ['silver', 'gold'] } }, required: ['customer', 'limit_cents', 'tier'] },
 };
 
 function shown(one: ApprovalLine): ApprovalShown {
   return {
-    ...one, args: ARGS[one.id] ?? '{"cents":4900,"order":"1182"}', hidden: '', effect: 'write', reversible: one.id === 'ap_2' ? 'a second letter' : '', policy: '3f9a'.repeat(16),
+    ...one, takes: one.question === 'may_run' ? (SCHEMAS[one.tool] ?? null) : null, args: ARGS[one.id] ?? '{"cents":4900,"order":"1182"}', hidden: '', effect: 'write', reversible: one.id === 'ap_2' ? 'a second letter' : '', policy: '3f9a'.repeat(16),
     why: [{ rule: 'refund-2', version: 7, verdict: 'hold', reason: 'amount > $25', code: 'approval_needed' }],
     previewed: one.tool !== 'close' && one.question === 'may_run', changes_unknown: one.tool === 'mail' ? 'its preview failed: no answer within 5 s' : '',
     changes: one.tool === 'refund' && one.question === 'may_run' ? [{ what: 'order 1182: refunded', before: '$0.00', after: '$49.00' }] : [],
@@ -32,7 +44,7 @@ function shown(one: ApprovalLine): ApprovalShown {
     so_far: ['goal given', 'model: looks the order up', 'search_kb: 2 results', 'get_account: charged twice on 12 May', 'model: asks to refund'],
     spent_nano: 96_400_000, budget_nano: 100_000_000,
     like: {
-      approved: 18, denied: 2, expired: 0, median_seconds: 105, numbers: { cents: { value: 4900, median: 2200, percentile: 97, count: 18 } },
+      approved: 18, denied: 2, edited: 1, expired: 0, median_seconds: 105, numbers: { cents: { value: 4900, median: 2200, percentile: 97, count: 18 } },
       recent: [{ run: SEEDS.spiral, at: NOW - HOUR, decision: 'deny', actor: 'key:approver-b', reason: 'wrong amount', summary: 'refund order 7, 900.00' }],
     },
     conflicts: one.id === 'ap_1' ? [SEEDS.spiral] : [],
@@ -58,11 +70,34 @@ export const approvalRoutes: Routes = {
   'POST /v1/approvals/{id}/decision': route<'/v1/approvals/{id}/decision', 'post'>(({ params, body }) => {
     const one = find(params['id']);
     if (one instanceof Refusal) return one;
+    const { decision } = body as DecisionGiven;
     const at = Date.now() * 1000;
     if (one.id === 'ap_2') decidedAt.set(one.id, { decision: 'approve', actor: 'key:approver-b', at: at - 2 * SECOND });
-    else decidedAt.set(one.id, { decision: (body as { decision: string }).decision, actor: 'key:operator-a', at });
+    else decidedAt.set(one.id, { decision, actor: ME, at });
     const by = find(one.id);
     if (one.id === 'ap_2' && by instanceof Refusal) return by;
-    return { id: one.id, run: one.run, decision: (body as { decision: string }).decision, actor: 'key:operator-a', at };
+    return { id: one.id, run: one.run, decision, actor: ME, at, counts: true, missing: 0, allowed: [] };
   }),
+  'GET /v1/cases': route<'/v1/cases', 'get'>(() => ({
+    items: open().map((one) => ({ ...stateOf(one), agent: one.agent, customer: one.customer, why: 'question' as const, ends: one.expires, late: false })), mine: 0,
+  })),
+  'POST /v1/cases/{run}/claim': route<'/v1/cases/{run}/claim', 'post'>(({ params }) => taken(params['run'] ?? '', ME, '')),
+  'POST /v1/cases/{run}/hand-back': route<'/v1/cases/{run}/hand-back', 'post'>(({ params, body }) => taken(params['run'] ?? '', '', (body as { note: string }).note)),
 };
+
+const ME = 'key:operator-a';
+const notes = new Map<string, string>();
+
+function stateOf(one: ApprovalLine): CaseShown {
+  const held = one.holder !== '';
+  return { run: one.run, assignee: held ? 'ada' : '', due: held ? NOW + HOUR : 0, holder: one.holder, claimed_at: held ? NOW : 0, until: held ? NOW + HOUR : 0, closed_at: 0, note: notes.get(one.run) ?? '', claims: held ? 1 : 0 };
+}
+
+function taken(run: string, holder: string, note: string): CaseShown | Refusal {
+  const here = lines.filter((one) => one.run === run);
+  const [first] = here;
+  if (!first) return new Refusal(404, 'case_unknown', `nothing in the run ${run} waits for a person`);
+  for (const one of here) if (one.holder === '' || one.holder === ME) one.holder = holder;
+  notes.set(run, note);
+  return stateOf(first);
+}

@@ -32,7 +32,7 @@ export const controlRoutes: Routes = {
     if (scope.kind === 'customer') return new Refusal(422, 'scope_unsupported', 'nothing can be stopped by customer yet', 'stop its runs, or the tenant');
     return {
       as_of: now, running: 41, queued: 12, parked: 3, spent_nano: 4_310_000_000, open_effects: effects(now), open_total: 4,
-      not_reached: ['calls under way go on until they end; they are listed', '2 children of other agents'], command: `penstock ${action} --${scope.kind} ${scope.name}`,
+      not_reached: ['calls under way go on until they end; they are listed', scope.kind === 'tool' ? 'what reaches the same system by another tool, or from outside Penstock' : '2 children of other agents'], command: `penstock ${action} --${scope.kind} ${scope.name}`,
     };
   }),
   'POST /v1/controls': route<'/v1/controls', 'post'>(({ body, headers }) => {

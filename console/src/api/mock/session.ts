@@ -4,7 +4,7 @@ import { Refusal, type Routes, route } from './answer';
 
 const PERMISSIONS = [
   'approvals:decide', 'audit:read', 'breakers:set', 'budgets:set', 'cache:clear', 'controls:stop', 'costs:read', 'everything:stop', 'keys:manage', 'metrics:read',
-  'payloads:read', 'runs:read', 'runs:steer', 'runs:submit', 'webhooks:manage',
+  'payloads:read', 'releases:approve', 'releases:manage', 'runs:read', 'runs:steer', 'runs:submit', 'webhooks:manage',
 ];
 
 // `?as=viewer` in the address tries the console with fewer rights; `?as=nobody` signed out.

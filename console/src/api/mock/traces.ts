@@ -199,7 +199,7 @@ export const traceRoutes: Routes = {
   'GET /v1/runs/{run}/spans/{path}': route<'/v1/runs/{run}/spans/{path}', 'get'>(({ params }) => span(params['run'] ?? '', params['path'] ?? '')),
   'GET /v1/runs/{run}/events': route<'/v1/runs/{run}/events', 'get'>(({ query }) => {
     const after = Number(query.get('after') ?? 0);
-    const items = Array.from({ length: 50 }, (_, i) => ({ seq: after + i + 1, at: 0, hash: '', line: `event ${after + i + 1} of the tape, as it was recorded`, body: {} }));
+    const items = Array.from({ length: 50 }, (_, i) => ({ seq: after + i + 1, at: 0, hash: '4'.padStart(64, '0'), line: `event ${after + i + 1} of the tape, as it was recorded`, body: {} }));
     return { items, next: after + 50 };
   }),
   'GET /v1/runs/{run}/diff/{other}': route<'/v1/runs/{run}/diff/{other}', 'get'>(({ params }) => {

@@ -15,18 +15,11 @@ import { Drawn } from '@/ui/Theirs';
 import { When } from '@/ui/When';
 
 import styles from './approvals.module.css';
+import type { Done } from './Card';
 import { Inbox } from './Inbox';
-import { type Choice, WORDS } from './model/decide';
+import { WORDS } from './model/decide';
 import { beside, following } from './model/order';
 import { Question } from './Question';
-
-/** What was decided last here, which is no longer in the list. */
-interface Done {
-  readonly run: string;
-  readonly summary: string;
-  readonly choice: Choice;
-  readonly at: number;
-}
 
 /** What happens if I say yes? */
 export function ApprovalsPage() {
@@ -104,7 +97,7 @@ export function ApprovalsPage() {
 function LastDone({ done }: { done: Done }) {
   return (
     <Alert variant="outline" color="blue" p="xs" role="status" data-done>
-      You {WORDS[done.choice].did}: <Drawn text={done.summary} />, <When at={done.at} plain />.{' '}
+      You {WORDS[done.choice].did}: <Drawn text={done.summary} />{done.at ? <>, <When at={done.at} plain /></> : null}.{done.missing > 0 ? <strong> It is kept, and waits for {plural(done.missing, 'other person', 'other people')}.</strong> : null}{' '}
       <Anchor renderRoot={(props) => <Link to="/runs/$id" params={{ id: done.run }} {...props} />}>To its run</Anchor>
     </Alert>
   );

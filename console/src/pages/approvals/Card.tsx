@@ -10,19 +10,30 @@ import { Drawn } from '@/ui/Theirs';
 
 import { Arguments } from './Arguments';
 import styles from './approvals.module.css';
+import { Case, useCase } from './Case';
 import { Decide } from './Decide';
 import { Facts } from './Facts';
-import { type Choice, CHOICES, said, type State, who } from './model/decide';
+import { ASKS, type Choice, CHOICES, said, type State, who, WORDS } from './model/decide';
 import { Risk } from './Risk';
+import { Terms } from './Terms';
 import { ticks, useAttention } from './useAttention';
 import { useDecision } from './useDecision';
+
+/** What was decided here. `missing`: so many others are needed besides. */
+export interface Done {
+  readonly run: string;
+  readonly summary: string;
+  readonly choice: Choice;
+  readonly at: number;
+  readonly missing: number;
+}
 
 interface CardProps {
   readonly approval: ApprovalShown;
   readonly problem: unknown;
   /** Whether the person has gone to this card, asked once: then it takes the focus. */
   readonly takesFocus: () => boolean;
-  readonly decided: (done: { run: string; summary: string; choice: Choice; at: number }) => void;
+  readonly decided: (done: Done) => void;
   readonly next: () => void;
   readonly refresh: () => void;
 }
@@ -32,8 +43,10 @@ export function Card({ approval, problem, takesFocus, decided, next, refresh }: 
   const card = useRef<HTMLElement>(null);
   const { state, send } = useDecision(approval, problem);
   const watched = useAttention(card, said(approval), () => send({ kind: 'left' }));
-  const open = approval.mine && approval.hidden === '';
+  const taking = useCase(approval, refresh);
+  const open = approval.mine && approval.hidden === '' && !taking.isHeldByOther;
   const { yes, no } = CHOICES[approval.question];
+  const editable = approval.question === 'may_run';
   const highRisk = approval.risk === 'high';
   useFocus(card, takesFocus);
   useSaid(state);
@@ -43,16 +56,18 @@ export function Card({ approval, problem, takesFocus, decided, next, refresh }: 
     tell.current = decided;
   });
   useEffect(() => {
-    if (done) tell.current({ run: approval.run, summary: approval.summary, choice: done.choice, at: done.at });
+    if (done) tell.current({ run: approval.run, summary: approval.summary, choice: done.choice, at: done.at, missing: done.missing });
   }, [done, approval.run, approval.summary]);
 
   const choose = (choice: Choice, repeat = false): void => {
     if (open) send({ kind: 'choose', choice, armed: watched.isArmed(), repeat, highRisk, at: ticks() });
   };
-  const asked = approval.question === 'may_run';
+  const asks = ASKS[approval.question];
   useKeys('Card', [
-    { keys: asked ? 'a' : 'h', words: asked ? 'approve' : 'it happened', run: (event) => choose(yes, event.repeat) },
-    { keys: asked ? 'd' : 'n', words: asked ? 'deny' : 'it did not happen', run: (event) => choose(no, event.repeat) },
+    { keys: asks.yes, words: WORDS[yes].does.toLowerCase(), run: (event) => choose(yes, event.repeat) },
+    ...(no === null ? [] : [{ keys: asks.no, words: WORDS[no].does.toLowerCase(), run: (event: globalThis.KeyboardEvent) => choose(no, event.repeat) }]),
+    ...(editable ? [{ keys: 'e', words: 'edit, then allow', run: (event: globalThis.KeyboardEvent) => { if (state.kind === 'looking') { event.preventDefault(); choose('edit', event.repeat); } } }] : []),
+    { keys: 't', words: 'take the case over', run: (event) => { if (!event.repeat) taking.take(); } },
     { keys: 'Escape', words: 'take back', run: () => send({ kind: 'back' }) },
   ], card);
 
@@ -77,14 +92,16 @@ export function Card({ approval, problem, takesFocus, decided, next, refresh }: 
         <span className={styles.expiry}>{approval.expires ? <>ends <When at={approval.expires} /></> : 'does not end by itself'}</span>
       </header>
       <Text size="sm" c="var(--quiet)">
-        {asked ? 'May it run?' : 'It is in doubt: did it happen?'} Tool <code>{approval.tool}</code> of <code>{approval.agent}</code>
+        {asks.words} Tool <code>{approval.tool}</code> of <code>{approval.agent}</code>
         {approval.customer ? <> for <Drawn text={approval.customer} /></> : null}, asked <When at={approval.asked_at} />.{' '}
         <Link to="/runs/$id" params={{ id: approval.run }} search={{ span: approval.path }} className={styles.toRun}>To its run</Link>
       </Text>
       {approval.seen_by.length > 0 ? <Text size="sm" role="status" data-seen>{approval.seen_by.join(', ')} looks at it too.</Text> : null}
+      <Terms approval={approval} />
+      <Case approval={approval} taking={taking} />
       <Arguments approval={approval} seeEnd={watched.seeEnd} />
       <Facts approval={approval} />
-      <Decide approval={approval} state={state} send={send} watched={watched} open={open} choose={choose} next={next} refresh={refresh} />
+      <Decide approval={approval} state={state} send={send} watched={watched} open={open} taking={taking} choose={choose} next={next} refresh={refresh} />
     </section>
   );
 }
@@ -119,10 +136,11 @@ function useSaid(state: State): void {
       looking: state.kind === 'looking' ? state.note : '',
       confirming: '',
       reasons: '',
+      editing: '',
       sending: 'Sending in three seconds. Escape takes it back.',
       posting: '',
       unsure: 'Not confirmed. It may have been recorded. Asking again.',
-      done: 'Recorded.',
+      done: state.kind === 'done' && state.missing > 0 ? `Recorded: ${state.missing} more needed.` : 'Recorded.',
       lost: state.kind === 'lost' ? `Not recorded: ${who(state.actor, state.decision)} before you.` : '',
       locked: state.kind === 'locked' ? state.title : '',
     }[state.kind];

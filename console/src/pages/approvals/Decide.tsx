@@ -5,9 +5,11 @@ import type { ApprovalShown } from '@/api/schema';
 import { Drawn } from '@/ui/Theirs';
 
 import styles from './approvals.module.css';
+import type { Taking } from './Case';
+import { Edit, EditedDiff } from './Edit';
 import { LostLine } from './LostLine';
 import { inUnits } from './model/canonical';
-import { type Choice, CHOICES, type Event, type State, TAKE_BACK_MS, WORDS } from './model/decide';
+import { ASKS, type Choice, CHOICES, type Event, type State, TAKE_BACK_MS, WORDS } from './model/decide';
 import { Reasons } from './Reasons';
 import { ticks, type Watched } from './useAttention';
 
@@ -19,6 +21,7 @@ interface DecideProps {
   /** The caller may decide, and sees what it is about. */
   readonly open: boolean;
   readonly choose: (choice: Choice) => void;
+  readonly taking: Taking;
   readonly next: () => void;
   readonly refresh: () => void;
 }
@@ -27,7 +30,7 @@ interface DecideProps {
 export function Decide(props: DecideProps) {
   const { approval, state, send, open } = props;
   if (!open && state.kind === 'looking') {
-    return <Foot><Text size="sm">{approval.why_not ? `Not yours to decide: ${approval.why_not}.` : 'You cannot decide it without seeing what it would do.'}</Text></Foot>;
+    return <Foot><Text size="sm">{props.taking.isHeldByOther ? `${approval.holder} has taken the case over: nobody else decides meanwhile.` : approval.why_not ? `Not yours to decide: ${approval.why_not}.` : 'You cannot decide it without seeing what it would do.'}</Text></Foot>;
   }
   switch (state.kind) {
     case 'looking':
@@ -36,6 +39,8 @@ export function Decide(props: DecideProps) {
       return <Foot><Confirm approval={approval} state={state} send={send} /></Foot>;
     case 'reasons':
       return <Foot><Reasons approval={approval} send={send} /></Foot>;
+    case 'editing':
+      return <Foot><Edit approval={approval} send={send} /></Foot>;
     case 'sending':
       return <Foot><Sending key={state.since} state={state} send={send} /></Foot>;
     case 'posting':
@@ -86,9 +91,9 @@ function Next({ next }: { next: () => void }) {
   return <Button variant="default" onClick={next}>To the next</Button>;
 }
 
-function Buttons({ approval, watched, choose, note }: DecideProps & { note: string }) {
+function Buttons({ approval, watched, choose, note, taking }: DecideProps & { note: string }) {
   const { yes, no } = CHOICES[approval.question];
-  const asked = approval.question === 'may_run';
+  const asks = ASKS[approval.question];
   const keyboard = globalThis.matchMedia('(hover: hover)').matches;
   const why = watched.endSeen ? (watched.focused ? '' : `Press the card${keyboard ? ', or j,' : ''} to decide.`) : 'Read the arguments to their end to decide.';
   const dead = watched.armed ? {} : { 'aria-disabled': true, 'data-disabled': true };
@@ -97,18 +102,34 @@ function Buttons({ approval, watched, choose, note }: DecideProps & { note: stri
     // After Esc or a wide step the focus must not be lost with the button that had it.
     if (note && document.activeElement === document.body) restored.current?.closest<HTMLElement>('[data-card]')?.focus({ preventScroll: true });
   }, [note]);
+  const was = useRef(taking.isMine);
+  useEffect(() => {
+    if (was.current === taking.isMine) return;
+    was.current = taking.isMine;
+    if (document.activeElement === document.body) restored.current?.closest<HTMLElement>('[data-card]')?.focus({ preventScroll: true });
+  }, [taking.isMine]);
   return (
     <>
       <div ref={restored} className={styles.buttons}>
         {/* Not `disabled`: a press on it gives the card the focus, and screen readers hear why it does not act. */}
-        <Button {...dead} aria-describedby="armed" aria-keyshortcuts={asked ? 'a' : 'h'} onClick={() => choose(yes)} className={styles.decide}>
-          {WORDS[yes].does} <Kbd ml={6} visibleFrom="sm">{asked ? 'a' : 'h'}</Kbd>
+        <Button {...dead} aria-describedby="armed" aria-keyshortcuts={asks.yes} onClick={() => choose(yes)} className={styles.decide}>
+          {WORDS[yes].does}{no === null ? '…' : ''} <Kbd ml={6} visibleFrom="sm">{asks.yes}</Kbd>
         </Button>
-        <Button color="red" variant="outline" {...dead} aria-describedby="armed" aria-keyshortcuts={asked ? 'd' : 'n'} onClick={() => choose(no)} className={styles.decide}>
-          {WORDS[no].does}… <Kbd ml={6} visibleFrom="sm">{asked ? 'd' : 'n'}</Kbd>
-        </Button>
+        {no === null ? null : (
+          <Button color="red" variant="outline" {...dead} aria-describedby="armed" aria-keyshortcuts={asks.no} onClick={() => choose(no)} className={styles.decide}>
+            {WORDS[no].does}… <Kbd ml={6} visibleFrom="sm">{asks.no}</Kbd>
+          </Button>
+        )}
       </div>
-      <span id="armed" className={styles.quiet} data-note>{[note, why].filter(Boolean).join('. ')}</span>
+      <div className={styles.more}>
+        {approval.question === 'may_run' ? (
+          <Button variant="default" {...dead} aria-describedby="armed" aria-keyshortcuts="e" onClick={() => choose('edit')}>
+            Edit… <Kbd ml={6} visibleFrom="sm">e</Kbd>
+          </Button>
+        ) : null}
+        {taking.isMine ? null : <Button variant="default" loading={taking.pending} aria-keyshortcuts="t" onClick={taking.take}>Take over <Kbd ml={6} visibleFrom="sm">t</Kbd></Button>}
+      </div>
+      <span id="armed" className={styles.note} data-note>{[note, why].filter(Boolean).join('. ')}</span>
     </>
   );
 }
@@ -132,8 +153,9 @@ function Confirm({ approval, state, send }: { approval: ApprovalShown; state: Ex
         }}
         onClick={() => confirm(false)}
       >
-        <strong>{WORDS[state.choice].does}: <Drawn text={approval.summary} /></strong>
-        {inUnits(approval.args).map((one) => <span key={one.name} className={styles.units}> {one.name}: {one.words}</span>)}
+        {/* The summary is of what was asked for, and not of what was written in its place. */}
+        <strong>{WORDS[state.choice].does}: <Drawn text={state.args === null ? approval.summary : approval.tool} /></strong>
+        {state.args === null ? inUnits(approval.args).map((one) => <span key={one.name} className={styles.units}> {one.name}: {one.words}</span>) : <EditedDiff before={approval.args} args={state.args} />}
         <span> <Kbd visibleFrom="sm">Enter</Kbd></span>
       </button>
       <Button variant="default" onClick={() => send({ kind: 'back' })}>Back <Kbd ml={6} visibleFrom="sm">Esc</Kbd></Button>

@@ -68,14 +68,14 @@ function Reach({ approval }: { approval: ApprovalShown }) {
 
 /** How people decided on the like. */
 function Like({ like }: { like: LikeDecisions }) {
-  const total = like.approved + like.denied + like.expired;
+  const total = like.approved + like.edited + like.denied + like.expired;
   return (
     <section aria-labelledby="like">
       <Title order={3} id="like">Similar decisions</Title>
       {total === 0 ? <Text size="sm">None yet on this tool of this agent.</Text> : (
         <>
           <Text size="sm">
-            {like.approved} yes, {like.denied} no{like.expired ? `, ${like.expired} expired` : ''}
+            {like.approved} yes{like.edited ? `, ${like.edited} with other arguments` : ''}, {like.denied} no{like.expired ? `, ${like.expired} expired` : ''}
             {like.median_seconds === null || like.median_seconds === undefined ? '' : `; half were decided within ${duration(Math.round(like.median_seconds * 1e6))}`}.
           </Text>
           <ul className={styles.list}>

@@ -48,6 +48,8 @@ function Row({ item, here, choose }: { item: ApprovalLine; here: boolean; choose
           {item.customer && !item.summary.includes(item.customer) ? <span><Drawn text={item.customer} /></span> : null}
           <span>asked {relative(item.asked_at, now)}</span>
           {item.expires ? <span>ends {relative(item.expires, now)}</span> : null}
+          {item.holder ? <span>{item.holder} has taken it over</span> : null}
+          {item.terms && item.terms.count > 1 ? <span>{item.votes.length} of {item.terms.count} have allowed it</span> : null}
           {item.mine ? null : <span>not yours to decide</span>}
           {item.seen_by.length > 0 ? <span>{item.seen_by.join(', ')} looks at it</span> : null}
         </span>

@@ -5,16 +5,16 @@ import { ErrorBox } from '@/ui/ErrorBox';
 import { Loading } from '@/ui/Loading';
 
 import styles from './approvals.module.css';
-import { Card } from './Card';
+import { Card, type Done } from './Card';
 import { LostLine } from './LostLine';
-import { type Choice, LOOKING, step } from './model/decide';
+import { LOOKING, step } from './model/decide';
 import { approvalQuery } from './queries';
 
 interface QuestionProps {
   readonly id: string;
   /** Whether the person has gone to this card, asked once: then it takes the focus. */
   readonly takesFocus: () => boolean;
-  readonly decided: (done: { run: string; summary: string; choice: Choice; at: number }) => void;
+  readonly decided: (done: Done) => void;
   readonly next: () => void;
 }
 

@@ -12,6 +12,10 @@ import { ticks } from './useAttention';
 export function Reasons({ approval, send }: { approval: ApprovalShown; send: Dispatch<Event> }) {
   const region = useRef<HTMLDivElement>(null);
   const [own, setOwn] = useState('');
+  const { no } = CHOICES[approval.question];
+  const does = WORDS[no ?? 'answer'].does;
+  // A word instead of a yes or no goes to the agent as it is.
+  const label = no === null ? 'your answer, in words' : 'other reason';
   const presets = REASONS[approval.question];
   const highRisk = approval.risk === 'high';
   const give = (reason: string, repeat = false): void => send({ kind: 'reason', reason, repeat, highRisk, at: ticks() });
@@ -19,7 +23,7 @@ export function Reasons({ approval, send }: { approval: ApprovalShown; send: Dis
   useEffect(() => region.current?.focus({ preventScroll: true }), []);
   return (
     <div ref={region} tabIndex={-1} role="group" aria-label="why" className={styles.reasons} data-reasons>
-      <strong>{WORDS[CHOICES[approval.question].no].does}: why?</strong>
+      <strong>{does}: {no === null ? 'what should it do?' : 'why?'}</strong>
       <div className={styles.presets}>
         {presets.map((reason, i) => <Button key={reason} variant="default" size="compact-sm" onClick={() => give(reason)}><kbd className={styles.digit}>{i + 1}</kbd>{reason}</Button>)}
       </div>
@@ -30,8 +34,8 @@ export function Reasons({ approval, send }: { approval: ApprovalShown; send: Dis
           give(own);
         }}
       >
-        <TextInput aria-label="other reason" placeholder="other reason" maxLength={2000} value={own} onChange={(event) => setOwn(event.currentTarget.value)} style={{ flex: 1 }} />
-        <Button type="submit" color="red" variant="outline" disabled={own.trim() === ''}>{WORDS[CHOICES[approval.question].no].does}</Button>
+        <TextInput aria-label={label} placeholder={label} maxLength={2000} value={own} onChange={(event) => setOwn(event.currentTarget.value)} style={{ flex: 1 }} />
+        <Button type="submit" {...(no === null ? {} : { color: 'red', variant: 'outline' })} disabled={own.trim() === ''}>{does}</Button>
         <Button variant="default" onClick={() => send({ kind: 'back' })}>Back</Button>
       </form>
     </div>

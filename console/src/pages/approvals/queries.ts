@@ -16,3 +16,11 @@ export function approvalQuery(id: string) {
     refetchInterval: (query) => (query.state.status === 'error' ? false : LOOKED_MS),
   });
 }
+
+/** Runs that people may take into their own hands, and who has. */
+export const casesQuery = queryOptions({
+  queryKey: keys.cases,
+  queryFn: ({ signal }) => ask(api.GET('/v1/cases', { params: { query: { limit: 500 } }, signal })),
+  staleTime: 2_000,
+  refetchInterval: LOOKED_MS,
+});

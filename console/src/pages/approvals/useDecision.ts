@@ -68,11 +68,11 @@ export function useDecision(approval: ApprovalShown, problem: unknown): { state:
     if (state.kind !== 'posting') return;
     const { id, digest, version } = bound.current;
     const seconds = Math.round((performance.now() - since.current) / 100) / 10;
-    const body = { decision: state.choice, digest, version, reason: state.reason, seen_seconds: seconds };
+    const body = { decision: state.choice, digest, version, reason: state.reason, seen_seconds: seconds, behalf: '', args: state.args };
     ask(api.POST('/v1/approvals/{id}/decision', { params: { path: { id } }, body })).then(
       (taken) => {
         void client.invalidateQueries({ queryKey: keys.approvals });
-        send({ kind: 'taken', actor: taken.actor, at: taken.at });
+        send({ kind: 'taken', actor: taken.actor, at: taken.at, missing: taken.counts ? 0 : taken.missing });
       },
       (error: unknown) => send({ kind: 'refused', problem: ApiProblem.of(error), me }),
     );

@@ -64,7 +64,8 @@ export function Act({ breaker }: { breaker: BreakerShown }) {
       <form onSubmit={press} className={styles.act} data-act>
         <NativeSelect label="do" data={[{ value: 'reset', label: 'close it (reset)' }, { value: 'trip', label: 'open it (trip)' }]} value={action} onChange={(event) => { setAction(event.currentTarget.value as Action); setSure(false); }} />
         {breaker.value === EACH ? <Which breaker={breaker} action={action} value={value} give={(next) => { setValue(next); setSure(false); }} /> : null}
-        {action === 'trip' ? <TextInput label="reason" description="goes on the record" required maxLength={500} value={reason} onChange={(event) => setReason(event.currentTarget.value)} className={styles.reason} /> : <Checkbox label="forget what is expected, learn anew" checked={relearn} onChange={(event) => setRelearn(event.currentTarget.checked)} />}
+        <TextInput label="reason" description="goes on the record" required={action === 'trip'} maxLength={500} value={reason} onChange={(event) => setReason(event.currentTarget.value)} className={styles.reason} />
+        {action === 'trip' ? null : <Checkbox label="forget what is expected, learn anew" checked={relearn} onChange={(event) => setRelearn(event.currentTarget.checked)} />}
         {sure ? (
           <Group gap="sm">
             <Button ref={confirm} type="submit" color={action === 'trip' ? 'red' : 'blue'} loading={act.isPending} disabled={!ready} onKeyDown={(event) => event.repeat && event.preventDefault()} data-confirm>Yes: {action} {of}</Button>
@@ -90,6 +91,6 @@ function Which({ breaker, action, value, give }: { breaker: BreakerShown; action
 
 function send(name: string, { action, value, reason, relearn }: Doing): Promise<unknown> {
   const path = { name };
-  if (action === 'reset') return ask(api.POST('/v1/breakers/{name}/reset', { params: { path }, body: { value: value === ALL ? null : value, relearn } }));
+  if (action === 'reset') return ask(api.POST('/v1/breakers/{name}/reset', { params: { path }, body: { value: value === ALL ? null : value, relearn, reason } }));
   return ask(api.POST('/v1/breakers/{name}/trip', { params: { path }, body: { value, seconds: null, reason } }));
 }

@@ -10,7 +10,7 @@ import { useNow } from '@/ui/now';
 import { Drawn } from '@/ui/Theirs';
 
 import styles from './controls.module.css';
-import type { Action, Kind } from './model/scope';
+import { type Action, type Kind, toolWords } from './model/scope';
 import { OpenList } from './OpenList';
 import { PREVIEW_MS } from './queries';
 
@@ -35,20 +35,29 @@ function One({ preview }: { preview: ControlPreview }) {
   return preview.parked > 0 ? <Figure n={preview.parked} word="parked run" /> : <>a run that neither runs nor waits</>;
 }
 
+/** How many runs, in which state. Of a tool there are none: its calls are stopped, and not the runs that make them. */
+function Reached({ preview, kind, action }: { preview: ControlPreview; kind: Kind; action: Action }) {
+  return (
+    <>
+      {STOPS[action]}{' '}
+      {kind === 'run' ? <One preview={preview} /> : (
+        <>
+          <Figure n={preview.running} word="running" />{action === 'kill' ? '; holds back ' : ', '}
+          <Figure n={preview.queued} word="queued" />, <Figure n={preview.parked} word="parked" />
+        </>
+      )}
+    </>
+  );
+}
+
 /** What it would reach, as of a moment, and what not. */
 export function Preview({ preview, kind, action, error }: { preview: ControlPreview; kind: Kind; action: Action; error: unknown }) {
   const fresh = useFresh(preview.as_of);
   return (
     <div data-preview data-stale={fresh ? undefined : true} className={styles.preview}>
       <Text component="div">
-        {STOPS[action]}{' '}
-        {kind === 'run' ? <One preview={preview} /> : (
-          <>
-            <Figure n={preview.running} word="running" />{action === 'kill' ? '; holds back ' : ', '}
-            <Figure n={preview.queued} word="queued" />, <Figure n={preview.parked} word="parked" />
-          </>
-        )}
-        {'; '}{plural(preview.open_total, 'call')} under way; {kind === 'run' ? 'it has' : 'they have'} spent <Money nano={preview.spent_nano} />.{' '}
+        {kind === 'tool' ? <strong>{toolWords[action]}</strong> : <Reached preview={preview} kind={kind} action={action} />}
+        {kind === 'tool' ? ' ' : '; '}{plural(preview.open_total, 'call')} under way{kind === 'tool' ? ' now' : <>; {kind === 'run' ? 'it has' : 'they have'} spent <Money nano={preview.spent_nano} /></>}.{' '}
         <span className={styles.quiet}>As of {clock(preview.as_of)}</span>
       </Text>
       {fresh ? null : <Text size="sm" c="var(--bad)" role="alert">That is too old to act on{error ? ': the server does not answer' : ''}. It is being asked for again.</Text>}

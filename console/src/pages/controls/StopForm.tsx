@@ -4,7 +4,7 @@ import { useNavigate, useParams, useSearch } from '@tanstack/react-router';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 
 import { agentsQuery } from '@/api/queries';
-import type { ControlPreview } from '@/api/schema';
+import type { AgentShown, ControlPreview } from '@/api/schema';
 import { useCan, useMe } from '@/app/session';
 import { ErrorBox } from '@/ui/ErrorBox';
 import { Loading } from '@/ui/Loading';
@@ -48,9 +48,12 @@ export function StopForm() {
   );
 }
 
-/** The name of what is stopped; of agents those that are offered are proposed. It counts when it is left or Enter is pressed. */
+/** The name of what is stopped; of agents and tools those that are offered are proposed. It counts when it is left or Enter is pressed. */
 function Name({ kind, name, set }: { kind: Kind; name: string; set: (name: string) => void }) {
-  const agents = useQuery({ ...agentsQuery, enabled: kind === 'agent' });
+  const me = useMe();
+  const offered = kind === 'agent' || kind === 'tool';
+  const agents = useQuery({ ...agentsQuery, enabled: offered });
+  const proposed = kind === 'environment' ? [me.environment] : offered ? namesOf(agents.data?.items ?? [], kind) : [];
   const [text, setText] = useState(name);
   const [of, setOf] = useState(`${kind} ${name}`);
   if (of !== `${kind} ${name}`) {
@@ -65,7 +68,7 @@ function Name({ kind, name, set }: { kind: Kind; name: string; set: (name: strin
       <TextInput
         label={kind === 'run' ? 'run (its whole id)' : `name of the ${kind}`}
         value={text}
-        list={kind === 'agent' ? 'agents' : undefined}
+        list={proposed.length > 0 ? 'names' : undefined}
         onChange={(event) => setText(event.currentTarget.value)}
         onBlur={give}
         onKeyDown={(event) => event.key === 'Enter' && give()}
@@ -74,10 +77,12 @@ function Name({ kind, name, set }: { kind: Kind; name: string; set: (name: strin
         autoComplete="off"
         spellCheck={false}
       />
-      {kind === 'agent' ? <datalist id="agents">{agents.data?.items.map((agent) => <option key={agent.name} value={agent.name} />)}</datalist> : null}
+      {proposed.length > 0 ? <datalist id="names">{proposed.map((one) => <option key={one} value={one} />)}</datalist> : null}
     </>
   );
 }
+
+const namesOf = (agents: readonly AgentShown[], kind: Kind): string[] => (kind === 'agent' ? agents.map((agent) => agent.name) : [...new Set(agents.flatMap((agent) => agent.tools))].sort());
 
 function Doing({ kind, name, action }: { kind: Kind; name: string; action: Action }) {
   const ready = !named(kind) || name !== '';

@@ -62,7 +62,7 @@ function Said({ control, mark }: { control: ControlState; mark: Mark }): ReactNo
           </>
         );
       }
-      return mark.at === null ? 'being sealed' : <><strong>SEALED</strong> {clock(mark.at)}: nothing new starts</>;
+      return mark.at === null ? 'being sealed' : <><strong>SEALED</strong> {clock(mark.at)}: {control.scope.kind === 'tool' ? 'no call of it starts' : 'nothing new starts'}</>;
     case 'open':
       if (mark.state !== 'now') return mark.state === 'done' ? 'no call is under way' : 'calls under way';
       return (

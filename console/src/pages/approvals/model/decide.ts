@@ -7,17 +7,28 @@ export const ARM_MS = 800;
 export const TAKE_BACK_MS = 3_000;
 
 export type Choice = DecisionGiven['decision'];
+export type Args = Readonly<Record<string, unknown>>;
 
-/** The two answers to each kind of question: what lets it go on, and what does not (which is asked why). */
-export const CHOICES: Record<ApprovalShown['question'], { readonly yes: Choice; readonly no: Choice }> = {
+/** The answers to each kind of question: what lets it go on, and what does not (which is asked why); null: there is none. */
+export const CHOICES: Record<ApprovalShown['question'], { readonly yes: Choice; readonly no: Choice | null }> = {
   may_run: { yes: 'approve', no: 'deny' },
   did_it_happen: { yes: 'happened', no: 'did_not_happen' },
+  help: { yes: 'answer', no: null },
+};
+
+/** What kind of question it is, and the letters of its answers. */
+export const ASKS: Record<ApprovalShown['question'], { readonly words: string; readonly yes: string; readonly no: string }> = {
+  may_run: { words: 'May it run?', yes: 'a', no: 'd' },
+  did_it_happen: { words: 'It is in doubt: did it happen?', yes: 'h', no: 'n' },
+  help: { words: 'It asks what to do.', yes: 'a', no: '' },
 };
 
 /** An answer as a command and as a fact. */
 export const WORDS: Record<Choice, { readonly does: string; readonly did: string }> = {
   approve: { does: 'Approve', did: 'approved' },
   deny: { does: 'Deny', did: 'denied' },
+  edit: { does: 'Allow it as edited', did: 'allowed with other arguments' },
+  answer: { does: 'Answer', did: 'answered' },
   happened: { does: 'It happened', did: 'said that it happened' },
   did_not_happen: { does: 'It did not happen', did: 'said that it did not happen' },
 };
@@ -26,6 +37,7 @@ export const WORDS: Record<Choice, { readonly does: string; readonly did: string
 export const REASONS: Record<ApprovalShown['question'], readonly string[]> = {
   may_run: ['not what was asked for', 'wrong amount', 'wrong customer or record', 'done already', 'against policy', 'facts are missing', 'a person should do it'],
   did_it_happen: ['looked it up there: no trace of it', 'the other system says it failed', 'it was reversed'],
+  help: [],
 };
 
 /** What decides whether keys and buttons act; times in milliseconds of one clock. */
@@ -52,22 +64,27 @@ export function said(approval: Pick<ApprovalShown, 'id' | 'digest' | 'version' |
 interface Given {
   readonly choice: Choice;
   readonly reason: string;
+  /** Of an edit: what to call it with; else null. */
+  readonly args: Args | null;
 }
 
 export type State =
   | { readonly kind: 'looking'; readonly note: string }
   | ({ readonly kind: 'confirming' } & Given)
   | ({ readonly kind: 'reasons' } & Given)
+  | { readonly kind: 'editing' }
   | ({ readonly kind: 'sending'; readonly since: number } & Given)
   | ({ readonly kind: 'posting' } & Given)
   | ({ readonly kind: 'unsure' } & Given)
-  | ({ readonly kind: 'done'; readonly at: number; readonly actor: string } & Given)
+  /** `missing`: it is on the record, and so many others are needed before it counts. */
+  | ({ readonly kind: 'done'; readonly at: number; readonly actor: string; readonly missing: number } & Given)
   | { readonly kind: 'lost'; readonly decision: string; readonly actor: string; readonly at: number }
   | { readonly kind: 'locked'; readonly title: string; readonly hint: string; readonly again: boolean };
 
 export type Event =
   /** A key or a button for an answer. `repeat`: the key is held; `armed`: as of the moment of the press. */
   | { readonly kind: 'choose'; readonly choice: Choice; readonly armed: boolean; readonly repeat: boolean; readonly highRisk: boolean; readonly at: number }
+  | { readonly kind: 'edited'; readonly args: Args }
   | { readonly kind: 'confirm'; readonly repeat: boolean; readonly at: number }
   | { readonly kind: 'reason'; readonly reason: string; readonly repeat: boolean; readonly highRisk: boolean; readonly at: number }
   | { readonly kind: 'back' }
@@ -75,7 +92,7 @@ export type Event =
   | { readonly kind: 'changed' }
   | { readonly kind: 'due'; readonly at: number }
   | { readonly kind: 'again' }
-  | { readonly kind: 'taken'; readonly actor: string; readonly at: number }
+  | { readonly kind: 'taken'; readonly actor: string; readonly at: number; readonly missing?: number }
   | { readonly kind: 'refused'; readonly problem: ApiProblem; readonly me: string }
   | { readonly kind: 'gone'; readonly problem: ApiProblem }
   | { readonly kind: 'expired' }
@@ -85,7 +102,7 @@ export type Event =
 export const LOOKING: State = { kind: 'looking', note: '' };
 
 /** States in which nothing has been sent, so that leaving and changes put an end to them. */
-const OPEN = new Set<State['kind']>(['looking', 'confirming', 'reasons', 'sending']);
+const OPEN = new Set<State['kind']>(['looking', 'confirming', 'reasons', 'editing', 'sending']);
 
 /**
  * What comes after an event. Only `due` and `again` lead to `posting`, the one state in which a decision is sent, and
@@ -95,12 +112,15 @@ export function step(state: State, event: Event): State {
   switch (event.kind) {
     case 'choose':
       return choose(state, event);
+    case 'edited':
+      // What nobody has seen asked for is never sent without the second step.
+      return state.kind === 'editing' ? { kind: 'confirming', choice: 'edit', reason: '', args: event.args } : state;
     case 'confirm':
       if (state.kind !== 'confirming' || event.repeat) return state;
-      return { kind: 'sending', choice: state.choice, reason: state.reason, since: event.at };
+      return { kind: 'sending', ...given(state), since: event.at };
     case 'reason':
       if (state.kind !== 'reasons' || event.repeat || event.reason.trim() === '') return state;
-      return { kind: event.highRisk && state.choice === 'did_not_happen' ? 'confirming' : 'sending', choice: state.choice, reason: event.reason.trim(), since: event.at };
+      return { kind: event.highRisk && state.choice === 'did_not_happen' ? 'confirming' : 'sending', ...given(state), reason: event.reason.trim(), since: event.at };
     case 'back':
       return OPEN.has(state.kind) && state.kind !== 'looking' ? { kind: 'looking', note: state.kind === 'sending' ? 'taken back: nothing was sent' : '' } : state;
     case 'left':
@@ -110,11 +130,11 @@ export function step(state: State, event: Event): State {
       return OPEN.has(state.kind) ? CHANGED : state;
     case 'due':
       if (state.kind !== 'sending' || event.at - state.since < TAKE_BACK_MS) return state;
-      return { kind: 'posting', choice: state.choice, reason: state.reason };
+      return { kind: 'posting', ...given(state) };
     case 'again':
-      return state.kind === 'unsure' ? { kind: 'posting', choice: state.choice, reason: state.reason } : state;
+      return state.kind === 'unsure' ? { kind: 'posting', ...given(state) } : state;
     case 'taken':
-      return state.kind === 'posting' ? { kind: 'done', choice: state.choice, reason: state.reason, actor: event.actor, at: event.at } : state;
+      return state.kind === 'posting' ? { kind: 'done', ...given(state), actor: event.actor, at: event.at, missing: event.missing ?? 0 } : state;
     case 'refused':
       return refused(state, event.problem, event.me);
     case 'gone':
@@ -126,24 +146,32 @@ export function step(state: State, event: Event): State {
   }
 }
 
+const given = ({ choice, reason, args }: Given): Given => ({ choice, reason, args });
+
 const CHANGED: State = { kind: 'locked', title: 'The question was changed while you decided.', hint: 'Nothing was sent. Read it again as it is now.', again: true };
 const EXPIRED: State = { kind: 'locked', title: 'The time to decide is over.', hint: 'The run is told that nobody did.', again: false };
 
 function choose(state: State, event: Extract<Event, { kind: 'choose' }>): State {
   if (state.kind !== 'looking' || event.repeat || !event.armed) return state;
   const { choice } = event;
-  if (choice === 'deny' || choice === 'did_not_happen') return { kind: 'reasons', choice, reason: '' };
-  if (event.highRisk) return { kind: 'confirming', choice, reason: '' };
-  return { kind: 'sending', choice, reason: '', since: event.at };
+  if (choice === 'edit') return { kind: 'editing' };
+  if (choice === 'deny' || choice === 'did_not_happen' || choice === 'answer') return { kind: 'reasons', choice, reason: '', args: null };
+  if (event.highRisk) return { kind: 'confirming', choice, reason: '', args: null };
+  return { kind: 'sending', choice, reason: '', args: null, since: event.at };
 }
 
 function refused(state: State, problem: ApiProblem, me: string): State {
   if (state.kind !== 'posting') return state;
-  const { choice, reason } = state;
+  const { choice } = state;
   // No answer, or one that says nothing of what became of it: it may be on the record.
-  if (problem.code === 'unreachable' || problem.status >= 500) return { kind: 'unsure', choice, reason };
+  if (problem.code === 'unreachable' || problem.status >= 500) return { kind: 'unsure', ...given(state) };
   const by = decided(problem);
-  if (by && by.actor === me && by.decision === choice) return { kind: 'done', choice, reason, actor: me, at: by.at };
+  if (by && by.actor === me && by.decision === choice) return { kind: 'done', ...given(state), actor: me, at: by.at, missing: 0 };
+  // The vote that an earlier try has cast without an answer: who had voted before has no buttons.
+  const voted = problem.code === 'approval_twice' ? problem.fields : {};
+  if (Array.isArray(voted['allowed']) && voted['allowed'].includes(me)) {
+    return { kind: 'done', ...given(state), actor: me, at: 0, missing: Math.max(1, Number(voted['needed']) - voted['allowed'].length) };
+  }
   return ended(problem);
 }
 

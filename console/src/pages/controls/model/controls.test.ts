@@ -42,8 +42,9 @@ it('keys are long and differ', () => {
   expect(newKey()).not.toBe(newKey());
 });
 
+const me = { tenant: 'acme', environment: 'production' };
+
 describe('what has to be typed', () => {
-  const me = { tenant: 'acme', environment: 'production' };
   it('is the name of what is stopped, of everything the environment, of one run nothing', () => {
     expect(armWord({ kind: 'agent', name: 'desk' }, me)).toBe('desk');
     expect(armWord({ kind: 'tenant', name: '' }, me)).toBe('acme');
@@ -60,6 +61,13 @@ describe('an address', () => {
     expect(fromSearch({ scope: 'tenant', name: 'other' }).name).toBe('');
     // A misspelled scope must not become a wide one.
     expect(fromSearch({ scope: 'evrything' }).kind).toBe('run');
+  });
+
+  it('may name a tool or an environment, whose name is typed too', () => {
+    expect(fromSearch({ scope: 'tool', name: 'refund', action: 'pause' })).toEqual({ kind: 'tool', name: 'refund', action: 'pause' });
+    expect(armWord({ kind: 'tool', name: 'refund' }, me)).toBe('refund');
+    expect(armWord({ kind: 'environment', name: 'staging' }, me)).toBe('staging');
+    expect(actionsOf('tool')).not.toContain('cancel');
   });
 
   it('a scope cannot be cancelled', () => {

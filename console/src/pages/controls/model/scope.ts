@@ -3,7 +3,7 @@ import type { ControlAsked, ControlShown, ControlState, Me, Scope } from '@/api/
 export type Kind = Scope['kind'];
 export type Action = ControlAsked['action'];
 
-export const KINDS: readonly Kind[] = ['run', 'session', 'agent', 'release', 'customer', 'tenant', 'everything'];
+export const KINDS: readonly Kind[] = ['run', 'session', 'agent', 'release', 'tool', 'customer', 'environment', 'tenant', 'everything'];
 export const ACTIONS: readonly Action[] = ['kill', 'pause', 'resume', 'cancel'];
 
 const NAMELESS = new Set<Kind>(['tenant', 'everything']);
@@ -23,6 +23,14 @@ export function armWord(scope: Pick<Scope, 'kind' | 'name'>, me: Pick<Me, 'tenan
 
 /** A scope in words: "agent support-desk", "everything". */
 export const scopeWords = (scope: Pick<Scope, 'kind' | 'name'>): string => (named(scope.kind) ? `${scope.kind} ${scope.name}` : scope.kind === 'tenant' ? 'this tenant' : 'everything');
+
+/** What stopping a tool does: no run ends of it. Of other scopes the runs are what is stopped. */
+export const toolWords: Record<Action, string> = {
+  kill: 'Its calls are denied: runs are told that it is stopped, and go on without it.',
+  pause: 'Its calls wait until it is lifted, and so do the runs that make them.',
+  resume: 'Its calls go on. What was denied meanwhile stays denied, unless a run asks again.',
+  cancel: '',
+};
 
 /** Who stops must say why. */
 export const needsReason = (action: Action): boolean => action !== 'resume';

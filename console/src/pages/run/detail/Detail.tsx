@@ -19,6 +19,7 @@ import { thenOf } from '../model/tape';
 import { kindOf, nameOf, statusOf, type TraceModel } from '../model/trace';
 import { spanQuery } from '../queries';
 import styles from '../run.module.css';
+import { Accounts } from './Accounts';
 import { Attempts, Questions } from './Attempts';
 import { ContentView } from './ContentView';
 import { Decision, Verdicts } from './Verdicts';
@@ -105,6 +106,7 @@ function Body({ model, span, path, reveal }: { model: TraceModel; span: number; 
       {data.kind === 'model' || data.kind === 'decision' ? <Decision decision={data.decision} /> : null}
       <Attempts attempts={data.attempts} />
       <Facts data={data} />
+      <Accounts run={model.run} path={path} />
       {child ? <p>The run of this delegation: <Link to="/runs/$id" params={{ id: child }}><Id id={child} still /></Link></p> : null}
       <SameAs data={data} model={model} reveal={reveal} />
       <CopyRow data={data} />
