@@ -85,11 +85,13 @@ lock: $(UV) ## bring the lock files up to pyproject.toml, moving as little as po
 	@$(COMPILE) $(UPGRADE) pyproject.toml --group bench -c requirements/run.lock -o requirements/bench.lock
 	@$(COMPILE) $(UPGRADE) requirements/phoenix.in -o requirements/phoenix.lock
 	@$(COMPILE) $(UPGRADE) requirements/policy.in -o requirements/policy.lock
+	@$(COMPILE) $(UPGRADE) requirements/toolkit.in -o requirements/toolkit.lock
+	@$(COMPILE) $(UPGRADE) requirements/agentboundary.in -o requirements/agentboundary.lock
 	@$(COMPILE) $(UPGRADE) requirements/agentdojo.in -o requirements/agentdojo.lock
 	@$(COMPILE) $(UPGRADE) requirements/litellm.in --override requirements/litellm.overrides -o requirements/litellm.lock
 
 clean: ## remove what the targets made, not the data folder
-	@rm -rf $(VENV) .venv-bench .venv-phoenix .venv-policy .venv-agentdojo .venv-litellm dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	@rm -rf $(VENV) .venv-bench .venv-phoenix .venv-policy .venv-toolkit .venv-agentboundary .venv-agentdojo .venv-litellm dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
 	  console/node_modules console/dist src/penstock/server/console
 
 $(UV): requirements/bootstrap.lock

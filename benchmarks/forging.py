@@ -110,7 +110,7 @@ class Forger:
         ]
         lines = list(self.lines)
         name = self.random.choice(edits)(lines)
-        return name, self._repaired(lines)
+        return name, self.repaired(lines)
 
     def _changed(self, text: bytes) -> bytes:
         """One byte, a few, or the length of a part."""
@@ -227,7 +227,7 @@ class Forger:
         lines[at] = (b"leaf", json.dumps(leaf, sort_keys=True, separators=(",", ":")).encode())
         return f"leaf field {name}"
 
-    def _repaired(self, lines: list[Line]) -> bytes:
+    def repaired(self, lines: list[Line]) -> bytes:
         """Make everything fit: numbers, hashes, leaves, the tree, the checkpoint, the signatures."""
         about = json.loads(lines[0][1])
         hashes = self._relinked(lines, about["tenant"])

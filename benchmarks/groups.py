@@ -46,6 +46,8 @@ GROUPS = (
     Group("kill"),
     Group("policy"),
     Group("audit"),
+    Group("boundary"),
+    Group("toolkit"),
     Group("filters"),
     Group("budgets"),
     Group("approvals"),

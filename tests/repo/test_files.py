@@ -55,7 +55,7 @@ def test_no_file_is_large() -> None:
 
 
 def test_there_is_a_lock_for_each_use() -> None:
-    uses = ["agentdojo", "bench", "bootstrap", "dev", "litellm", "phoenix", "policy", "run"]
+    uses = ["agentboundary", "agentdojo", "bench", "bootstrap", "dev", "litellm", "phoenix", "policy", "run", "toolkit"]
     assert [lock.stem for lock in LOCKS] == uses
 
 
@@ -92,7 +92,7 @@ def test_each_dependency_is_locked_and_argued_for() -> None:
         "bench": project["dependency-groups"]["bench"],
         **{
             peer: re.sub(r"(?m)^#.*", "", (ROOT / "requirements" / f"{peer}.in").read_text()).split()
-            for peer in ("phoenix", "litellm", "policy", "agentdojo")
+            for peer in ("phoenix", "litellm", "policy", "agentdojo", "agentboundary", "toolkit")
         },
     }
     for lock, requirements in uses.items():

@@ -241,6 +241,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
             Entry("export", "penstock.cli.audit.export:export", "Write runs with their proofs, for verify.py"),
             Entry("verifier", "penstock.cli.audit.export:verifier", "Write verify.py"),
             Entry("who", "penstock.cli.audit.who:who", "Say who answers for what a run did"),
+            Entry("receipt", "penstock.cli.audit.receipt:receipt", "Print or check receipts of what a run did"),
             Entry("keygen", "penstock.cli.audit.keys:keygen", "Make the key that signs the log"),
             Entry("rotate", "penstock.cli.audit.keys:rotate", "Go over to another key"),
             Entry("cosign", "penstock.cli.audit.checkpoint:cosign", "Exchange checkpoints with witnesses"),
