@@ -11,8 +11,12 @@ from tests.sim.programs import Program, World, simulated
 from tests.sim.tapes import Tape, comings_and_goings, cut, open_on, same_end
 
 from penstock.adapters.memory import MemoryJournal
-from penstock.events import Event, RunClaimed, TimerFired, ToolIntent, ToolOutcome
+from penstock.events import ApprovalDecided, ApprovalRequested, Event, RunClaimed, TimerFired, ToolIntent, ToolOutcome
 from penstock.gates.limits import retry
+from penstock.gates.run.call import Call
+from penstock.gates.run.context import RunContext
+from penstock.gates.tool import gate
+from penstock.rules.verdict import Decision
 from penstock.settings import Settings
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -138,3 +142,30 @@ def effects_before(events: list[Event]) -> dict[str, Any]:
     good = {event.path for event in events if isinstance(event, ToolOutcome) and event.status in ("ok", "happened")}
     run = events[0].run.hex
     return {f"{run}-{event.path}": 1 for event in events if made(event) and event.path in good}
+
+
+async def test_a_question_that_stands_is_withdrawn_also_when_the_gate_waits_for_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the run comes back, and its time-out with it, the gate asks a breaker before it asks for the answer."""
+    fresh_world()
+    program: Program = {"do": "overrun", "x": 200, "steps": [{"do": "held", "x": 1, "pause": 0}]}
+    journal = MemoryJournal()
+    async with open_on(journal, [simulated], settings=SETTINGS, person=None) as platform:
+        run = await platform.submit(simulated, program)
+        await platform.result(run, timeout_seconds=20)
+    live = Tape(run, journal)
+    asked = asyncio.Event()
+
+    async def hold(ctx: RunContext, call: Call, kind: str, name: str) -> Decision | None:
+        asked.set()
+        decision: Decision | None = await ctx.interruptible(call.branch, asyncio.sleep(3600, None))
+        return decision
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "hold", hold)
+        question = next(place for place, event in enumerate(live.events, 1) if isinstance(event, ApprovalRequested))
+        again = await go_on(live, question)
+    assert asked.is_set()
+    assert [event.decision for event in again.events if isinstance(event, ApprovalDecided)] == ["withdrawn"]
+    await check_replay(again)

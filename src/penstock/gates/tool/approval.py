@@ -32,6 +32,9 @@ from penstock.ports.questions import EXPIRED, Decided, Voter
 from penstock.ports.records import Letter
 from penstock.ports.tools import ToolDef
 
+WITHDRAWN = "withdrawn"
+"""What became of a question that a time-out took back."""
+
 
 class Decision(msgspec.Struct, omit_defaults=True, frozen=True):
     """Body of the letter that answers a question, and of those of the people before, where several are needed."""
@@ -66,6 +69,18 @@ def standing_request(call: Call) -> ApprovalRequested | None:
     turns = [event for event in call.recorded if isinstance(event, kinds)]
     last = turns[-1] if turns else None
     return last if isinstance(last, ApprovalRequested) else None
+
+
+def withdraw(ctx: RunContext, call: Call) -> ApprovalDecided | None:
+    """A time-out has cut the call short while the gate waited for something else: the question that stands is over, and
+    the tape says so. None when none stands, or it was not a time-out."""
+    request = standing_request(call)
+    if request is None or request.question == "did_it_happen" or not call.branch.cut:
+        return None
+    ctx.cancelled(call)
+    event = _record(ctx, call, request, Decision(WITHDRAWN, "penstock"), [])
+    assert isinstance(event, ApprovalDecided)
+    return event
 
 
 def is_approved(call: Call, tool: str, args: Any, policy: str, terms: ApprovalTerms | None) -> bool:
@@ -214,7 +229,7 @@ async def _answer(ctx: RunContext, call: Call, request: ApprovalRequested) -> tu
             else:
                 letter = await ctx.mail.wait(waiting, final)
         except WaitCut:
-            return None, "withdrawn"
+            return None, WITHDRAWN
         if letter is None:
             return None, EXPIRED
         if letter.dedup == final:

@@ -1,5 +1,7 @@
-"""The tool gate: control → permission → schema → validation → repeats → limits → approval → intent → call → outcome."""
+"""The tool gate: filters → rules (stops, permission or policy, schema, validation, …) → approval → resources → intent →
+call → filters → outcome."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -27,7 +29,7 @@ from penstock.gates.run.denial import denied
 from penstock.gates.run.ledger import first_ref
 from penstock.gates.run.taking_back import REFUSED_LATE
 from penstock.gates.stops.admission import stopped
-from penstock.gates.tool.approval import ask, is_approved
+from penstock.gates.tool.approval import ask, is_approved, withdraw
 from penstock.gates.tool.attempt import Asked, attempt, serve
 from penstock.gates.tool.cached import invalidate, look_up
 from penstock.gates.tool.changed import look
@@ -125,7 +127,13 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
     shut: Decision | None = None
     conflict: Decision | None = None
     while True:
-        permitted = await _permitted(ctx, call, asked, shut, conflict)
+        try:
+            permitted = await _permitted(ctx, call, asked, shut, conflict)
+        except asyncio.CancelledError:
+            withdrawn = withdraw(ctx, call)
+            if withdrawn is None:
+                raise
+            return _as_return(withdrawn, b"")
         if isinstance(permitted, ToolReturn):
             return permitted
         try:
