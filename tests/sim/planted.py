@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.sim.world import seeds as sim_seeds
 from tests.sim.world import store as sim_store
 from tests.sim.world.client import SimulatedJournal
 from tests.sim.world.store import Database, Session
 
 from penstock.adapters.memory import appending
-from penstock.adapters.memory import budgets as memory_budgets
 from penstock.adapters.memory import rates as memory_rates
 from penstock.adapters.memory import records as memory_records
 from penstock.adapters.memory.documents import MemoryDocuments
@@ -39,7 +37,6 @@ from penstock.journal.log import RunLog
 from penstock.journal.writer import GroupWriter
 from penstock.kernel.errors import JournalFull, JournalUnavailable, RunUnknown, ShareLost
 from penstock.kernel.ids import new_id
-from penstock.ports.budgets import UNLIMITED, Charge
 from penstock.ports.questions import Decided, Verdict
 from penstock.ports.records import Answer, Applied, Batch, Claim, Letter, Move, Payload, Post, RunKey, Status
 from penstock.runs.schedules import firing
@@ -479,23 +476,6 @@ def charged_without_being_accepted(patch: Patch) -> None:
         return answer
 
     patch.setattr(sim_store, "append_one", lax)
-
-
-def holders_are_believed(patch: Patch) -> None:
-    """What a process believes that it was granted is not checked by the commit of its intents."""
-    patch.setattr(sim_seeds, "CHANCE", 1.0)  # of budgets: a process must be stopped just between two calls
-    charge = memory_budgets.MemoryBudgets.charge
-
-    def lax(self: Any, tenant: str, charges: Sequence[Charge]) -> None:
-        for one in charges:
-            account = self._accounts.get((tenant, one.account))
-            if account is not None:
-                share = account.shares.setdefault(one.holder, memory_budgets._Share())
-                before, share.granted = share.granted, [UNLIMITED] * 3
-                charge(self, tenant, [one])
-                share.granted = before
-
-    patch.setattr(memory_budgets.MemoryBudgets, "charge", lax)
 
 
 def ends_settle_nothing(patch: Patch) -> None:

@@ -52,7 +52,6 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
         range(20, 90),
         {"accounts_equal_tapes", "no_negative_hold", "nothing_held_at_the_end"},
     ),
-    (planted.holders_are_believed, range(205, 240), {"account_never_over"}),
     (planted.ends_settle_nothing, range(80, 220), {"nothing_held_at_the_end"}),
     (planted.circuits_not_asked_again, range(85, 200), {"no_intent_while_open"}),
     (planted.tripped_under_appends, range(210, 350), {"no_intent_while_open"}),
