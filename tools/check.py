@@ -2,8 +2,8 @@
 
 1. The tests that may run side by side, in as many processes as there are cores; mypy, and the console's own checks,
    beside them.
-2. The tests that measure time or kill processes, one after another; beside them, at low priority, those that only
-   need a processor.
+2. The tests that measure time or kill processes, one after another; beside them the pages of the documentation, which
+   mostly start programs, and at the lowest priority those tests that only need a processor.
 
 What runs beside is printed when it has ended. Every part runs even when another fails; the exit code is 1 then.
 """
@@ -22,7 +22,8 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[1]
 TIMED, PATIENT = "(crash or alone) and not patient", "patient"
 SIDE_BY_SIDE = "not crash and not alone and not patient"
-TIMED_IN = ("tests/crash", "tests/docs", "tests/e2e", "tests/contract")
+TIMED_IN = ("tests/crash", "tests/e2e", "tests/contract")
+PAGES_IN = ("tests/docs",)
 PATIENT_IN = ("tests/sim",)
 """Where those tests are: the others need not be imported, and dealt with one by one, to be left out."""
 PROCESSES_MAX = 8
@@ -144,7 +145,10 @@ def phases() -> list[Phase]:
         ),
         Phase(
             Part("tests alone", [*pytest, *TIMED_IN, "-q", "-m", TIMED]),
-            [Part("tests with patience", [*pytest, *PATIENT_IN, *quiet, "-m", PATIENT], nice=19)],
+            [
+                Part("pages of the docs", [*pytest, *PAGES_IN, *quiet, "-m", TIMED]),
+                Part("tests with patience", [*pytest, *PATIENT_IN, *quiet, "-m", PATIENT], nice=19),
+            ],
         ),
     ]
 

@@ -32,15 +32,15 @@ def test_every_test_is_in_one_phase(marks: set[str]) -> None:
 
 def test_the_phases_are_those() -> None:
     lines = [" ".join(part.command) for phase in check.phases() for part in (phase.main, *phase.beside)]
-    for words in (check.SIDE_BY_SIDE, check.TIMED, check.PATIENT):
-        assert sum(line.endswith(f"-m {words}") for line in lines) == 1
+    for words, parts in ((check.SIDE_BY_SIDE, 1), (check.TIMED, 2), (check.PATIENT, 1)):
+        assert sum(line.endswith(f"-m {words}") for line in lines) == parts
 
 
 def test_tests_with_a_phase_of_their_own_are_where_it_looks() -> None:
     marked = re.compile(r"\bmark\.(crash|alone|patient)\b")
     for path in (check.ROOT / "tests").rglob("*.py"):
         for mark in marked.findall(path.read_text(encoding="utf-8")) if path != Path(__file__) else ():
-            folders = check.PATIENT_IN if mark == "patient" else check.TIMED_IN
+            folders = check.PATIENT_IN if mark == "patient" else (*check.TIMED_IN, *check.PAGES_IN)
             assert any(path.is_relative_to(check.ROOT / folder) for folder in folders), f"{path}: {mark}"
 
 
