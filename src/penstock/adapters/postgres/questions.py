@@ -114,21 +114,7 @@ class PostgresQuestions:
     async def decide(self, post: Post, decided: Decided) -> Verdict:
         record = await self._database.row(
             _DECIDE,
-            post.tenant,
-            post.run,
-            decided.approval,
-            post.body,
-            decided.agent,
-            decided.tool,
-            decided.question,
-            decided.decision,
-            decided.actor,
-            decided.asked_at,
-            decided.seen_seconds,
-            decided.subject,
-            decided.args,
-            decided.reason,
-            DECISIONS_KEPT,
+            *_arguments(post, decided),
         )
         assert record is not None
         answer, decision, actor, at = record
@@ -143,21 +129,7 @@ class PostgresQuestions:
     ) -> Ballot:
         record = await self._database.row(
             _VOTE,
-            post.tenant,
-            post.run,
-            decided.approval,
-            post.body,
-            decided.agent,
-            decided.tool,
-            decided.question,
-            decided.decision,
-            decided.actor,
-            decided.asked_at,
-            decided.seen_seconds,
-            decided.subject,
-            decided.args,
-            decided.reason,
-            DECISIONS_KEPT,
+            *_arguments(post, decided),
             list(vote.people),
             msgspec.json.encode(vote.voter),
             letter.dedup,
@@ -214,3 +186,24 @@ class PostgresQuestions:
 
 def _decided(record: Sequence[Any]) -> Decided:
     return Decided(*record)
+
+
+def _arguments(post: Post, decided: Decided) -> tuple[object, ...]:
+    """What ``penstock.decide`` and ``penstock.vote`` take alike: where the letter goes, and what is kept of it."""
+    return (
+        post.tenant,
+        post.run,
+        decided.approval,
+        post.body,
+        decided.agent,
+        decided.tool,
+        decided.question,
+        decided.decision,
+        decided.actor,
+        decided.asked_at,
+        decided.seen_seconds,
+        decided.subject,
+        decided.args,
+        decided.reason,
+        DECISIONS_KEPT,
+    )

@@ -12,8 +12,9 @@ from typing import Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from penstock.journal.notes import SigningKey
 from penstock.kernel.errors import ReleaseKeyInvalid, ReleaseKeyMissing
 from penstock.ports.rollouts import Release
 from penstock.runs.rollouts.manifest import address
@@ -33,9 +34,9 @@ class Keyring:
         trusted: further keys.
     """
 
-    def __init__(self, private: Ed25519PrivateKey | None = None, trusted: tuple[Ed25519PublicKey, ...] = ()) -> None:
+    def __init__(self, private: SigningKey | None = None, trusted: tuple[Ed25519PublicKey, ...] = ()) -> None:
         self._private = private
-        known = (*trusted, private.public_key()) if private is not None else trusted
+        known = (*trusted, _public(private)) if private is not None else trusted
         self._trusted = {key_id(key): key for key in known}
 
     @classmethod
@@ -62,7 +63,7 @@ class Keyring:
         """
         if self._private is None:
             raise ReleaseKeyMissing("releases cannot be signed here: there is no private key")
-        return key_id(self._private.public_key()), self._private.sign(CONTEXT + manifest)
+        return key_id(_public(self._private)), self._private.sign(CONTEXT + manifest)
 
     def objection(self, release: Release) -> str:
         """Why a release is not to be believed; "" = it is what was signed, by a key that is trusted here."""
@@ -91,16 +92,13 @@ def make_key(path: Path) -> tuple[str, str]:
     Raises:
         ReleaseKeyInvalid: the file is there already, or cannot be written.
     """
-    key = Ed25519PrivateKey.generate()
-    data = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    key = SigningKey.make()
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
+            file.write(key.pem())
     except OSError as error:
         raise ReleaseKeyInvalid(f"{path} cannot be written: {error}", hint="name a new file") from error
-    return key_id(key.public_key()), public_pem(key.public_key())
+    return key_id(_public(key)), public_pem(_public(key))
 
 
 def public_pem(key: Ed25519PublicKey) -> str:
@@ -108,14 +106,15 @@ def public_pem(key: Ed25519PublicKey) -> str:
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _private(path: Path) -> Ed25519PrivateKey:
+def _public(key: SigningKey) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key.public)
+
+
+def _private(path: Path) -> SigningKey:
     try:
-        key = serialization.load_pem_private_key(_content(path), None)
+        return SigningKey.from_pem(_content(path))
     except (ValueError, TypeError) as error:
-        raise ReleaseKeyInvalid(f"{path} holds no private key: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ReleaseKeyInvalid(f"the private key in {path} is not of Ed25519")
-    return key
+        raise ReleaseKeyInvalid(f"{path} holds no private key of Ed25519: {error}") from error
 
 
 def _trusted(path: Path) -> tuple[Ed25519PublicKey, ...]:
