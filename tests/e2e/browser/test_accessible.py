@@ -16,8 +16,14 @@ CARD = "[data-card]"
 ARMED = f"{CARD}[data-armed]"
 
 
+# Without motion a change of colour still takes a frame, and what axe reads of it half-way is nobody's colour.
+SETTLED = """() => Promise.allSettled(
+  document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < 1e4).map((one) => one.finished))"""
+
+
 async def found(page: Page) -> list[str]:
-    """What axe has against the page as it stands: rule and place, one a line."""
+    """What axe has against the page once it has settled: rule and place, one a line."""
+    await page.evaluate(SETTLED)
     violations: list[dict[str, Any]] = await page.evaluate(
         "(options) => axe.run(options).then((result) => result.violations)",
         {"runOnly": {"type": "tag", "values": TAGS}, "rules": {rule: {"enabled": False} for rule in OFF}},
