@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 from tests.sim.tapes import TENANT, Tape, comings_and_goings, cut, open_on
 
 from penstock import Agent, Run, Settings, agent, tool
 from penstock.adapters.memory import MemoryJournal
+from penstock.cli.drawing import draw
 from penstock.events import (
     ApprovalDecided,
     ApprovalEdited,
@@ -28,6 +30,7 @@ from penstock.runs.client import Penstock
 from penstock.runs.replaying.replay import replay
 from penstock.testing import ScriptedModel, tool_call
 from penstock.views.standing import BEGUN, standing_after
+from penstock.views.trace import read_trace
 
 QUICK = Settings(poll_seconds=0.01, drain_seconds=0.1, start_allowance_seconds=0.2, doubt_margin_seconds=0.1)
 RULE = """
@@ -160,6 +163,9 @@ async def test_votes_on_the_tape_outlive_a_crash() -> None:
         b"ann has seen it",
         b"bob has seen it",
     ]
+    paid_out = (await read_trace(tape.journal, TENANT, tape.run)).spans[0]
+    [asked] = paid_out.approvals
+    assert (asked.decision, sorted(asked.actor.split(" and "))) == ("approve", ["ann", "bob"])
     await ends_alike_wherever_it_is_cut(tape, guard, two_people, 300)
 
 
@@ -244,6 +250,10 @@ async def test_a_model_asks_a_person_and_gets_the_answer() -> None:
     assert "250" in await told(tape)
     [asked] = [event for event in tape.events if isinstance(event, ApprovalRequested)]
     assert asked.question == "help"
+    shown = Console(width=10_000, color_system=None)
+    with shown.capture() as drawn:
+        shown.print(draw(await read_trace(tape.journal, TENANT, tape.run)))
+    assert "what now? answered by " in drawn.get()
 
 
 async def test_only_while_developing_one_person_may_ask_and_allow_without_a_credential() -> None:

@@ -10,7 +10,7 @@ from penstock.events import Amount
 from penstock.events.messages import Message, Part, Text, Thinking, ToolCall, ToolResult
 from penstock.kernel.money import show_usd
 from penstock.views.contents import Missing
-from penstock.views.lines import DECISIONS, clock_time, duration, verdict_words, waiting_words
+from penstock.views.lines import DECISIONS, QUESTIONS, clock_time, duration, verdict_words, waiting_words
 from penstock.views.spans import ApprovalSpan, Attempt, Mark, Span
 from penstock.views.trace import Trace
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _GOOD = frozenset({"ok", "succeeded", "cached", "happened"})
 _WAITING = frozenset({"open", "waiting", "in_doubt", "parked", "queued", "running", "hold", "flag"})
+_ANSWERED_BY = {"may_run": "approve", "did_it_happen": "happened", "help": "answer"}
+"""The command that answers a question."""
 _QUIET_MARKS = frozenset({"run.parked", "run.claimed"})
 _LABEL = 9  # columns of the words before a detail
 _INDENT_PER_LEVEL = 4
@@ -174,10 +176,10 @@ def _details(span: Span) -> list[tuple[str, Any]]:
 
 
 def _approval_words(approval: ApprovalSpan) -> str:
-    question = "may it run?" if approval.question == "may_run" else "did it happen?"
+    question = QUESTIONS[approval.question]
     if not approval.decision:
         until = f", until {clock_time(approval.expires)}" if approval.expires else ""
-        answer = "approve" if approval.question == "may_run" else "happened"
+        answer = _ANSWERED_BY[approval.question]
         return (
             f"{question} waits since {clock_time(approval.asked_at)}{until}: penstock approvals {answer} {approval.id}"
         )

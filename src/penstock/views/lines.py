@@ -54,6 +54,7 @@ QUESTIONS = {"may_run": "may it run?", "did_it_happen": "did it happen?", "help"
 NUDGES = {70: "told to wrap up", 90: "must answer next", 100: "stopped"}
 DECISIONS = {
     "approve": "approved",
+    "edit": "allowed with other arguments",
     "deny": "denied",
     "expired": "expired: nobody decided in time",
     "withdrawn": "withdrawn",

@@ -293,9 +293,14 @@ def _take_approval(span: Span, event: ApprovalRequested | ApprovalEdited | Appro
     for approval in span.approvals:
         if approval.id == event.approval:
             said = "edit" if isinstance(event, ApprovalEdited) else event.decision
-            approval.decision, approval.decided_at, approval.actor = said, event.at, event.actor
+            approval.decision, approval.decided_at, approval.actor = said, event.at, _who(event)
             approval.reason = contents.one(event, "reason")
             approval.waited = max(0, event.at - approval.asked_at)
+
+
+def _who(event: ApprovalEdited | ApprovalDecided) -> str:
+    several = event.people if isinstance(event, ApprovalDecided) else []
+    return " and ".join(several) or event.actor
 
 
 def _attempt(span: Span, number: int, at: int) -> Attempt:

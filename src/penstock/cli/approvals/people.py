@@ -67,7 +67,8 @@ async def _person(  # noqa: PLR0917 - each parameter is an option of the command
     if as_json:
         print_json(dataclasses.asdict(made))
     else:
-        say(f"{safe(who)} is {safe(made.person)}")
+        roles_words = f": {safe(', '.join(made.roles))}" if made.roles else ""
+        say(f"{safe(who)} is {safe(made.person)}{roles_words}")
     return ExitCode.OK
 
 
