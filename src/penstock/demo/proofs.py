@@ -8,7 +8,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +17,7 @@ from penstock.demo.governed_mode import Governed
 from penstock.demo.meter import MeteredModel
 from penstock.demo.proof_worker import PAID, WorkerJob, proof_desk
 from penstock.demo.result import Proof
+from penstock.demo.stage import Stage
 from penstock.demo.support import SupportDesk
 from penstock.demo.support_tools import BankTools
 from penstock.demo.tickets import Ticket
@@ -34,16 +34,13 @@ from penstock.runs.submit import Request
 from penstock.settings import Settings
 from penstock.wiring import open_penstock
 
-if TYPE_CHECKING:
-    from penstock.demo.run import Stage
-
 _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 60.0
 _KILL_TICKETS = 24
 _ACTOR = "demo"
 
 
-async def prove_all(stage: "Stage", main: Governed) -> dict[str, Proof]:
+async def prove_all(stage: Stage, main: Governed) -> dict[str, Proof]:
     """The proofs by name. One that breaks counts as not held and says why."""
     proofs: dict[str, Proof] = {}
     tasks: tuple[tuple[str, str, Callable[[], Awaitable[Proof]]], ...] = (
@@ -63,7 +60,7 @@ async def prove_all(stage: "Stage", main: Governed) -> dict[str, Proof]:
     return proofs
 
 
-async def worker_killed(stage: "Stage") -> Proof:
+async def worker_killed(stage: Stage) -> Proof:
     """SIGKILL a worker process between the bank's commit of a refund and the journal's record of it."""
     world = await _one_refund(stage, stage.code + "k")
     job = WorkerJob(stage.code, stage.options.seed)
@@ -96,7 +93,7 @@ async def worker_killed(stage: "Stage") -> Proof:
     return Proof("Worker killed in the middle of a refund", held, words, figures)
 
 
-async def kill_switch(stage: "Stage") -> Proof:
+async def kill_switch(stage: Stage) -> Proof:
     """Kill everything of a tenant while its spirals go on, and watch the meter at the wire."""
     seed, count = stage.options.seed, min(_KILL_TICKETS, len(stage.tickets))
     tickets = [dataclasses.replace(ticket, number=number) for number, ticket in enumerate(stage.tickets[:count])]
@@ -134,7 +131,7 @@ async def kill_switch(stage: "Stage") -> Proof:
     return Proof("Everything stopped by switch", held, words, figures)
 
 
-async def tampering(stage: "Stage", main: Governed) -> Proof:
+async def tampering(stage: Stage, main: Governed) -> Proof:
     """Change one character of one recorded event in SQL; the chain check must name it. It is put back afterwards."""
     settings = stage.settings
     async with open_penstock(settings) as platform:
@@ -177,7 +174,7 @@ def _quick(settings: Settings, tenant: str) -> Settings:
     )
 
 
-async def _one_refund(stage: "Stage", code: str) -> World:
+async def _one_refund(stage: Stage, code: str) -> World:
     """A world with one customer who is owed a refund and whose question the model routes rightly."""
     category = "transaction_charged_twice"
     text = next(

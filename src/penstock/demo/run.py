@@ -4,48 +4,24 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from penstock.adapters.embeddings import WordLlamaEmbedder
 from penstock.adapters.postgres.embedded import start_embedded
-from penstock.adapters.simulated import NAME, NearestExamples, SimulatedModel
+from penstock.adapters.simulated import NAME, NearestExamples
 from penstock.demo.bank import Bank
 from penstock.demo.governed_mode import Governed, dismiss, work_governed
 from penstock.demo.options import SWEEP_RATES, DemoOptions, NoProgress, Progress
 from penstock.demo.plain_modes import SAFETY_STEPS, STEP_LIMIT, work_plainly
+from penstock.demo.proofs import prove_all
 from penstock.demo.result import DemoResult, ModeResult, Proof, SweepPoint
+from penstock.demo.stage import Stage
 from penstock.demo.tickets import Ticket, packaged_tickets, read_tickets
-from penstock.demo.world import World, found
 from penstock.kernel.randomness import token_bytes
-from penstock.ports.model import Model
 from penstock.settings import Settings
 from penstock.wiring import Models, load_settings, open_penstock
 
 TENANT = "demo"
 DEFAULT_TICKETS = 300
-
-
-@dataclass(slots=True)
-class Stage:
-    """What all parts of one demo share."""
-
-    options: DemoOptions
-    tickets: list[Ticket]
-    settings: Settings  # with the address of the database
-    bank: Bank
-    examples: NearestExamples
-    progress: Progress
-    code: str  # of this demo: begins the codes of its worlds
-
-    async def world(self, suffix: str) -> World:
-        """A new bank with the customers of all tickets. Suffixes are of one length, so that texts cost the same."""
-        return await found(self.bank, self.code + suffix, self.tickets, self.options.seed, self.examples)
-
-    def model(self, rate: float) -> Model:
-        """A new model: the simulated one with that spiral rate, or the provider's."""
-        if self.options.model is not None:
-            return Models(self.settings).find(self.options.model)
-        return SimulatedModel(self.options.seed, spiral_rate=rate, examples=self.examples)
 
 
 async def run_demo(
@@ -68,8 +44,6 @@ async def run_demo(
         sweep = await _sweep(stage, modes) if options.sweep and options.model is None else ()
         proofs: dict[str, Proof] = {}
         if options.proofs:
-            from penstock.demo.proofs import prove_all
-
             proofs = await prove_all(stage, main)
     return DemoResult(
         simulated=options.model is None,
