@@ -83,6 +83,8 @@ GROUP BY 1, 3, 5, 6, 7"""
 _PLACE = """
 INSERT INTO penstock.usage_places (tenant, generation, is_current, number, is_old, until_us)
 SELECT $1, 1, true, max(ended_no), false, penstock.to_us(clock_timestamp()) FROM penstock.runs WHERE tenant = $1"""
+# As sums of an older version are.
+_UNCARRIED = "INSERT INTO penstock.usage_uncarried VALUES ($1, 1, -9223372036854775808)"
 
 
 async def measure(bench: Bench) -> list[Figure]:
@@ -108,9 +110,11 @@ async def _fill(bench: Bench, connection: asyncpg.Connection) -> None:
     for status, many, waiting in (("queued", 200, "[]"), ("parked", 2_000, "[]"), ("parked", 100, asking)):
         await connection.execute(_OPEN, TENANT, status, many, waiting)
     bench.say("adding them up")
-    for statement in (_HOURS, _MINUTES, _PLACE):
+    for statement in (_HOURS, _MINUTES, _PLACE, _UNCARRIED):
         await connection.execute(statement, TENANT)
-    for table in ("runs", "usage_hourly", "usage_minutes", "usage_places"):
+    while await connection.fetchval("SELECT penstock.carry_usage(500000)"):
+        pass
+    for table in ("runs", "usage_hourly", "usage_of_runs", "usage_minutes", "usage_places"):
         await connection.execute(f"VACUUM (ANALYZE) penstock.{table}")
     await connection.execute("CHECKPOINT")
 

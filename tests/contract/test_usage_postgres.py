@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -11,11 +12,13 @@ from tests.contract.journal_world import Holder
 from tests.contract.test_journal_postgres import PostgresWorld
 from tests.contract.usage_suite import UsageSuite, by, count, counting, end, ended, model_call
 
-from penstock.adapters.postgres.database import ConnectionSettings
+from penstock.adapters.postgres import migrate as migrations
+from penstock.adapters.postgres.database import ConnectionSettings, Database
 from penstock.adapters.postgres.journal import open_journal
+from penstock.adapters.postgres.usage import PostgresUsage
 from penstock.events import Amount
 from penstock.ports.records import Summary
-from penstock.ports.usage import HOUR
+from penstock.ports.usage import HOUR, HourSum, Step, slot_of
 
 TOP = 2**52
 WEEK = 168 * HOUR
@@ -168,3 +171,82 @@ async def test_what_an_older_worker_counts_is_whole(world: PostgresWorld) -> Non
             assert sum(group.nano for group in groups) == 2_000, (name, until)
     [row] = await usage.hours("acme", 0, TOP, {}, None, 10)
     assert (row.nano, row.tags, row.classes["cached"]) == (2_000, {}, 0)
+
+
+ENTRIES = """
+SELECT u.grain, u.hour, u.customer, u.feature, u.agent, u.task_type, u.release, sum(u.runs), sum(u.model_calls),
+       sum(u.tokens_in), sum(u.tokens_out), sum(u.nano), sum(u.nano_at_maximum), sum(u.cached), sum(u.reasoning),
+       max(u.dearest_nano)
+FROM penstock.{} u GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7"""
+
+
+async def test_sums_of_an_older_version_are_carried_over_while_others_count(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every step of it, whatever is counted between two of them, each question has one answer."""
+    connection = await asyncpg.connect(database_url)
+    known = migrations.known_migrations()
+    older = known[: [one.name[5:] for one in known].index("usage_of_runs.sql")]
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "known_migrations", lambda: older)
+        await migrations.migrate(connection)
+    database = await Database.connect(ConnectionSettings(database_url))
+    usage, start, spent = PostgresUsage(database), 400 * WEEK, 0
+    place = await usage.place("acme")
+
+    async def add(*hours: int) -> None:
+        """Three sums of calls in each of these hours, of which no two are alike."""
+        nonlocal place, spent
+        assert place is not None
+        sums = []
+        for hour in hours:
+            names = (f"c-{hour % 3}", "f", "a", f"t-{hour % 2}", "r")
+            for model, kind in (("", ""), ("m-1", "work"), ("m-2", "retry")):
+                nano, slot = 1 + spent % 1_009, slot_of(*names, model, kind)
+                one = HourSum(start + hour * HOUR, slot, *names, model, kind=kind, coarse=slot)
+                one.runs, one.used_by, one.nano, one.tokens_in, one.reasoning = int(not model), 1, nano, 7, 3
+                one.dearest, one.dearest_nano = UUID(int=nano), nano
+                sums.append(one)
+                spent += nano
+        ends = replace(place, number=place.number + 1, is_old=False)
+        assert await usage.count(Step(place, ends, [], False), sums, [])
+        place = ends
+
+    async def checked() -> None:
+        for told in ("customer", "task_type", ("customer", "feature", "task_type"), "model"):
+            assert sum(group.nano for group in await usage.sums("acme", told, 0, TOP, {})) == spent, told
+
+    try:
+        await add(0, 1, 24, 25, 170, 400)
+        await migrations.migrate(connection)
+        await checked()
+        steps = 0
+        while await connection.fetchval("SELECT penstock.carry_usage(1)"):
+            steps += 1
+            await checked()
+            await add(0, 1, 25, 26, 171, 401, 402)
+            await checked()
+        assert steps >= 5, "each step is bounded"
+        of_runs = await connection.fetch(ENTRIES.format("usage_of_runs"))
+        assert of_runs == await connection.fetch(ENTRIES.format("usage_hourly"))
+        assert len(of_runs) == await connection.fetchval("SELECT count(*) FROM penstock.usage_of_runs")
+    finally:
+        await database.close()
+        await connection.close()
+
+
+async def test_who_counts_carries_over(world: PostgresWorld) -> None:
+    """Until it is done the sums of calls answer, and afterwards those of runs: of the week, for nothing ended later."""
+    await ended(world, 1_000, tags={"customer": "a"})
+    await count(world)
+    until = await world.journal.now() + HOUR
+    async with world.postgres.connection() as connection:
+        await connection.execute("UPDATE penstock.usage_of_runs SET nano = 2000 WHERE grain = 168")
+        await connection.execute("INSERT INTO penstock.usage_uncarried VALUES ('acme', 1, 9223372036854775807)")
+        again = PostgresUsage(world.postgres._database)
+        assert [group.nano for group in await again.sums("acme", "customer", 0, until, {})] == [1_000]
+        for _ in range(2):
+            await again.drop_old(0, 0, 10)
+        assert not await connection.fetch("SELECT FROM penstock.usage_uncarried")
+        assert [group.nano for group in await again.sums("acme", "customer", 0, until, {})] == [2_000]
+        assert [group.nano for group in await again.sums("acme", "customer", 0, until - 2 * HOUR, {})] == []

@@ -235,7 +235,10 @@ class Usage(Protocol):
         ...
 
     async def drop_old(self, before_minute: int, before_hour: int, limit: int) -> int:
-        """Forget sums of hours and minutes before these; how many rows, at most ``limit`` of each."""
+        """Forget sums of hours and minutes before these; how many rows, at most ``limit`` of each.
+
+        Done at each look: a store that has sums of an older version to put in order does a step of it here, too.
+        """
         ...
 
     async def kept_until(self, tenant: str) -> dict[str, int]:

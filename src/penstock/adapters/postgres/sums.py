@@ -1,6 +1,7 @@
 """Reading the sums of `penstock.ports.usage.Usage` in PostgreSQL."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import msgspec
 from penstock.adapters.postgres.database import Database
 from penstock.ports.usage import (
     CLASSES,
+    COUNTS,
     DIMENSIONS,
     HOUR,
     LIVE_MAX,
@@ -26,15 +28,28 @@ from penstock.ports.usage import (
 DAY = 24 * HOUR
 WEEK = 7 * DAY
 
-# The generation is asked for by itself: of a join the planner expects a few rows, and sorts the many that come.
-_IN_RANGE = """
-FROM penstock.{table} u
-WHERE u.tenant = $1
-  AND u.generation = (SELECT p.generation FROM penstock.usage_places p WHERE p.tenant = $1 AND p.is_current) AND (
-    (u.grain = 168 AND u.hour >= $6 AND u.hour < $7)
-    OR (u.grain = 24 AND ((u.hour >= $4 AND u.hour < $6) OR (u.hour >= $7 AND u.hour < $5)))
-    OR (u.grain = 1 AND ((u.hour >= $2 AND u.hour < $4) OR (u.hour >= $5 AND u.hour < $3)))
-)"""
+_PLACE_OF_SUMS = """
+SELECT p.generation,
+       NOT EXISTS (
+           SELECT FROM penstock.usage_uncarried c WHERE c.tenant = p.tenant AND c.generation = p.generation
+       ) AS is_carried,
+       NOT EXISTS (
+           SELECT FROM penstock.usage_hourly n
+           WHERE n.tenant = p.tenant AND n.generation = p.generation AND n.grain = 1 AND n.hour >= $2
+       ) AS is_last
+FROM penstock.usage_places p WHERE p.tenant = $1 AND p.is_current"""
+# How many rows there are depends on arguments, which a plan may not know; it would take them to be few, and go from
+# each entry of an index to its row. Many are read page by page, and their groups kept in memory, up to this much.
+_OF_MANY = "SET LOCAL enable_indexscan = off; SET LOCAL work_mem = '32MB'"
+# Each stretch is a scan of its own: no row is compared with the limits of others.
+_STRETCH = """
+    SELECT * FROM penstock.{{table}} u
+    WHERE u.tenant = $1 AND u.generation = $2 AND u.grain = {grain} AND u.hour >= ${low} AND u.hour < ${high}"""
+_STRETCHES = " UNION ALL".join(
+    _STRETCH.format(grain=grain, low=low, high=low + 1) for low, grain in enumerate((1, 24, 168, 24, 1), 3)
+)
+_OF_ROWS = f"FROM ({_STRETCHES}\n) AS u WHERE true"
+_END_OF_TIME = 2**62
 
 # Names of columns are constants of this table; the name of a tag is an argument, like every value.
 _COLUMNS = {name: f"u.{name}" for name in DIMENSIONS} | {"user": "u.by_user"}
@@ -50,7 +65,7 @@ _OF_ROW = {
 }
 # An ordered aggregate would sort all rows; combinations of values are many, and have no dearest run.
 _DEAREST = """max((lpad(greatest(u.dearest_nano, 0)::text, 19, '0') || u.dearest::text) COLLATE "C")"""
-_CLASSES = ", ".join(f"sum(u.{name})::bigint" for name in CLASSES)
+_TOTALS = ", ".join(f"penstock.total(u.{name}) AS {name}" for name in (*COUNTS, *CLASSES))
 _HOURS = f"""
 SELECT u.hour, u.slot, {", ".join(_COLUMNS[name] for name in DIMENSIONS)}, u.tags::text, u.runs, u.model_calls,
        u.tokens_in, u.tokens_out, u.nano, u.nano_at_maximum, {", ".join(f"u.{name}" for name in CLASSES)}
@@ -72,18 +87,17 @@ class PostgresSums:
     async def sums(
         self, tenant: str, by: str | Sequence[str], since: int, until: int, where: Mapping[str, str]
     ) -> list[Group]:
-        args: list[Any] = [tenant, *_stretches(since, until)]
+        names, args = bounded_by(by), _arguments(tenant)
         condition = _condition(where, args)
-        names = bounded_by(by)
         told = ", ".join(_named(name, args) for name in names)
         places = ", ".join(str(number) for number in range(1, len(names) + 1))
-        found = await self._sums.fetch(
-            f"SELECT {told}, sum(u.{counter_of(names, where)})::bigint, sum(u.model_calls)::bigint,"
-            " sum(u.tokens_in)::bigint, sum(u.tokens_out)::bigint, sum(u.nano)::bigint AS nano,"
-            f" sum(u.nano_at_maximum)::bigint, {_CLASSES},"
-            f" {_DEAREST if len(names) == 1 else 'NULL'}"
-            f" {_range(names, where)}{condition} GROUP BY {places} ORDER BY nano DESC, {places}",
-            *args,
+        dearest = _DEAREST if len(names) == 1 else "NULL"
+        found = await self._read(
+            _Stretch(since, until),
+            (*names, *where),
+            f"SELECT {told}, penstock.total(u.{counter_of(names, where)}), {_TOTALS}, {dearest}"
+            f" {{of_rows}}{condition} GROUP BY {places} ORDER BY nano DESC, {places}",
+            args,
         )
         return [_group(record, len(names)) for record in found]
 
@@ -117,19 +131,17 @@ class PostgresSums:
     ) -> list[tuple[int, str | None, int]]:
         start = since - since % HOUR
         by_day = width % DAY == 0 and start % DAY == 0
-        args: list[Any] = [tenant, *_stretches(since, until, days=by_day, weeks=False)]
+        dimension, args = bounded_by(by), _arguments(tenant)
         condition = _condition(where, args)
-        dimension = bounded_by(by)
         told = _named(dimension[0], args)
         begins, bins, names = (f"${len(args) + number}" for number in (1, 2, 3))
-        found = await self._sums.fetch(
+        found = await self._read(
+            _Stretch(since, until, by_day=by_day, by_week=False),
+            (*dimension, *where),
             f"SELECT u.hour - (u.hour - {begins}::bigint) % {bins}::bigint,"
-            f" CASE WHEN {told} = ANY ({names}::text[]) THEN {told} END, sum(u.nano)::bigint"
-            f" {_range(dimension, where)}{condition} GROUP BY 1, 2 ORDER BY 1, 2",
-            *args,
-            start,
-            width,
-            list(values),
+            f" CASE WHEN {told} = ANY ({names}::text[]) THEN {told} END, penstock.total(u.nano)"
+            f" {{of_rows}}{condition} GROUP BY 1, 2 ORDER BY 1, 2",
+            [*args, start, width, list(values)],
         )
         return [(at, value, nano) for at, value, nano in found]
 
@@ -176,6 +188,34 @@ FROM found f LEFT JOIN below b ON b.parent = f.id GROUP BY {values}""",  # noqa:
         ]
         return Live(groups, sum(group.runs for group in groups) >= LIVE_MAX)
 
+    async def _read(
+        self, stretch: "_Stretch", names: Iterable[str], query: str, args: Sequence[object]
+    ) -> Sequence[Sequence[Any]]:
+        """What ``query`` says of the sums of a stretch, ``of_rows`` of the smallest table that knows these dimensions.
+
+        ``args``: see `_arguments`.
+        """
+        wanted, tenant = set(names), args[0]
+        # One snapshot: whether something has ended after the stretch, and the sums of it.
+        async with (
+            self._sums.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            place = await connection.fetchrow(_PLACE_OF_SUMS, tenant, stretch.until)
+            if place is None:
+                return []
+            generation, is_carried, is_last = place
+            if any(name == "user" or name.startswith(TAG) for name in wanted):
+                table = "usage_fine"
+            else:
+                table = "usage_of_runs" if is_carried and not wanted & {*OF_CALLS} else "usage_hourly"
+            edges = stretch.edges(is_last)
+            await connection.execute(_OF_MANY)
+            found: Sequence[Sequence[Any]] = await connection.fetch(
+                query.format(of_rows=_OF_ROWS.format(table=table)), tenant, generation, *edges, *args[2 + len(edges) :]
+            )
+            return found
+
     async def put_rerate(self, tenant: str, key: UUID, at: int, body: bytes) -> None:
         await self._sums.fetch(_PUT_RERATE, tenant, key, at, body)
 
@@ -183,23 +223,39 @@ FROM found f LEFT JOIN below b ON b.parent = f.id GROUP BY {values}""",  # noqa:
         return [bytes(record[0]) for record in await self._sums.fetch(_RERATES, tenant, limit)]
 
 
-def _range(by: Iterable[str], where: Iterable[str]) -> str:
-    """From the coarse sums, unless they are told by what only the fine ones know."""
-    is_fine = any(name == "user" or name.startswith(TAG) for name in (*by, *where))
-    return _IN_RANGE.format(table="usage_fine" if is_fine else "usage_hourly")
+@dataclass(slots=True, frozen=True)
+class _Stretch:
+    """From ``since`` to ``until``, read of the coarsest grains that fit, up to days or weeks."""
+
+    since: int
+    until: int
+    by_day: bool = True
+    by_week: bool = True
+
+    def edges(self, is_last: bool) -> tuple[int, ...]:
+        """Six times, between which it is read by hours, days, weeks, days and hours.
+
+        Args:
+            is_last: nothing has ended after it: the coarsest sum of its end is a whole one, as far as it goes.
+        """
+        low = self.since - self.since % HOUR
+        high = _END_OF_TIME if is_last else self.until
+        day = week = day_end = week_end = high
+        if self.by_day:
+            day, day_end = low + -low % DAY, high - high % DAY
+            if day >= day_end:
+                day = day_end = high
+            week, week_end = day, day
+        if self.by_week and day < day_end:
+            week, week_end = day + -day % WEEK, day_end - day_end % WEEK
+            if week >= week_end:
+                week = week_end = day
+        return low, day, week, week_end, day_end, high
 
 
-def _stretches(since: int, until: int, *, days: bool = True, weeks: bool = True) -> tuple[int, ...]:
-    """From and to; of what lies between: the whole days, and of these the whole weeks. What is left of both sides is
-    read by the day and by the hour."""
-    low = since - since % HOUR
-    first, last = low + -low % DAY, until - until % DAY
-    if not days or first >= last:
-        return low, until, until, until, until, until
-    begin, end = first + -first % WEEK, last - last % WEEK
-    if not weeks or begin >= end:
-        return low, until, first, last, last, last
-    return low, until, first, last, begin, end
+def _arguments(tenant: str) -> list[Any]:
+    """Of a query of `_OF_ROWS`, to which it adds its own: the tenant, and room for the generation and the six edges."""
+    return [tenant, *[None] * 7]
 
 
 def _group(record: Sequence[Any], width: int) -> Group:
