@@ -13,20 +13,21 @@ goes. What is prohibited, or a tool that is not known, is denied whatever the ru
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock.events import ApprovalTerms
 from penstock.kernel.canonical import canonical_json
-from penstock.rules.policy.conditions import MISSING, Answer, Condition, Test, at_path, conjunction, names_test
+from penstock.rules.policy.conditions import MISSING, Answer, Condition, at_path, conjunction, names_test
+from penstock.rules.policy.layout import Layout
 from penstock.rules.policy.measures import Measure, Use, Uses
 from penstock.rules.policy.reading import RuleText, read_rules
 from penstock.rules.policy.source import Place, Problem, invalid
 from penstock.rules.verdict import Decision, Verdict
 
 ALL_RULES_MAX = 5000
-SLICES_MAX = 4096
+LAYOUTS_MAX = 4096
 """Of the index; beyond it rules are picked out anew for each call."""
 _STATIC = frozenset(("tool", "effect", "risk", "agent", "release", "environment", "tenant"))
 """What is the same for each call of a tool in an agent's runs."""
@@ -150,37 +151,6 @@ def _positive(source: Mapping[str, Any]) -> list[str]:
     return found if isinstance(found, list) else [found]
 
 
-Getter = Callable[[PolicyCall], Any]
-
-
-class _Slice:
-    """The rules that may apply to calls of one kind, laid out for asking: a value that many ask about is read once."""
-
-    __slots__ = ("getters", "measures", "rules", "steps")
-
-    def __init__(self, rules: Sequence[CompiledRule]) -> None:
-        self.rules = tuple(rules)
-        self.measures = any(rule.measures for rule in rules)
-        slots: dict[str, int] = {}
-        self.getters: list[Getter] = []
-        self.steps: list[tuple[CompiledRule, Verdict, tuple[tuple[int, Test], ...], bool]] = []
-        for rule in rules:
-            checks = []
-            for condition in rule.plain:
-                slot = slots.setdefault(condition.key, len(slots))
-                if slot == len(self.getters):
-                    self.getters.append(_getter(rule, condition))
-                checks += [(slot, test) for test in condition.tests]
-            self.steps.append((rule, rule.text.then, tuple(checks), rule.has_more))
-
-
-def _getter(rule: CompiledRule, condition: Condition) -> Getter:
-    if condition.root == "args" and len(condition.path) == 1:
-        name = condition.path[0]
-        return lambda call: call.args.get(name, MISSING) if type(call.args) is dict else MISSING
-    return lambda call: rule.value(condition, call)
-
-
 @dataclass(slots=True, frozen=True)
 class Finding:
     """One rule that speaks of a call: fully, or because it cannot be decided."""
@@ -225,7 +195,7 @@ class PolicySet:
         self.measures = tuple(dict.fromkeys(measure for rule in self.rules for measure in rule.measures))
         self.paths = tuple(sorted({measure.path for measure in self.measures if measure.path}, key=repr))
         self._counts: dict[str, bool] = {}
-        self._slices: dict[tuple[str, ...], _Slice] = {}
+        self._layouts: dict[tuple[str, ...], Layout] = {}
 
     @classmethod
     def compile(cls, sources: Mapping[str, str]) -> "PolicySet":
@@ -266,20 +236,20 @@ class PolicySet:
         known = self._counts.get(tool)
         if known is None:
             known = any(rule.counts(tool) for rule in self.rules)
-            if len(self._counts) < SLICES_MAX:
+            if len(self._counts) < LAYOUTS_MAX:
                 self._counts[tool] = known
         return known
 
-    def concerning(self, call: PolicyCall) -> "_Slice":
+    def concerning(self, call: PolicyCall) -> Layout:
         """The rules that may apply to calls like this one, whatever the arguments."""
         key = (call.tool, call.effect, call.risk, call.agent, call.release, call.environment, call.tenant)
-        found = self._slices.get(key)
+        found = self._layouts.get(key)
         if found is None:
             if not all(type(part) is str for part in key):
                 raise TypeError(f"a call is known by texts, not by {key!r}"[:200])
-            found = _Slice([rule for rule in self.rules if rule.concerns(call)])
-            if len(self._slices) < SLICES_MAX:
-                self._slices[key] = found
+            found = Layout([rule for rule in self.rules if rule.concerns(call)])
+            if len(self._layouts) < LAYOUTS_MAX:
+                self._layouts[key] = found
         return found
 
     def decide(self, call: PolicyCall) -> Decision:
@@ -304,8 +274,9 @@ class PolicySet:
         if heard.flag is not None:
             return self._by(heard.flag)
         if call.approved and (heard.holds or heard.granted is None):
-            clause = heard.holds[0].rule.text.name if heard.holds else ""
-            return self._said(Verdict.ALLOW, "policy_approved", "allowed by a person", clause)
+            held = heard.holds[0].rule.text if heard.holds else None
+            clause, owner = (held.name, held.owner) if held is not None else ("", "")
+            return self._said(Verdict.ALLOW, "policy_approved", "allowed by a person", clause, owner)
         if heard.granted is not None:
             return self._by(heard.granted)
         return self._said(Verdict.ALLOW, "policy_read", "reads go unless a rule says otherwise", "")
@@ -313,11 +284,12 @@ class PolicySet:
     def _hear(self, call: PolicyCall) -> "_Heard":
         """Ask the rules, until one denies."""
         heard = _Heard()
-        concerning = self.concerning(call)
-        values = [get(call) for get in concerning.getters]
-        for rule, then, checks, has_more in concerning.steps:
-            answer: Answer = True
-            for slot, test in checks:
+        values, steps = self.concerning(call).for_call(call)
+        for _, rule, then, (first, first_test), others, has_more in steps:
+            answer = first_test(values[first])
+            if answer is False:
+                continue
+            for slot, test in others:
                 found = test(values[slot])
                 if found is True:
                     continue
@@ -335,19 +307,19 @@ class PolicySet:
         rule = finding.rule.text
         name = rule.then.name.lower()
         words = f"{rule.name}: {rule.reason}" + (UNDECIDED if finding.undecided else "")
-        return self._said(rule.then, "policy_undecided" if finding.undecided else f"policy_{name}", words, rule.name)
+        code = "policy_undecided" if finding.undecided else f"policy_{name}"
+        return self._said(rule.then, code, words, rule.name, rule.owner)
 
     def _held(self, holds: list[Finding]) -> Decision:
         terms, odd = merged_terms([finding.rule.text for finding in holds])
         first = holds[0].rule.text
         if odd is not None:
             words = f"{first.name} and {odd.name} hold it, and nobody may answer for both: no role is in both lists"
-            return self._said(Verdict.DENY, "policy_conflict", words, first.name)
-        held = self._by(holds[0])
-        return Decision(held.verdict, held.reason, held.code, terms=terms, policy=self.version, clause=first.name)
+            return self._said(Verdict.DENY, "policy_conflict", words, first.name, first.owner)
+        return replace(self._by(holds[0]), terms=terms)
 
-    def _said(self, verdict: Verdict, code: str, reason: str, clause: str) -> Decision:
-        return Decision(verdict, reason, code, policy=self.version, clause=clause)
+    def _said(self, verdict: Verdict, code: str, reason: str, clause: str, owner: str = "") -> Decision:
+        return Decision(verdict, reason, code, policy=self.version, clause=clause, owner=owner)
 
 
 UNDECIDED = " (a value that it asks for is missing or of another type)"
