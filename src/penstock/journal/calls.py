@@ -24,6 +24,8 @@ from penstock.ports.usage import KINDS, Kind
 
 _MODEL, _TOOL, _ENDED, _CHILD = b'"kind":"model.', b'"kind":"tool.', b'"kind":"run.ended"', b'"kind":"child.outcome"'
 """What the stored form of an event holds that says something of spending; of the others most are not decoded."""
+_USED, _RESERVED = b'"used":{', b'"reserved":{'
+"""What the stored form of a tool's event lacks when it costs nothing. (In a text the quotes would be escaped.)"""
 APART = ("judge", "shadow")
 """Made beside the work itself, whatever came of them."""
 
@@ -45,9 +47,10 @@ class PaidCall(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class CallReader:
-    """Fed with a run's events, page by page. ``is_whole``: the end was among them; ``child_code``: of the last child
-    that did not succeed."""
+    """Fed with a run's events, page by page. ``free_tools``: tell also of calls of tools that cost nothing, as nearly
+    all do. ``is_whole``: the end was among them; ``child_code``: of the last child that did not succeed."""
 
+    free_tools: bool = True
     is_whole: bool = False
     child_code: str = ""
     _open: dict[tuple[str, int], ModelIntent | ToolIntent] = field(default_factory=dict)
@@ -62,7 +65,7 @@ class CallReader:
         paid: list[PaidCall] = []
         for row in rows:
             body = row.body
-            if not (_MODEL in body or _TOOL in body or _ENDED in body or _CHILD in body):
+            if not (_MODEL in body or _ENDED in body or _CHILD in body or (_TOOL in body and self._counts(body))):
                 continue
             match decode(body):
                 case ModelIntent() | ToolIntent() as event:
@@ -81,6 +84,10 @@ class CallReader:
                 case _:
                     pass
         return paid
+
+    def _counts(self, body: bytes) -> bool:
+        """Whether the event of a tool's call, in its stored form, is one to tell of."""
+        return self.free_tools or _USED in body or _RESERVED in body
 
 
 def _settled(intent: ModelIntent | ToolIntent | None, outcome: ModelOutcome | ToolOutcome, *, hedged: bool) -> PaidCall:

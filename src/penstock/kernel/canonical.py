@@ -183,6 +183,8 @@ def check_name(name: object, what: str, most: int = NAME_MAX_CHARS) -> None:
 
 def clean_text(text: object, most: int) -> str:
     """At most ``most`` characters of ``str(text)`` in a form that can be stored anywhere: what cannot be is escaped."""
+    if type(text) is str and text.isascii() and "\x00" not in text:
+        return text[:most]
     try:
         words = str(text)[:most]
     except Exception:  # noqa: BLE001 - errors of users' code may have no words

@@ -1,6 +1,7 @@
 """Money is an integer count of nano-dollars: one US dollar is 10**9. Floats never touch an account."""
 
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from penstock.kernel.errors import BudgetInvalid
 
@@ -22,6 +23,7 @@ def nano_usd(amount: str | int | float | Decimal) -> int:
     return int((value * NANO).to_integral_value())
 
 
+@lru_cache(maxsize=1024)  # the same limits are shown with each step
 def show_usd(nano: int) -> str:
     """Dollars for people: two decimals from one dollar up, else three significant digits; only nothing is $0.00."""
     if nano == 0:

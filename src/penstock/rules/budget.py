@@ -41,7 +41,10 @@ def level(run: RunFacts) -> int:
     percent = 100 * used / of if of else 0.0
     if run.budget.steps and run.steps == run.budget.steps - 1:
         percent = max(percent, MUST_ANSWER)
-    return next((mark for mark in (EXHAUSTED, MUST_ANSWER, WRAP_UP) if percent >= mark), 0)
+    for mark in (EXHAUSTED, MUST_ANSWER, WRAP_UP):
+        if percent >= mark:
+            return mark
+    return 0
 
 
 def dominant_limit(run: RunFacts) -> tuple[str, float, float]:

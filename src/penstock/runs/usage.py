@@ -78,7 +78,7 @@ class RunSpending:
 
     parts: dict[tuple[str, str], Spent] = field(default_factory=dict)
     is_damaged: bool = False
-    reader: CallReader = field(default_factory=CallReader)
+    reader: CallReader = field(default_factory=lambda: CallReader(free_tools=False))
 
     def take(self, rows: Iterable[Row]) -> None:
         """Further events.

@@ -194,7 +194,7 @@ async def _attempts(
     ctx: RunContext, call: Call, asked: ModelCall, because: str, held: Decision | None
 ) -> list[tuple[Attempt, Made]]:
     """One attempt, or two when the first is slow and hedging is on; the one that counts last."""
-    number = 1 + sum(isinstance(event, ModelIntent) for event in call.recorded)
+    number = 1 + call.count_of(ModelIntent)
     await throttle(ctx, call, "model", asked.model.name, lambda: most_tokens(ctx, asked))
     plan, ruling = await _allowed(ctx, call, asked, number, held)
     attempt = await _intend(ctx, call, asked, plan, ruling, number, because)
@@ -306,6 +306,7 @@ async def _intend(
         heard=asked.heard and number == 1,
         shortened=plan.shortened,
         cache=call.cache if number == 1 else "",
+        filtered=list(asked.filtered) if number == 1 else [],
         payloads={"messages": refs},
         **prefix,
     )

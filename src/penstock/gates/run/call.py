@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from penstock.events import Event
 from penstock.gates.order.branches import Branch
@@ -11,6 +11,7 @@ from penstock.gates.order.tape import Identity
 if TYPE_CHECKING:
     from penstock.gates.budgets.share import Hold
 
+E = TypeVar("E", bound=Event)
 ID_MAX_CHARS = 200  # of the ids that providers give their answers and the calls in them
 
 
@@ -35,3 +36,17 @@ class Call:
     @property
     def last(self) -> Event | None:
         return self.recorded[-1] if self.recorded else None
+
+    def last_of(self, kind: type[E]) -> E | None:
+        """Its latest event of that kind. Nearly all calls have none when it is asked for."""
+        for event in reversed(self.recorded):
+            if isinstance(event, kind):
+                return event
+        return None
+
+    def count_of(self, kind: type[Event]) -> int:
+        """How many events of that kind it has."""
+        count = 0
+        for event in self.recorded:
+            count += isinstance(event, kind)
+        return count

@@ -213,12 +213,12 @@ class RunContext:
     def record(self, call: Call, event: Event, if_lost: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """Journal an event of a live call; ``if_lost`` is done when the claim turns out to be lost instead."""
         call.recorded.append(event)
-        self.simulated |= getattr(event, "simulated", False)
-        if isinstance(event, ModelOutcome | ToolOutcome):
-            if isinstance(event, ToolOutcome) and any(map(is_write, call.recorded)):
-                self.acted[call.path] = call.recorded
-            if call.path in self.permits:
-                settle(self, call.path, event)
+        if not isinstance(event, ToolOutcome):
+            self.simulated |= getattr(event, "simulated", False)
+        elif any(map(is_write, call.recorded)):
+            self.acted[call.path] = call.recorded
+        if call.path in self.permits and isinstance(event, ModelOutcome | ToolOutcome):
+            settle(self, call.path, event)
         if if_lost is None:
             self.log.add(event)
             return

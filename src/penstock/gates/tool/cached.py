@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.1
 async def look_up(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, object]) -> Standing | None:
     """How a call that is allowed, and about to be made, stands to the cache; None: it is made as if there were none."""
     cache = tool.cache
-    if cache is None or tool.effect != "read" or any(isinstance(event, ToolIntent) for event in call.recorded):
+    if cache is None or tool.effect != "read" or call.last_of(ToolIntent) is not None:
         return None
     name = scope_name(ctx, cache.scope)
     if name is None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from penstock.events import ApprovalEdited, ApprovalTerms, Event
+from penstock.events import ApprovalEdited, ApprovalTerms
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import first_ref
@@ -14,14 +14,7 @@ from penstock.ports.tools import ToolArgsInvalid, ToolDef
 from penstock.rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from penstock.gates.tool.attempt import Asked
-
-
-def last_edit(events: "Sequence[Event]") -> ApprovalEdited | None:
-    """The edit that holds; None when the call is what the agent asked for."""
-    return next((event for event in reversed(events) if isinstance(event, ApprovalEdited)), None)
 
 
 async def take_edit(ctx: RunContext, call: Call, asked: "Asked", said: str = "") -> None:
@@ -29,7 +22,7 @@ async def take_edit(ctx: RunContext, call: Call, asked: "Asked", said: str = "")
 
     ``said``: the edited arguments as JSON, when they are only being written; '' = the tape has them.
     """
-    edit = last_edit(call.recorded)
+    edit = call.last_of(ApprovalEdited)
     if edit is None or asked.tool is None:
         return
     data = said.encode() or await ctx.load(first_ref(edit, "args"))
@@ -60,7 +53,7 @@ def covers(edit: ApprovalEdited, terms: ApprovalTerms | None) -> bool:
 
 async def edited_note(ctx: RunContext, call: Call) -> str:
     """What the agent is told of an edit; '' when there was none. The same live and in replay."""
-    edit = last_edit(call.recorded)
+    edit = call.last_of(ApprovalEdited)
     if edit is None:
         return ""
     return _note(await ctx.load(first_ref(edit, "args")))
