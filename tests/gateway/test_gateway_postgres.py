@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 import openai
+import pytest
 from tests.gateway.world import TENANT, world
 
+from penstock.adapters.postgres.appending import BEGIN_RUN
 from penstock.adapters.postgres.journal import open_journal
 from penstock.journal.chain import verify
 
@@ -36,3 +38,25 @@ async def test_one_commit_makes_the_run_and_its_intent(journal_dsn: str) -> None
         for _, [submitted, *middle, outcome, end] in commits:
             assert {submitted, *middle} == {submitted}
             assert outcome == end != submitted
+
+
+async def test_a_call_alone_waits_for_one_statement(journal_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = await open_journal(journal_dsn)
+    async with world(journal) as it, openai.AsyncOpenAI(base_url=f"{it.url}/openai/v1", api_key=it.key) as client:
+        said: Any = [{"role": "user", "content": "hello [[tokens=3]]"}]
+        await client.chat.completions.create(model="gpt-4o-mini", messages=said)
+        await it.ended(1)
+        sent: list[tuple[str, int]] = []
+        fetch = journal._database.fetch
+
+        async def watched(query: str, *args: object) -> list[Any]:
+            if query == BEGIN_RUN or "penstock.append" in query:
+                sent.append(("begins" if query == BEGIN_RUN else "ends", len(it.provider.requests)))
+            return await fetch(query, *args)
+
+        monkeypatch.setattr(journal._database, "fetch", watched)
+        for number in range(2, 5):
+            await client.chat.completions.create(model="gpt-4o-mini", messages=said)
+            await it.ended(number)
+        # Each in one statement before the provider is asked, and in one after.
+        assert sent == [(kind, asked) for call in (1, 2, 3) for kind, asked in (("begins", call), ("ends", call + 1))]

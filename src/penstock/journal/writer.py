@@ -91,6 +91,8 @@ class GroupWriter:
         self.queued_bytes = 0
         self.on_answer: Callable[[float, Sequence[Batch], Sequence[Applied]], None] | None = None
         """Told of each append that was answered, and after how many seconds; for metrics, must not raise."""
+        self.on_leaving: Callable[[], None] | None = None
+        """Told that an append is about to be sent; must not raise."""
         self.checks: IntentChecks | None = None
         """Asked about every intent before it is sent."""
         self._dirty: deque[RunLog] = deque()
@@ -160,6 +162,8 @@ class GroupWriter:
                 self._company = len(group) > 1
                 self._flying += 1
                 self._launch(self._send(group))
+                if self.on_leaving is not None:
+                    self.on_leaving()
             elif not self._senders:
                 self._landed.set()
             del group  # until there is another, which may be long

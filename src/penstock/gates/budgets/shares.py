@@ -147,7 +147,7 @@ class Shares:
         self, tenant: str, account: int, holder: UUID, reserved: Triple, used: Triple, *, was_ours: bool
     ) -> None:
         """The outcome that replaces a reservation by what was used is durable, charged to that holder's row."""
-        if holder != self._holder:  # a row that goes back to its account
+        if holder is not self._holder and holder != self._holder:  # a row that goes back to its account
             return
         share = self._shares.get((tenant, account)) or self.share(tenant, account)
         share.open -= was_ours and share.open > 0

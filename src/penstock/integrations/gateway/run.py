@@ -50,6 +50,8 @@ class GatewayRun(Execution):
         self.log.on_lost = self.lose
         self.log.on_bad = self._unstorable
         self.on_closed: Callable[[GatewayRun], None] = lambda run: None
+        self.put_off: Callable[[Callable[[], None]], None] | None = None
+        """Has the run ended soon; None: it is ended at once."""
         self.prompts = Prompts()
         self.put_away = asyncio.Event()
         self._settled: dict[str, Amount] = {}
@@ -62,6 +64,7 @@ class GatewayRun(Execution):
         self._made = 0
         self._ending: Ending | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._waits = False
         worker.running[claim.tenant, claim.run] = self
         claimed = self.context.event(RunClaimed, worker=worker.id, worker_name=worker.name, claims=1, actor=worker.name)
         self.log.add(claimed, lazy=True)
@@ -162,7 +165,15 @@ class GatewayRun(Execution):
         """End the run, when it is to be ended and nothing of it is under way."""
         if self._pending or self._closing is not None or self.put_away.is_set():
             return
-        if self._ending is not None or self.context.fault is not None or self.lost:
+        stopped = self.context.fault is not None or self.lost
+        if stopped or (self._ending is not None and (self.draining or self.put_off is None)):
+            self._begin_close()
+        elif self._ending is not None and self.put_off is not None and not self._waits:
+            self._waits = True
+            self.put_off(self._begin_close)
+
+    def _begin_close(self) -> None:
+        if self._closing is None and not self.put_away.is_set():
             self._closing = self.context.schedule.loop.create_task(self._close())
 
     async def _close(self) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from penstock.adapters.upstream.client import Headers
 from penstock.events import BudgetRecord, RunSubmitted, encode
+from penstock.integrations.gateway.closings import Closings
 from penstock.integrations.gateway.config import GatewayConfig
 from penstock.integrations.gateway.lost import RELEASE
 from penstock.integrations.gateway.run import GatewayRun, Stopped
@@ -68,10 +69,12 @@ class HeldRuns:
         self._offset_us = 0
         self._offset_at_ns = 0
         self._tending: asyncio.Task[None] | None = None
+        self._closings = Closings()
 
     async def start(self) -> None:
         """Begin; the platform's worker is enlisted."""
         await self._look_at_the_clock()
+        self._platform.writer.on_leaving = self._closings.appending
         self._tending = asyncio.create_task(self._tend())
 
     def __len__(self) -> int:
@@ -89,6 +92,7 @@ class HeldRuns:
         runs = list(self._runs.values())
         for run in runs:
             run.drain()
+        self._closings.close_all()
         await self._wait_closed(runs, self.services.settings.drain_seconds)
         left = list(self._runs.values())
         for run in left:
@@ -179,6 +183,7 @@ class HeldRuns:
         run = GatewayRun(Begin(worker.id, new, name), claim, services, self._platform.writer, worker)
         run.log.foreign_payload(make_payload(who.tenant, str(run_id), where, _INPUT))
         run.on_closed = self._has_closed
+        run.put_off = None if name else self._closings.add
         self._runs[run_id] = run
         if name:
             self._named[who.tenant, name] = run
