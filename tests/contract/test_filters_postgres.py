@@ -27,7 +27,36 @@ async def sender(run: Run, token: str) -> str:
     return str(await run.call(send, token)) if token else str(await run.call(look))
 
 
+@agent("writer", version="1", filters=Filters(input={"email": "tokenise", "card": "redact"}))
+async def writer(run: Run, value: dict[str, str]) -> str:
+    return str(await run.call(send, value["to"]))
+
+
+async def test_an_input_is_stored_as_the_run_may_have_it(journal_dsn: str) -> None:
+    sent.clear()
+    settings = Settings(database_url=journal_dsn, poll_seconds=0.05)
+    async with open_penstock(settings, agents=[writer], worker="input-filters") as platform:
+        run = await platform.submit(writer, {"to": MAIL, "by": "4111 1111 1111 1111"}, subject="eve", key="once")
+        assert (
+            await platform.submit(writer, {"to": MAIL, "by": "4111 1111 1111 1111"}, subject="eve", key="once") == run
+        )
+        assert (await platform.result(run, timeout_seconds=30)).ok
+        assert sent == [MAIL]
+        connection = await asyncpg.connect(journal_dsn)
+        try:
+            stored = await connection.fetch("SELECT data FROM penstock.payloads WHERE subject = 'eve'")
+            assert stored
+            whole = b"".join(row["data"] for row in stored)
+            assert b"tok_email_" in whole
+            assert b"[card]" in whole
+            assert MAIL.encode() not in whole
+            assert b"4111 1111" not in whole
+        finally:
+            await connection.close()
+
+
 async def test_a_token_of_one_run_is_used_by_another_and_not_after_the_erasure(journal_dsn: str) -> None:
+    sent.clear()
     settings = Settings(database_url=journal_dsn, poll_seconds=0.05)
     async with open_penstock(settings, agents=[sender], worker="filters") as platform:
 

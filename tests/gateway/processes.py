@@ -27,6 +27,9 @@ simulated = true
 """
 
 
+_PROGRAM = "import sys; from penstock.cli import main; sys.exit(main())"
+
+
 @dataclass
 class Fleet:
     """Starts gateways; those that still run at the end are killed."""
@@ -60,7 +63,7 @@ class Fleet:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            "from penstock.cli import main; main()",
+            _PROGRAM,
             *words,
             str(config),
             "--port=0",
@@ -76,7 +79,7 @@ class Fleet:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
-            "from penstock.cli import main; main()",
+            _PROGRAM,
             *words,
             "--json",
             env=self.environment(),

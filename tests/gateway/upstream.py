@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 WORD = "word "
@@ -19,7 +19,8 @@ _PRICE_IN, _PRICE_OUT = 150, 600  # nano-dollars a token: those of gpt-4o-mini
 
 
 class Provider:
-    """Attributes: ``requests``, each as (path, headers, body); ``nano``, what they would cost; ``under_way``, now."""
+    """Attributes: ``requests``, each as (path, headers, body); ``nano``, what they would cost; ``under_way``, now;
+    ``says``, ``calls_with``: the pieces of an answer's words, and of a call's arguments, to a request."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
@@ -31,6 +32,8 @@ class Provider:
         self.connections = 0
         self.url = ""
         self.arrived = asyncio.Event()
+        self.says: Callable[[dict[str, Any]], list[str]] | None = None
+        self.calls_with: Callable[[dict[str, Any]], list[str]] = lambda body: ['{"q": "x"}']
         self._numbers = 0
         self._crowd: tuple[int, asyncio.Event] | None = None
 
@@ -117,6 +120,9 @@ class Provider:
         self._numbers += 1
         return said, out, wanted > most
 
+    def _pieces(self, body: dict[str, Any], out: int) -> list[str]:
+        return [WORD] * out if self.says is None else self.says(body)
+
     async def _complete(self, body: dict[str, Any], orders: dict[str, str], writer: asyncio.StreamWriter) -> bool:
         said, out, cut = self._job(body, orders, "max_completion_tokens", "max_tokens")
         usage: Any = {"prompt_tokens": said, "completion_tokens": out, "total_tokens": said + out}
@@ -124,12 +130,12 @@ class Provider:
         usage["completion_tokens_details"] = {"reasoning_tokens": 0}
         usage = _spoilt(usage, orders, "prompt_tokens")
         head = {"id": f"chatcmpl-{self._numbers}", "created": 1700000000, "model": body["model"], "x_unknown": "kept"}
-        text, finish = WORD * out, "length" if cut else "stop"
+        pieces, args, finish = self._pieces(body, out), self.calls_with(body), "length" if cut else "stop"
         tool = orders.get("tool") if not _has_result(body) else None
         if not body.get("stream"):
-            message: Any = {"role": "assistant", "content": text, "refusal": None}
+            message: Any = {"role": "assistant", "content": "".join(pieces), "refusal": None}
             if tool:
-                function = {"name": tool, "arguments": json.dumps({"q": "x"})}
+                function = {"name": tool, "arguments": "".join(args)}
                 message |= {"content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
                 finish = "tool_calls"
             choice = {"index": 0, "message": message, "finish_reason": finish, "logprobs": None}
@@ -145,11 +151,12 @@ class Provider:
         if tool:
             function = {"name": tool, "arguments": ""}
             await chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]})
-            await chunk({"tool_calls": [{"index": 0, "function": {"arguments": json.dumps({"q": "x"})}}]})
+            for piece in args:
+                await chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
             finish = "tool_calls"
         else:
-            for number in range(out):
-                await chunk({"content": WORD})
+            for number, piece in enumerate(pieces):
+                await chunk({"content": piece})
                 if orders.get("mode") == "cut" and number == 1:
                     return False
                 if orders.get("mode") == "bad_event" and number == 1:
@@ -180,11 +187,12 @@ class Provider:
         usage |= {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
         usage = _spoilt(usage, orders, "input_tokens")
         tool = orders.get("tool") if not _has_result(body) else None
-        part = {"type": "output_text", "text": WORD * out, "annotations": []}
+        pieces, args = self._pieces(body, out), self.calls_with(body)
+        part = {"type": "output_text", "text": "".join(pieces), "annotations": []}
         item: Any = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
         if tool:
             item = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": tool}
-            item |= {"arguments": json.dumps({"q": "x"}), "status": "completed"}
+            item |= {"arguments": "".join(args), "status": "completed"}
         whole: Any = {"id": f"resp_{self._numbers}", "object": "response", "created_at": 1700000000, "error": None}
         whole |= {"status": "incomplete" if cut else "completed", "model": body["model"], "output": [item]}
         whole |= {"incomplete_details": {"reason": "max_output_tokens"} if cut else None, "instructions": None}
@@ -203,14 +211,15 @@ class Provider:
         await event("response.output_item.added", output_index=0, item=opened)
         if tool:
             where = {"item_id": "fc_1", "output_index": 0}
-            await event("response.function_call_arguments.delta", **where, delta=item["arguments"])
+            for piece in args:
+                await event("response.function_call_arguments.delta", **where, delta=piece)
             await event("response.function_call_arguments.done", **where, arguments=item["arguments"], name=tool)
         else:
             where = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
             await event("response.content_part.added", **where, part={**part, "text": ""})
-            for _ in range(out):
-                await event("response.output_text.delta", **where, delta=WORD, logprobs=[])
-            await event("response.output_text.done", **where, text=WORD * out, logprobs=[])
+            for piece in pieces:
+                await event("response.output_text.delta", **where, delta=piece, logprobs=[])
+            await event("response.output_text.done", **where, text="".join(pieces), logprobs=[])
             await event("response.content_part.done", **where, part=part)
         await event("response.output_item.done", output_index=0, item=item)
         await event("response.incomplete" if cut else "response.completed", response=whole)
@@ -224,9 +233,10 @@ class Provider:
         usage |= {"cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
         usage = _spoilt(usage, orders, "input_tokens").get("usage")
         tool = orders.get("tool") if not _has_result(body) else None
-        block: Any = {"type": "text", "text": WORD * out}
+        pieces, args = self._pieces(body, out), self.calls_with(body)
+        block: Any = {"type": "text", "text": "".join(pieces)}
         if tool:
-            block = {"type": "tool_use", "id": "toolu_1", "name": tool, "input": {"q": "x"}}
+            block = {"type": "tool_use", "id": "toolu_1", "name": tool, "input": json.loads("".join(args))}
         why = "tool_use" if tool else "max_tokens" if cut else "end_turn"
         whole: Any = {"id": f"msg_{self._numbers}", "type": "message", "role": "assistant", "model": body["model"]}
         whole |= {"content": [block], "stop_reason": why, "stop_sequence": None}
@@ -242,11 +252,12 @@ class Provider:
         empty = {**block, "input": {}} if tool else {"type": "text", "text": ""}
         await event("content_block_start", index=0, content_block=empty)
         if tool:
-            partial = {"type": "input_json_delta", "partial_json": json.dumps({"q": "x"})}
-            await event("content_block_delta", index=0, delta=partial)
+            for piece in args:
+                partial = {"type": "input_json_delta", "partial_json": piece}
+                await event("content_block_delta", index=0, delta=partial)
         else:
-            for _ in range(out):
-                await event("content_block_delta", index=0, delta={"type": "text_delta", "text": WORD})
+            for piece in pieces:
+                await event("content_block_delta", index=0, delta={"type": "text_delta", "text": piece})
             while orders.get("mode") == "endless":
                 await event("content_block_delta", index=0, delta={"type": "text_delta", "text": WORD})
                 await asyncio.sleep(0.01)

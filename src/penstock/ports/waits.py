@@ -22,6 +22,7 @@ class EventLetter(msgspec.Struct, omit_defaults=True, frozen=True):
     value: msgspec.Raw
     sender: str = ""
     run: UUID | None = None  # the run that sent it; None = from outside
+    withheld: str = ""  # why the run may not have the value, found when it was journalled before it was waited for
 
 
 class Sent(StrEnum):

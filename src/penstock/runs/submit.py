@@ -7,6 +7,8 @@ from uuid import UUID
 
 from penstock.agents.budget import Budget
 from penstock.events import RunSubmitted, encode
+from penstock.gates.filters.incoming import Incoming, filters_for, released_input
+from penstock.gates.filters.vault import sealed
 from penstock.journal.chain import genesis, link
 from penstock.journal.payloads import address, make_payload, ref_text
 from penstock.kernel.canonical import MAX_SAFE_INTEGER, NAME_MAX_CHARS, canonical_digest, check_size, stable_json
@@ -27,6 +29,7 @@ from penstock.ports.journal import Journal
 from penstock.ports.queue import Bounds, Order
 from penstock.ports.records import NewRun, Payload, Row, Submitted
 from penstock.ports.rollouts import Routing, Side
+from penstock.rules.filters.filters import read_filters
 from penstock.settings import Settings
 
 TENANT_MAX_CHARS = 64
@@ -127,7 +130,8 @@ async def submit_together(
     """`submit_each` for requests that do not know of each other: a conflict is told in the value of its own request."""
     prepared = [await _prepare(journal, clock, settings, request, routing) for request in requests]
     await _admit(journal, settings, requests, [run for run, _ in prepared])
-    return await journal.submit([run for run, _ in prepared], [payload for _, payload in prepared])
+    payloads = [payload for _, theirs in prepared for payload in theirs]
+    return await journal.submit([run for run, _ in prepared], payloads)
 
 
 def check_conflict(request: Request, done: Submitted) -> None:
@@ -173,7 +177,7 @@ def check_request(request: Request, settings: Settings) -> None:
 
 async def _prepare(
     journal: Journal, clock: Clock, settings: Settings, request: Request, routing: Routing | None
-) -> tuple[NewRun, Payload]:
+) -> tuple[NewRun, list[Payload]]:
     plain = request.agent.plain_input(request.value)
     data = check_size(stable_json(plain), settings.input_max_bytes, "the input", "input_max_bytes")
     tags = checked_tags(request.tags, settings)
@@ -184,13 +188,17 @@ async def _prepare(
     if request.subject:
         subject_key = await journal.ensure_subject(tenant, request.subject, subject_key)
     subject = request.subject or str(run_id)
-    where = address(subject_key, data)
     side = Side(request.agent.release, request.agent.budget)
     if routing is not None:
         side = await routing.side(tenant, request.agent, request.session or request.key or str(run_id))
     budget = request.budget.record() if request.budget else side.budget
     if budget.depth > settings.depth_max:
         raise BudgetInvalid(f"budget depth={budget.depth} is over PENSTOCK_DEPTH_MAX={settings.depth_max}")
+    filters = filters_for(request.agent, side.filters, read_filters(settings.filters))
+    given = await released_input(request.agent, plain, filters, subject_key, clock)
+    if given.value is not plain:
+        data = stable_json(given.value)
+    where = address(subject_key, data)
     written = await journal.releases.write_format()
     event = RunSubmitted(
         tenant=tenant,
@@ -211,6 +219,8 @@ async def _prepare(
         deadline=request.deadline,
         subject=request.subject,
         format=written,
+        filtered=given.filtered,
+        withheld=given.withheld,
     )
     body = encode(event)
     run = NewRun(
@@ -223,14 +233,18 @@ async def _prepare(
         subject_key=subject_key,
         env=settings.environment,
         key=request.key,
-        request_digest=canonical_digest({"agent": request.agent.name, "input": plain}) if request.key else "",
+        request_digest=canonical_digest(_told_apart(request, given)) if request.key else "",
         session=request.session,
         priority=request.priority,
         deadline=request.deadline,
         format=written,
         tags=tags,
     )
-    return run, make_payload(tenant, subject, where, data)
+    return run, [make_payload(tenant, subject, where, data), *sealed(tenant, subject, subject_key, given.tokens)]
+
+
+def _told_apart(request: Request, given: Incoming) -> dict[str, Any]:
+    return {"agent": request.agent.name, "input": given.told_apart}
 
 
 def _check_names(request: Request, tenant: str) -> None:

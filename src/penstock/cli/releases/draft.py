@@ -54,6 +54,10 @@ def draft(  # noqa: PLR0917 - each parameter is an option of the command
         Path | None,
         typer.Option(metavar="PATH", help="A policy of its own: a file, or a folder of them.", show_default=False),
     ] = None,
+    filters: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Other filters, as JSON; {} = none at all.", show_default=False),
+    ] = None,
     code_version: Annotated[
         str, typer.Option(metavar="TEXT", help="Of the code, such as a commit, for the record.", show_default=False)
     ] = "",
@@ -62,7 +66,7 @@ def draft(  # noqa: PLR0917 - each parameter is an option of the command
     actor: Actor = None,
     as_json: AsJson = False,
 ) -> int:
-    """Keep a release of an agent: its prompt, model, settings, tools, policy and budget, as one signed record.
+    """Keep a release of an agent: its prompt, model, settings, tools, filters, policy and budget, as one signed record.
 
     What is not said is as the module has it. The same content by the same author is the same release.
     """
@@ -76,6 +80,8 @@ def draft(  # noqa: PLR0917 - each parameter is an option of the command
         from penstock.adapters.policy_files import PolicyFiles
 
         changes["policy"] = dict(PolicyFiles(policy).read())
+    if filters is not None:
+        changes["filters"] = _filters(filters)
     changes["budget"] = _budget(definition, _Limits(budget_usd, budget_tokens, steps))
     return execute(_draft(definition, changes, actor_or_account(actor), reason, tenant, as_json))
 
@@ -111,6 +117,16 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         raise ReleaseInvalid(f"{path} cannot be read: {error}") from error
+
+
+def _filters(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(_text(path))
+    except ValueError as error:
+        raise ReleaseInvalid(f"{path} is no JSON: {error}") from error
+    if not isinstance(said, dict):
+        raise ReleaseInvalid(f"{path} holds no object", hint='such as {"everywhere": {"card": "redact"}}')
+    return said
 
 
 def _pair(item: str) -> tuple[str, Any]:

@@ -2,29 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from penstock.gates.order.branches import outside_runs
+from penstock.kernel.clock import Clock
 from penstock.ports.classifiers import Finding
 from penstock.rules.filters.filters import STRICTNESS, Classified
 from penstock.rules.filters.finding import apart
 from penstock.rules.filters.sift import Sifted, replaced
 
-if TYPE_CHECKING:
-    from penstock.gates.run.context import RunContext
-
 FAILED = "classifier_failed"
 """The kind that is recorded when one did not answer."""
 
 
-async def classified(ctx: "RunContext", asked: Sequence[Classified], text: str, into: Sifted) -> str:
+async def classified(clock: Clock, asked: Sequence[Classified], text: str, into: Sifted) -> str:
     """The text as it may be released, after all classifiers were asked side by side.
 
     One that fails or is late blocks the text, unless it is declared to be passed over; either is recorded.
     """
     if not asked or not text.strip():
         return text
-    answers = await _answers(ctx, asked, text)
+    answers = await _answers(clock, asked, text)
     found: list[Finding] = []
     actions: dict[str, str] = {}
     for one, answer in zip(asked, answers, strict=True):
@@ -42,9 +39,9 @@ async def classified(ctx: "RunContext", asked: Sequence[Classified], text: str, 
     return replaced(text, apart(found, order), actions, None, into)
 
 
-async def _answers(ctx: "RunContext", asked: Sequence[Classified], text: str) -> list[list[Finding] | None]:
+async def _answers(clock: Clock, asked: Sequence[Classified], text: str) -> list[list[Finding] | None]:
     """What each finds; None of those that failed, were late, or answered nonsense."""
-    loop, clock = ctx.schedule.loop, ctx.services.clock
+    loop = asyncio.get_running_loop()
     began = clock.boot_ns()
     tasks = [loop.create_task(_ask(one, text), context=outside_runs()) for one in asked]
     try:

@@ -17,7 +17,7 @@ from penstock.gates.filters.classifying import classified
 from penstock.gates.filters.vault import keep, tokens_of
 from penstock.kernel.canonical import stable_json
 from penstock.rules.filters.filters import Filters, Place
-from penstock.rules.filters.sift import Sifted, Tokens, sift_text, sift_value
+from penstock.rules.filters.sift import Sifted, Tokens, sift_arguments, sift_text, sift_value
 from penstock.rules.verdict import Decision, Verdict
 
 if TYPE_CHECKING:
@@ -89,17 +89,10 @@ def _call_args(place: Place, args: str, tokens: Tokens | None, into: Sifted, *, 
     if not place.finders:
         return args
     found = Sifted()
-    try:
-        value = msgspec.json.decode(args)
-        released = sift_value(place, value, tokens, found)
-        text = args if released == value else stable_json(released).decode()
-    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError, ValueError):
-        text = sift_text(place, args, tokens, found)
+    text = sift_arguments(place, args, tokens, found)
     if found.blocked and not blocks:
         return args
-    for (kind, action), count in found.counts.items():
-        into.counts[kind, action] = into.counts.get((kind, action), 0) + count
-    into.tokens |= found.tokens
+    into.add(found)
     return text
 
 
@@ -109,10 +102,10 @@ async def _classified_parts(
     done: list[Part] = []
     for part in parts:
         if type(part) is Text:
-            text = await classified(ctx, place.classifiers, part.text, into)
+            text = await classified(ctx.services.clock, place.classifiers, part.text, into)
             done.append(part if text == part.text else Text(text))
         elif type(part) is ToolCall and part.name == output_tool:
-            text = await classified(ctx, place.classifiers, part.args, into)
+            text = await classified(ctx.services.clock, place.classifiers, part.args, into)
             done.append(part if text == part.args else ToolCall(part.id, part.name, text))
         else:
             done.append(part)
@@ -133,7 +126,7 @@ async def released_result(ctx: "RunContext", value: Any) -> tuple[Any, list[Filt
         return None, [], f"the filters failed: {type(error).__name__}"
     if place.classifiers:
         text = released if isinstance(released, str) else stable_json(released).decode()
-        judged = await classified(ctx, place.classifiers, text, sifted)
+        judged = await classified(ctx.services.clock, place.classifiers, text, sifted)
         if judged != text:
             released = judged  # of a value that is no text, what remains is text
     keep(ctx, sifted.tokens)

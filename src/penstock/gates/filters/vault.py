@@ -44,10 +44,14 @@ def tokens_of(ctx: "RunContext") -> "Tokens | None":
 def keep(ctx: "RunContext", tokens: dict[str, str]) -> None:
     """Keep what tokens stand for: stored before the next event of the run is."""
     claim = ctx.claim
-    for name, value in tokens.items():
-        data = seal(claim.subject_key, name, value)
-        where = place(claim.subject_key, name)
-        ctx.log.foreign_payload(Payload(claim.tenant, claim.subject, where, data, "raw", len(data)))
+    for payload in sealed(claim.tenant, claim.subject, claim.subject_key, tokens):
+        ctx.log.foreign_payload(payload)
+
+
+def sealed(tenant: str, subject: str, subject_key: bytes, tokens: dict[str, str]) -> list[Payload]:
+    """What tokens stand for, as it is stored under a data subject."""
+    kept = [(place(subject_key, name), seal(subject_key, name, value)) for name, value in tokens.items()]
+    return [Payload(tenant, subject, where, data, "raw", len(data)) for where, data in kept]
 
 
 def place(subject_key: bytes, name: str) -> bytes:

@@ -1,6 +1,7 @@
 """Letters that came before anything waited for them: journalled by one holder, taken up by the next."""
 
 from penstock.events import MessageReceived, WaitEnded
+from penstock.gates.filters.incoming import released_letter
 from penstock.gates.run.context import RunContext
 from penstock.ports.records import Letter
 
@@ -23,5 +24,5 @@ def unclaimed_event(ctx: RunContext, letter: Letter) -> MessageReceived:
         MessageReceived,
         topic=_UNCLAIMED + letter.kind,
         dedup=letter.dedup,
-        payloads={"body": [ctx.log.payload(letter.body)]},
+        payloads={"body": [ctx.log.payload(released_letter(ctx, letter))]},
     )

@@ -19,7 +19,9 @@ from penstock.events import (
     encode,
 )
 from penstock.gates.breakers.admission import hold, let_go
+from penstock.gates.filters.incoming import Incoming, filters_for, released_input
 from penstock.gates.filters.taint import handed
+from penstock.gates.filters.vault import sealed
 from penstock.gates.run.call import ID_MAX_CHARS, Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.deadline import deadline_of, seconds_to_deadline
@@ -160,7 +162,9 @@ async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
         await denied(ctx, call, ruling, call_id=clean_text(asked.call_id, ID_MAX_CHARS), payloads=about)
         raise denial("child", ruling.reason, ruling.code)
     child = derived_id(ctx.run_id, f"child:{call.path}")
-    data = stable_json(asked.value)
+    key = ctx.claim.subject_key if ctx.tape.submitted.subject else token_bytes(32)
+    filters = filters_for(asked.agent, side.filters, ctx.services.filters)
+    given = await released_input(asked.agent, asked.value, filters, key, ctx.services.clock)
     intent = ctx.event(
         ChildIntent,
         call.path,
@@ -173,13 +177,13 @@ async def _start(ctx: RunContext, call: Call, asked: ChildAsked) -> None:
         because="retry" if again else "",
         passed=ruling.passed,
         verdicts=ruling.verdicts,
-        payloads={"input": [ctx.log.payload(data)]},
+        payloads={"input": [ctx.log.payload(stable_json(asked.value))]},
     )
     ctx.ledger.reserve(reserved)
     ctx.ledger.start_child(intent)
     ctx.facts.children += 1
     ctx.facts.tool_calls += 1
-    ctx.log.child(_new_run(ctx, call, asked, side.release, child, budget, data))
+    ctx.log.child(_new_run(ctx, call, asked, side.release, child, budget, given))
     await ctx.intend(call, intent)
 
 
@@ -228,12 +232,14 @@ def _new_run(
     release: str,
     child: UUID,
     budget: BudgetRecord,
-    data: bytes,
+    given: Incoming,
 ) -> NewRun:
     parent = ctx.tape.submitted
-    subject, key = (parent.subject, ctx.claim.subject_key) if parent.subject else (str(child), token_bytes(32))
+    subject, key, data = parent.subject or str(child), given.subject_key, stable_json(given.value)
     where = address(key, data)
     ctx.log.foreign_payload(make_payload(parent.tenant, subject, where, data))
+    for payload in sealed(parent.tenant, subject, key, given.tokens):
+        ctx.log.foreign_payload(payload)
     deadline = deadline_of(ctx, call.branch)
     event = RunSubmitted(
         tenant=parent.tenant,
@@ -257,6 +263,8 @@ def _new_run(
         subject=parent.subject,
         format=ctx.tape.format,
         taint=handed(ctx.facts.taint, ctx.claim.agent),
+        filtered=given.filtered,
+        withheld=given.withheld,
     )
     body = encode(event)
     return NewRun(
@@ -268,7 +276,7 @@ def _new_run(
         subject=subject,
         subject_key=key,
         env=parent.env,
-        request_digest=canonical_digest({"agent": asked.agent.name, "input": asked.value}),
+        request_digest=canonical_digest({"agent": asked.agent.name, "input": given.told_apart}),
         session=asked.session,
         priority=parent.priority,
         parent=parent.run,

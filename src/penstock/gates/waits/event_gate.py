@@ -11,7 +11,8 @@ from uuid import UUID
 
 import msgspec
 
-from penstock.events import RunContinued, RunEnded, WaitBegun, WaitEnded, Waiting, decode
+from penstock.events import Filtered, RunContinued, RunEnded, WaitBegun, WaitEnded, Waiting, decode
+from penstock.gates.filters.incoming import released_event
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.insist import insist
@@ -20,7 +21,7 @@ from penstock.gates.run.mailbox import Fits, WaitCut
 from penstock.gates.waits.circle import begin_wait, broken, refuse
 from penstock.gates.waits.message_gate import check_event
 from penstock.kernel.canonical import canonical_digest
-from penstock.kernel.errors import InputInvalid, TimedOut, WaitCycle, WaitFailed
+from penstock.kernel.errors import InputInvalid, TimedOut, WaitCycle, WaitFailed, WaitWithheld
 from penstock.ports.circles import cycle_dedup
 from penstock.ports.records import Letter
 from penstock.ports.waits import Beginning, Begun, EventLetter, Wait
@@ -76,6 +77,7 @@ async def wait_event(
         TimedOut: it did not come in time.
         WaitCycle: ``from_run`` waits for this run, directly or through others.
         WaitFailed: ``from_run`` is not known, or has ended without sending it.
+        WaitWithheld: the filters did not let its value through.
         InputInvalid: a name, key or time that cannot be.
     """
     check_event(name, key)
@@ -156,14 +158,20 @@ async def _for_event(ctx: RunContext, call: Call, begun: WaitBegun) -> tuple[Wai
         return _end(ctx, call, "timed_out"), b""
     if letter.dedup == cycle_dedup(call.path, begun.target):
         return broken(ctx, call, letter, begun.target), b""
-    ctx.log.consume(letter.dedup)
     if letter.kind != "event":
+        ctx.log.consume(letter.dedup)
         return _end(ctx, call, "absent", dedup=letter.dedup, target=begun.target, reason=_unsent(begun)), b""
     body = msgspec.json.decode(letter.body, type=EventLetter)
-    data = bytes(body.value)
-    sender = f"run {body.run}" if body.run else body.sender
+    data, found, withheld = b"", list[Filtered](), body.withheld
+    if not withheld:
+        data, found, withheld = await released_event(ctx, bytes(body.value))
+    ctx.log.consume(letter.dedup)  # with the end of the wait, not with what others record while classifiers are asked
+    came = {"dedup": letter.dedup, "sender": f"run {body.run}" if body.run else body.sender, "target": body.run}
+    if withheld:
+        words = f"the event {begun.name} was withheld: {withheld}"
+        return _end(ctx, call, "withheld", **came, reason=words, filtered=found), b""
     payloads = {"value": [ctx.log.payload(data)]}
-    return _end(ctx, call, "received", dedup=letter.dedup, sender=sender, target=body.run, payloads=payloads), data
+    return _end(ctx, call, "received", **came, payloads=payloads, filtered=found), data
 
 
 def _fitting(wait: Wait) -> Fits:
@@ -318,6 +326,8 @@ def _end(ctx: RunContext, call: Call, status: str, **fields: Any) -> WaitEnded:
 def _raise(asked: _Asked, ended: WaitEnded) -> None:
     if ended.status == "cycle":
         raise WaitCycle(ended.reason, circle=[str(run) for run in ended.circle])
+    if ended.status == "withheld":
+        raise WaitWithheld(ended.reason)
     if ended.status == "absent":
         raise WaitFailed(ended.reason, run=str(ended.target))
     if ended.status == "timed_out":

@@ -3,12 +3,14 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from penstock.kernel.errors import GatewayInvalid
+from penstock.kernel.errors import FiltersInvalid, GatewayInvalid
+from penstock.rules.filters.filters import SCORE_MIN, Action, Filters, leaving
+from penstock.rules.filters.phone import REGIONS
 
 Api = Literal["openai", "anthropic"]
 Positive = Annotated[int, Meta(ge=1, le=100_000_000)]
@@ -77,11 +79,29 @@ class CacheConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     temperature_max: Annotated[float, Meta(ge=0, le=2)] = 0.0
 
 
+class FiltersConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is taken out of the calls of one agent. Kinds and actions as `penstock.Filters` has them.
+
+    Attributes:
+        requests: of what goes to a provider. With ``tokenise`` a token goes there, and the value is put back into the
+            answer.
+        answers: of what comes back.
+        patterns, regions, score_min: as `penstock.Filters`.
+    """
+
+    requests: dict[str, Action] = {}
+    answers: dict[str, Literal["flag", "redact", "block"]] = {}
+    patterns: dict[str, str] = {}
+    regions: tuple[str, ...] = REGIONS
+    score_min: Annotated[float, Meta(ge=0, le=1)] = SCORE_MIN
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of it.
 
     Attributes:
         cache: by agent, ``*`` for all others; of an agent that is not named, nothing is cached.
+        filters: by agent, ``*`` for all others; of an agent that is not named, nothing is filtered.
         only_listed: models that ``models`` does not name are refused.
         idle_seconds: after which a named run with no call under way is ended.
         body_max_bytes: of one request.
@@ -91,6 +111,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstreams: dict[str, UpstreamConfig] = {}
     models: dict[str, ModelConfig] = {}
     cache: dict[str, CacheConfig] = {}
+    filters: dict[str, FiltersConfig] = {}
     only_listed: bool = False
     idle_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 300.0
     body_max_bytes: Annotated[int, Meta(ge=1024, le=256 * 1024 * 1024)] = 16 * 1024 * 1024
@@ -131,7 +152,22 @@ def checked(config: GatewayConfig) -> GatewayConfig:
         for other in model.fallback:
             if other not in config.models and config.only_listed:
                 raise GatewayInvalid(f"the model {name} falls back to {other!r}, which is not listed")
+    for agent, said in config.filters.items():
+        filters_of(agent, said)
     return config
+
+
+def filters_of(agent: str, said: FiltersConfig) -> tuple[Filters, Filters]:
+    """The filters of an agent's requests and of its answers.
+
+    Raises:
+        GatewayInvalid: a kind that nothing looks for, or a pattern that could run away.
+    """
+    options: dict[str, Any] = {"patterns": said.patterns, "regions": said.regions, "score_min": said.score_min}
+    try:
+        return Filters(input=said.requests, **options), leaving(said.answers, **options)
+    except FiltersInvalid as error:
+        raise GatewayInvalid(f"the filters of {agent}: {error.what}") from error
 
 
 def key_of(upstream: UpstreamConfig, environment: Mapping[str, str]) -> str:

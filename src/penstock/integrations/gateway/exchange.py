@@ -12,7 +12,9 @@ from penstock.adapters.upstream import Answer, UpstreamFailed
 from penstock.adapters.upstream.client import Headers
 from penstock.events import Amount, Failure
 from penstock.events.messages import Message
+from penstock.gates.filters.releasing import WITHHELD
 from penstock.integrations.gateway.again.collector import Collector
+from penstock.integrations.gateway.filtering import Wire
 from penstock.integrations.gateway.shapes import Ask, Reply, Shape, Stream, Unfit
 from penstock.integrations.gateway.shapes.base import Body
 from penstock.integrations.gateway.targets import Target
@@ -103,15 +105,39 @@ class Exchange:
         """The whole answer that was given before."""
         self.collector: Collector | None = None
         """Holds the events of a stream whose answer may be kept."""
+        self.wire: Wire | None = None
+        """What the answer passes on its way to the client; None = nothing."""
+        self.is_cut = False
+        """The client was told that it gets no more; the rest is only read for what it has used."""
         self._abort: Callable[[], None] | None = None
 
     def headers(self) -> Headers:
         """What an answer says besides the provider's headers."""
         return [*self.own(), (b"penstock-cache", self.cache.encode())]
 
+    def filter_answer(self, wire: Wire) -> None:
+        """Take out of a whole answer what the client may not have; of a blocked one nothing is left.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        assert self.answer is not None
+        body, headers = self.answer
+        try:
+            released = wire.released(body)
+        except (*BROKEN, RecursionError) as error:
+            raise bad_answer("the provider's answer could not be read") from error
+        self.answer = None if released is None else (released, headers)
+
+    async def cut(self, wire: Wire, reader: Stream) -> None:
+        """Tell the client that it gets no more of a stream."""
+        self.is_cut = True
+        words = wire.failure().what
+        await self.client.write(reader.last_words(WITHHELD, words, because_of_limit=False))
+
     def leave(self) -> None:
         """The client is gone: give up what is under way at the provider."""
-        if self._abort is not None:
+        if self._abort is not None and not self.is_cut:
             self._abort()
 
     def watch(self, abort: Callable[[], None] | None) -> None:
@@ -229,6 +255,8 @@ class PassThrough:
             except BROKEN as error:
                 raise bad_answer("the provider's answer could not be read") from error
             exchange.answer = body, passed_headers(answer.headers)
+            if exchange.wire is not None:
+                exchange.filter_answer(exchange.wire)
         exchange.reply = reply
         return ModelResponse(reply.message, self._believed(reply.usage, most), reply.finish, reply.id)
 
@@ -247,10 +275,11 @@ class PassThrough:
                 event = held[begin : boundary.end()]
                 begin = boundary.end()
                 data = data_of(event)
-                if exchange.collector is not None:
+                if exchange.collector is not None and exchange.wire is None:
                     exchange.collector.take(data)
                 try:
-                    passed.append(reader.take(event, data))
+                    said = reader.take(event, data)
+                    passed.append(said if exchange.wire is None else exchange.wire.take(said, data, exchange.collector))
                 except BROKEN as error:
                     raise broken("an event of the provider's stream could not be read") from error
             held = held[begin:]
@@ -258,7 +287,9 @@ class PassThrough:
                 raise broken(f"an event of the provider's stream has more than {EVENT_MAX_BYTES:,} bytes")
             if whole := b"".join(passed):
                 await client.write(whole)
-            if client.gone:
+            if exchange.wire is not None and exchange.wire.blocked and not exchange.is_cut:
+                await exchange.cut(exchange.wire, reader)
+            if client.gone and not exchange.is_cut:
                 raise ModelError(
                     Failure("client_gone", "permanent", "the client left while it was answered"), billed=True
                 )

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ from penstock.gates.model.gate import Turn
 from penstock.gates.model.plan import ModelCall
 from penstock.integrations.gateway.again.collector import Collector
 from penstock.integrations.gateway.exchange import Client, Exchange, PassThrough
+from penstock.integrations.gateway.filtering import WITHHELD, Filtering, Passing
 from penstock.integrations.gateway.keeping import WireKeeping, cache_for, stream_of, temperature_of
 from penstock.integrations.gateway.lost import LostRuns
 from penstock.integrations.gateway.problems import problem_of, rendered
@@ -63,6 +64,7 @@ class Gateway:
         self.services = platform.services
         self.targets = targets
         self.config = targets.config
+        self.filtering = Filtering(self.config.filters, platform.journal.cache)
         self._platform = platform
         self.runs = HeldRuns(platform, self.config)
         platform.registry.add_release(LostRuns())
@@ -111,6 +113,8 @@ class Gateway:
             failure = error
         finally:
             patience.end()
+        if failure is None and exchange.wire is not None and exchange.wire.blocked:
+            failure = exchange.wire.failure()
         if not run.name:  # before the answer, which a slow client may take long for
             run.end(_how_it_ended(made))
         if failure is not None:
@@ -124,11 +128,13 @@ class Gateway:
             await client.finish()
         elif exchange.answer is not None:
             whole, headers = exchange.answer
+            whole = whole if exchange.wire is None else exchange.wire.told(whole)
             await client.respond(200, [*headers, *exchange.headers(), *_spent(run, exchange)], whole)
 
     async def _give_again(self, run: GatewayRun, exchange: Exchange, whole: bytes, client: Asker) -> None:
         """Answer with what was answered before."""
         headers = [*exchange.headers(), *_spent(run, exchange)]
+        whole = whole if exchange.wire is None else exchange.wire.told(whole)
         if not exchange.ask.stream:
             await client.respond(200, [(b"content-type", b"application/json"), *headers], whole)
             return
@@ -138,6 +144,9 @@ class Gateway:
 
     async def _told(self, exchange: Exchange, client: Asker, error: Exception) -> None:
         """Tell the client that there is no answer, or no more of it."""
+        if exchange.is_cut:
+            await client.finish()
+            return
         if exchange.reader is not None:
             problem = problem_of(error)
             await client.write(
@@ -157,6 +166,11 @@ class Gateway:
     async def _prepared(
         self, who: Who, shape: Shape, body: dict[str, object], size: int, wishes: Wishes, client: Asker
     ) -> tuple[GatewayRun, Exchange, ModelCall]:
+        passing = await self.filtering.passing(who, shape, body) if self.config.filters else None
+        if passing is not None:
+            body, size = passing.body, max(size, len(msgspec.json.encode(passing.body)))
+            if passing.blocked:
+                await self._withheld(who, wishes, passing)
         ask = shape.ask(body)
         targets = self.targets.find(shape, ask.model)
         if ask.media:
@@ -164,6 +178,8 @@ class Gateway:
         run = await self.runs.find(who, wishes)
         exchange = Exchange(shape, body, ask, size, client, list)
         exchange.passed = wishes.passed
+        if passing is not None:
+            exchange.wire, run.context.facts.filters = passing.wire, passing.recorded
         conversation = Conversation(ask.messages)
         conversation.commit(run.log)
         frame = hashlib.sha256(msgspec.json.encode(ask.rest)).hexdigest()[:32]
@@ -195,8 +211,18 @@ class Gateway:
             optional=True,
             cache=cache,
             keeping=keeping,
+            filtered=passing.found if passing is not None else (),
         )
         return run, exchange, asked
+
+    async def _withheld(self, who: Who, wishes: Wishes, passing: Passing) -> NoReturn:
+        """Refuse a request that may not be sent. That it came is on record as a run of its own, or not at all when the
+        client names one."""
+        words = f"the request holds what may not leave: {passing.blocked}"
+        if not wishes.run:
+            run = await self.runs.find(who, wishes)
+            run.end(Ending("refused", WITHHELD, words))
+        raise Unfit(WITHHELD, words)
 
     def _decoded(self, data: bytes) -> dict[str, object]:
         try:
@@ -233,12 +259,20 @@ class Gateway:
         if not exchange.has_called and not run.name:
             run.context.end("cancelled", "client_gone", "the client left before the call was made")
 
-    async def pass_through(self, provider: Provider, method: str, path: str, data: bytes, passed: Headers) -> Answer:
+    async def pass_through(
+        self, who: Who, provider: Provider, method: str, path: str, data: bytes, passed: Headers
+    ) -> Answer:
         """A request that costs nothing and is no call: the list of models, the count of a prompt's tokens.
 
         Raises:
             UpstreamFailed: the provider does not answer.
+            Unfit: it holds what may not leave.
         """
+        if data and self.config.filters:
+            passing = await self.filtering.passing(who, None, self._decoded(data))
+            if passing is not None and passing.blocked:
+                raise Unfit(WITHHELD, f"the request holds what may not leave: {passing.blocked}")
+            data = data if passing is None else msgspec.json.encode(passing.body)
         return await provider.upstream.send(method, path, [*provider.headers, *passed], data)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.gates.filters.releasing import WITHHELD
 from penstock.integrations.gateway.config import Api
 from penstock.integrations.gateway.run import Stopped
 from penstock.integrations.gateway.shapes import Unfit
@@ -142,6 +143,8 @@ def _denied(rule: str, words: str) -> Problem:
 def _failed(code: str, words: str) -> Problem:
     if code == "no_room":
         return _limit(words)
+    if code == WITHHELD:
+        return Problem(400, code, words)
     if code == "model_timeout":
         return Problem(504, "upstream_timeout", words, again=False)
     if code in ("upstream_connect", "upstream_reset", "upstream_truncated"):

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 
 from penstock.kernel.canonical import stable_json
@@ -17,7 +17,7 @@ from penstock.rules.filters.finding import GROUPS, KINDS
 VERSION = 1
 """Of what is found and how it is replaced: part of an agent's release."""
 Action = Literal["flag", "redact", "tokenise", "block"]
-PlaceName = Literal["output", "results", "arguments"]
+PlaceName = Literal["output", "results", "arguments", "input"]
 Untrusted = Literal["allow", "hold", "deny"]
 STRICTNESS: dict[str, int] = {"flag": 0, "redact": 1, "tokenise": 2, "block": 3}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -29,7 +29,7 @@ _FINDERS: dict[str, Callable[[str], Iterable[Finding]]] = {
     "national_id": national.find,
     "secret": secrets.find,
 }
-_TEXT = re.compile(r"([a-z_,]+)=([a-z]+)")
+_TEXT = re.compile(r"(?:([a-z]+):)?([a-z_,]+)=([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,10 @@ class Place:
         return not self.finders and not self.classifiers
 
 
+IDLE = Place({}, (), SCORE_MIN)
+"""Where nothing is looked for."""
+
+
 @dataclass(frozen=True)
 class Filters:
     """What is looked for in an agent's outputs, in what its tools return, and in what they are given.
@@ -94,17 +98,20 @@ class Filters:
 
     Attributes:
         everywhere: actions by kind, for each place that is not said anything of. What tools are given is changed only
-            where ``arguments`` says so: of ``everywhere`` only ``block`` and ``flag`` count there.
+            where ``arguments`` says so: of ``everywhere`` only ``block`` and ``flag`` count there. What runs are given
+            is filtered only where ``input`` says so.
         output: what models say, before the agent sees it, and before whoever listens hears it.
         results: what tools return, and say when they fail.
         arguments: what tools are given.
         patterns: regular expressions by name, with bounds (see `penstock.rules.filters.custom`).
         regions: countries whose telephone numbers are known without a country code; default 25 of them.
         score_min: findings of a lower score are passed over.
-        classifiers: asked besides, for output and results.
+        classifiers: asked besides, for output and results, and for input where ``input`` is said.
         after_untrusted: what becomes of a write after the run has read something untrusted, unless the arguments that
             its tool declares in ``grounded`` are in the words of whoever asked.
         trusted_input: False = the run's own input was written by a stranger (a mail, a ticket): it counts as untrusted.
+        input: what runs are given: their input before it is stored, events that they wait for and what people answer
+            before they are recorded. None = nothing of it is looked at, whatever ``everywhere`` says.
 
     Raises:
         FiltersInvalid: an unknown kind, action or region, or a pattern that could run away.
@@ -120,6 +127,7 @@ class Filters:
     classifiers: Sequence[Classified] = ()
     after_untrusted: Untrusted = "allow"
     trusted_input: bool = True
+    input: Mapping[str, Action] | None = None
     places: Mapping[PlaceName, Place] = field(init=False, repr=False, compare=False)
     part: str = field(init=False, repr=False, compare=False)
 
@@ -145,7 +153,10 @@ class Filters:
             "results": common if self.results is None else _actions("results", self.results, patterns),
             "arguments": given if self.arguments is None else _actions("arguments", self.arguments, patterns),
         }
+        if self.input is not None:  # agents that say nothing of it keep their releases
+            actions["input"] = _actions("input", self.input, patterns)
         places = {name: self._place(name, said, patterns) for name, said in actions.items()}
+        places.setdefault("input", IDLE)
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "part", self._part(actions))
 
@@ -178,6 +189,19 @@ class Filters:
         return any("tokenise" in place.actions.values() for place in self.places.values())
 
 
+def leaving(actions: Mapping[str, Action], **options: Any) -> Filters:
+    """Filters of answers that leave as they are: whoever gets them makes the calls in them, past the gates, so that
+    what is said of words counts for calls too. ``options``: fields of `Filters`.
+
+    Raises:
+        FiltersInvalid: as `Filters`.
+    """
+    filters = Filters(output=actions, **options)
+    places = {**filters.places, "arguments": filters.places["output"]}
+    object.__setattr__(filters, "places", places)
+    return filters
+
+
 def _actions(where: str, said: Mapping[str, Any], patterns: Mapping[str, Any] | None) -> dict[str, Action]:
     """Groups written out; what is said of a kind by its own name counts before what is said of its group."""
     groups: dict[str, Action] = {}
@@ -196,21 +220,26 @@ def _actions(where: str, said: Mapping[str, Any], patterns: Mapping[str, Any] | 
     return groups | single
 
 
+@lru_cache(maxsize=16)
 def read_filters(text: str) -> Filters | None:
-    """Filters as a setting writes them: ``pii=redact secret=block untrusted=hold``; None when it is empty.
+    """Filters as a setting writes them: ``pii=redact secret=block input:card=redact untrusted=hold``, with a place
+    before what is said of it alone; None when it is empty.
 
     Raises:
         FiltersInvalid: it is written in another way.
     """
-    actions: dict[str, Any] = {}
+    said: dict[str, dict[str, Any]] = {}
     untrusted: Any = "allow"
     for word in text.split():
         match = _TEXT.fullmatch(word)
-        if match is None:
-            raise FiltersInvalid(f"{word[:40]!r} is not of the form kind,kind=action")
-        for kind in match[1].split(","):
-            if kind == "untrusted":
-                untrusted = match[2]
+        if match is None or match[1] not in (None, *get_args(PlaceName)):
+            raise FiltersInvalid(f"{word[:40]!r} is not of the form kind,kind=action, or place:kind,kind=action")
+        for kind in match[2].split(","):
+            if kind == "untrusted" and not match[1]:
+                untrusted = match[3]
             else:
-                actions[kind] = match[2]
-    return Filters(actions, after_untrusted=untrusted) if text.split() else None
+                said.setdefault(match[1] or "everywhere", {})[kind] = match[3]
+    if not text.split():
+        return None
+    places: dict[str, Any] = {name: said.get(name) for name in get_args(PlaceName)}
+    return Filters(said.get("everywhere", {}), **places, after_untrusted=untrusted)

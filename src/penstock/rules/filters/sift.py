@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+
+from penstock.kernel.canonical import stable_json
 from penstock.ports.classifiers import Finding
 from penstock.rules.filters.filters import STRICTNESS, Place
 from penstock.rules.filters.finding import apart
@@ -38,6 +41,12 @@ class Sifted:
     def is_changed(self) -> bool:
         """Whether something else than what came in is released."""
         return any(action != "flag" for _, action in self.counts)
+
+    def add(self, other: "Sifted") -> None:
+        """What came of another text besides."""
+        for (kind, action), count in other.counts.items():
+            self.counts[kind, action] = self.counts.get((kind, action), 0) + count
+        self.tokens |= other.tokens
 
     def count(self, kind: str, action: str) -> None:
         """One more."""
@@ -104,6 +113,23 @@ def sift_value(place: Place, value: Any, tokens: Tokens | None, into: Sifted, na
             for key, item in value.items()
         }
     return value
+
+
+def sift_arguments(place: Place, args: str, tokens: Tokens | None, into: Sifted) -> str:
+    """The arguments of a call, JSON as a model wrote it: JSON as long as it was that, and word for word the same when
+    nothing is to be changed."""
+    if not place.finders:
+        return args
+    found = Sifted()
+    try:
+        value = msgspec.json.decode(args)
+        released = sift_value(place, value, tokens, found)
+        text = args if released == value else stable_json(released).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError, ValueError):
+        found = Sifted()
+        text = sift_text(place, args, tokens, found)
+    into.add(found)
+    return text
 
 
 def _words(name: str) -> str:

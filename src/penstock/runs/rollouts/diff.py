@@ -4,11 +4,14 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from penstock.events import BudgetRecord
 from penstock.kernel.canonical import stable_json
-from penstock.kernel.errors import PolicyInvalid
+from penstock.kernel.errors import FiltersInvalid, PolicyInvalid
 from penstock.kernel.money import show_usd
 from penstock.ports.rollouts import Manifest
+from penstock.rules.filters.plain import changes
 from penstock.rules.policy.comparing import compare
 from penstock.rules.policy.policy_set import PolicySet
 
@@ -40,6 +43,7 @@ def differences(old: Manifest, new: Manifest) -> list[Difference]:
     add("settings", [line for name in settings if (line := _value(name, old.settings, new.settings))])
     add("tools", _tools(old, new))
     add("policy", _policy(old.policy, new.policy))
+    add("filters", _filters(old, new))
     add("budget", _budget(old.budget, new.budget))
     if old.version != new.version:
         add("code version", [f"{new.version}, was {old.version}"])
@@ -98,6 +102,14 @@ def _policy(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
         return [f"it cannot be read here: {error.what}"]
     lines = [f"{change.rule} is {change.how}: {line}" for change in changes for line in change.lines]
     return lines or ["its words differ, and no rule does"]
+
+
+def _filters(old: Manifest, new: Manifest) -> list[str]:
+    was, now = (None if one.filters is msgspec.UNSET else one.filters for one in (old, new))
+    try:
+        return changes(was, now)
+    except FiltersInvalid as error:
+        return [f"they cannot be read here: {error.what}"]
 
 
 def _budget(old: BudgetRecord, new: BudgetRecord) -> list[str]:

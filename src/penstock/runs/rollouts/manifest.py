@@ -1,8 +1,8 @@
 """What a release is: drafted from an agent as it is offered, and the other way round, an agent as a release has it.
 
 The code stays in the module that workers load. A release changes the data beside it: the texts of prompts, models and
-their settings, the budget, the policy. So one worker runs the live release, the canary and older ones side by side;
-what a release cannot change is in its ``code``, and a worker that offers other code does not run it.
+their settings, the budget, the filters, the policy. So one worker runs the live release, the canary and older ones side
+by side; what a release cannot change is in its ``code``, and a worker that offers other code does not run it.
 """
 
 import copy
@@ -19,10 +19,12 @@ from penstock.agents.definition import Definition
 from penstock.agents.tool import Tool
 from penstock.events import BudgetRecord
 from penstock.kernel.canonical import canonical_digest, canonical_json, digest
-from penstock.kernel.errors import InputInvalid, PenstockError, PolicyInvalid, ReleaseInvalid
+from penstock.kernel.errors import FiltersInvalid, InputInvalid, PenstockError, PolicyInvalid, ReleaseInvalid
 from penstock.ports.agents import AgentDef
 from penstock.ports.model import Model, ModelSettings, ToolSpec
 from penstock.ports.rollouts import MANIFEST_MAX_BYTES, Manifest, ToolPart
+from penstock.rules.filters.filters import Classified
+from penstock.rules.filters.plain import filters_of, plain_of, settled
 from penstock.rules.policy.policy_set import PolicySet
 from penstock.rules.spirals import DEFAULT
 
@@ -90,15 +92,16 @@ def draft(
     budget: BudgetRecord | None = None,
     policy: Mapping[str, str] | None = None,
     version: str = "",
+    filters: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """A release of an agent as it is offered here, with these changes.
+    """A release of an agent as it is offered here, with these changes. ``filters``: in their plain form.
 
     Raises:
         ReleaseInvalid: a change that this agent cannot take, or that cannot be.
     """
     own = isinstance(agent, Agent)
     if not own and (prompts or models or settings):
-        what = "only its budget and policy can be released beside its code"
+        what = "only its budget, filters and policy can be released beside its code"
         raise ReleaseInvalid(f"{agent.name} is no Agent(...) with a prompt and a model of its own: {what}")
     known: dict[str, Any] = {}
     texts: dict[str, str] = {}
@@ -121,9 +124,28 @@ def draft(
             version=version or agent.release,
             author=author,
             format=FORM,
+            filters=_drafted_filters(agent, filters),
         ),
         known,
     )
+
+
+def _drafted_filters(agent: AgentDef, said: Mapping[str, Any] | None) -> dict[str, Any] | msgspec.UnsetType:
+    """Those that somebody wants instead, else the agent's own; of an agent without any nothing is said, so that those
+    of the worker's setting go on to count, and releases from before there were filters keep their ids."""
+    try:
+        if said is not None:
+            return settled(said, classifiers_of(agent))
+    except FiltersInvalid as error:
+        raise ReleaseInvalid(f"the filters cannot be: {error.what}") from error
+    own = getattr(agent, "filters", None)
+    return msgspec.UNSET if own is None else plain_of(own)
+
+
+def classifiers_of(agent: AgentDef) -> Sequence[Classified]:
+    """What an agent's code has beside the detectors that all have."""
+    own = getattr(agent, "filters", None)
+    return () if own is None else tuple(own.classifiers)
 
 
 def checked(manifest: Manifest, known: Mapping[str, Any]) -> Manifest:
@@ -230,6 +252,8 @@ def offered_as(agent: AgentDef, release: str, manifest: Manifest) -> AgentDef:
     changed = copy.copy(agent)
     changed.release = release
     changed.budget = manifest.budget
+    if manifest.filters is not msgspec.UNSET:
+        changed.filters = filters_of(manifest.filters, classifiers_of(agent))
     if isinstance(changed, Agent):
         known: dict[str, str | Model] = {}
         for model in (changed.model, *changed.fallback_models):

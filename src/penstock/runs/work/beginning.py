@@ -1,6 +1,7 @@
 """The context that a claimed run begins with: from its whole tape, or from a snapshot and what came after."""
 
 from penstock.gates.budgets.charging import Charging
+from penstock.gates.filters.releasing import WITHHELD
 from penstock.gates.order.tape import Tape
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.services import Services
@@ -27,6 +28,8 @@ def begin(claim: Claim, tape: Tape, log: RunLog, services: Services, state: Stat
         restore_facts(facts, state.engine)
     ctx = RunContext(claim, tape, log, facts, services)
     ctx.safe.every = settings.snapshot_every_events
+    if tape.submitted.withheld:
+        ctx.end("refused", WITHHELD, f"the input was withheld: {tape.submitted.withheld}")
     if state is not None:
         apply(ctx, state)
     for event in tape.events:

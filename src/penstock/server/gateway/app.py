@@ -82,14 +82,14 @@ class GatewayApp:
         if shape is not None:
             await self._gateway.serve(who, shape, data, wishes_of(headers, passed), client)
         elif free is not None:
-            await self._pass_through(method, free, data, passed, client)
+            await self._pass_through(who, method, free, data, passed, client)
 
     async def _pass_through(
-        self, method: str, free: tuple[Api, str], data: bytes, passed: Headers, client: "HttpClient"
+        self, who: Who, method: str, free: tuple[Api, str], data: bytes, passed: Headers, client: "HttpClient"
     ) -> None:
         api, path = free
         provider = self._gateway.targets.first(api)
-        answer = await self._gateway.pass_through(provider, method, path, data, passed)
+        answer = await self._gateway.pass_through(who, provider, method, path, data, passed)
         try:
             body = await answer.read()
         finally:
