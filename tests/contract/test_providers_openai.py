@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from penstock.adapters.egress.guard import Egress
+from penstock.adapters.egress.hook import enforced
 from penstock.adapters.providers import model_by_name, model_from
 from penstock.events import Amount
 from penstock.events.messages import (
@@ -583,3 +585,12 @@ async def test_two_calls_of_one_id_are_told_apart(connect: Connect) -> None:
     assert [item["tool_call_id"] for item in sent[3:]] == ["call_aTk2pZ", "call_aTk2pZ-2"]
     assert isinstance(message.parts[0], ToolCall)
     assert not any(isinstance(part, Text) for part in message.parts)
+
+
+def test_its_server_may_be_reached_where_egress_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://models.internal:8000/v1")
+    egress = Egress([])
+    with enforced(egress):
+        model_by_name("openai:gpt-5-mini")
+        egress.check_address("models.internal", 8000)

@@ -193,7 +193,7 @@ async def test_a_worker_that_dies_before_it_submits_loses_nothing(desk: Desk) ->
     await desk.add()
     desk.clock.us += HOUR
     journal = desk.platform.journal
-    assert len(await journal.schedules.take_due(["clerk"], 15.0, 10)) == 1
+    assert len(await journal.schedules.take_due(["clerk"], 15.0, 10, "development")) == 1
     assert await desk.look() == []
     [run] = await desk.look(16)
     assert run.key == f"schedule:{(await desk.now()).id}:{NOON + HOUR}"

@@ -25,7 +25,7 @@ async def other(run: Run, name: str) -> str:
 
 async def test_without_a_worker_it_says_so_and_submits_nothing() -> None:
     async with assemble(MemoryJournal(), QUICK) as platform:
-        with pytest.raises(NoRuntime, match="no live worker offers greeter"):
+        with pytest.raises(NoRuntime, match="no live worker of development offers greeter"):
             await greeter.run("ada")
         assert await platform.journal.list_runs("default", RunFilter(), 10) == []
 

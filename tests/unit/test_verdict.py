@@ -85,13 +85,13 @@ def test_a_long_reason_is_cut() -> None:
 
 def test_the_default_rules_stand_in_the_order_of_the_design() -> None:
     of_tools = [
-        *("control", "tool_stop", "tool_changed", "permission", "policy", "schema", "validation", "conflict", "taint"),
-        *("repeats", "spiral", "deadline", "limits"),
+        *("control", "tool_stop", "binding", "tool_changed", "permission", "policy", "schema", "validation"),
+        *("conflict", "taint", "repeats", "spiral", "deadline", "limits"),
     ]
     assert [rule.name for rule in RULES] == [
-        *of_tools[:11],
+        *of_tools[:12],
         "retries",
-        *of_tools[11:],
+        *of_tools[12:],
         "breaker",
         "budget",
         "shared_budget",

@@ -20,6 +20,7 @@ from penstock.agents.caching import with_cache
 from penstock.agents.preview import PreviewFunction, preview_of
 from penstock.agents.provenance import with_provenance
 from penstock.agents.resources import with_resource
+from penstock.agents.secrets import with_secrets
 from penstock.kernel.canonical import check_finite, stable_json
 from penstock.kernel.errors import ToolInvalid
 from penstock.ports.cache import CacheFor
@@ -95,6 +96,7 @@ def tool(
     grounded: Sequence[str] | None = ...,
     resource: Resource | None = ...,
     conflict: Literal["deny", "wait"] = ...,
+    secrets: Sequence[str] = ...,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -126,6 +128,7 @@ def tool(
     grounded: Sequence[str] | None = None,
     resource: Resource | None = None,
     conflict: Literal["deny", "wait"] = "deny",
+    secrets: Sequence[str] = (),
 ) -> Any:
     """Declare a tool.
 
@@ -150,8 +153,8 @@ def tool(
         returns: ``untrusted`` when anybody may have written what it returns: a mail, a page, a comment.
         reveals: arguments in which tokens that filters made become values again as it is called.
         grounded: of a write, arguments that must be words of whoever asked once something untrusted was read.
-        resource: of a write, names what it is about (``order:17``), given the plain arguments, for its run alone.
-        conflict: what happens to a call whose resource is another run's: ``deny`` or ``wait``.
+        resource, conflict: what a write is about (``order:17``); while another run has that, ``deny`` or ``wait``.
+        secrets: names of those that it asks its `ToolContext` for; the environments file says where they are.
 
     Raises:
         ToolInvalid: the declaration is incomplete or contradicts itself, or a process could not find the function.
@@ -164,7 +167,7 @@ def tool(
         definition = dataclasses.replace(definition, repeatable=repeatable, labels=labels or {})
         tried = _with_tries(definition, retry_on, hedge_after, needs_seconds)
         kept = with_provenance(with_cache(tried, cache, invalidates), returns, reveals, grounded)
-        return Tool(inner, _with_preview(with_resource(kept, resource, conflict), preview))
+        return Tool(inner, _with_preview(with_secrets(with_resource(kept, resource, conflict), secrets), preview))
 
     return declare if function is None else declare(function)
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, Unpack
 import msgspec
 
 from penstock.agents.provenance import with_provenance
+from penstock.agents.secrets import with_secrets
 from penstock.kernel.canonical import digest
 from penstock.kernel.errors import GateMisused, ToolInvalid
 from penstock.ports.model import ToolSpec
@@ -49,6 +50,7 @@ class ToolEffect(TypedDict, total=False):
     returns: Returns
     reveals: Sequence[str]
     grounded: Sequence[str]
+    secrets: Sequence[str]
 
 
 def declared(name: str, **effect: Unpack[ToolEffect]) -> ToolDef:
@@ -92,7 +94,8 @@ def declared(name: str, **effect: Unpack[ToolEffect]) -> ToolDef:
     _check(found)
     said = [found.effect, found.risk, found.permission, found.in_doubt, found.timeout_seconds, found.attempts]
     known = replace(found, digest=digest([name, *said, found.hedge_after, found.repeatable, found.key_seconds]))
-    return with_provenance(known, effect.get("returns", "trusted"), effect.get("reveals", ()), effect.get("grounded"))
+    kept = with_provenance(known, effect.get("returns", "trusted"), effect.get("reveals", ()), effect.get("grounded"))
+    return with_secrets(kept, effect.get("secrets", ()))
 
 
 def _check(tool: ToolDef) -> None:

@@ -42,7 +42,7 @@ class Adoption:
 
 @dataclass(slots=True, frozen=True)
 class StrandedRun:
-    """A run whose release no live worker says it offers."""
+    """A run whose release no live worker of its environment says it offers."""
 
     run: UUID
     agent: str
@@ -76,8 +76,9 @@ class Releases(Protocol):
         """Record what an enlisted worker offers from now on; ``reads`` is the newest format it reads."""
         ...
 
-    async def offered(self, release: str) -> bool:
-        """Whether a live worker offers it, or may: one of the first release does not say."""
+    async def offered(self, release: str, environment: str | None = None) -> bool:
+        """Whether a live worker offers it, or may: one of the first release does not say. To runs of that environment;
+        None = of any."""
         ...
 
     async def workers(self) -> list[LiveWorker]:

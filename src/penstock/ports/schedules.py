@@ -39,6 +39,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
     priority: int = 0
     session: str = ""
+    environment: str = ""  # whose workers fire it; "" = any
 
 
 @dataclass(slots=True, frozen=True)
@@ -133,8 +134,11 @@ class Schedules(Protocol):
         """Have it fired once, soon, out of turn, also while it is paused; False when there is none of that name."""
         ...
 
-    async def take_due(self, agents: Sequence[str], lease_seconds: float, limit: int) -> list[Due]:
-        """Take up to ``limit`` schedules of these agents that are to be fired now, for as long as the lease.
+    async def take_due(
+        self, agents: Sequence[str], lease_seconds: float, limit: int, environment: str = ""
+    ) -> list[Due]:
+        """Take up to ``limit`` schedules of these agents that are to be fired now, for as long as the lease: those of
+        that environment, and those of none.
 
         Due, or asked for, or with a time that waits for a run which has ended. None of a tenant that is stopped.
         """

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
+from penstock.kernel.errors import GateMisused
 from penstock.ports.cache import CacheFor
+from penstock.ports.environments import Secrets
 from penstock.ports.model import ToolSpec
 
 Effect = Literal["read", "write"]
@@ -46,6 +48,19 @@ class ToolContext:
     tags: dict[str, str]
     deadline: int = 0
     seconds_left: float | None = None
+    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
+
+    def secret(self, name: str) -> str:
+        """A secret that the tool has declared, as it is in this environment now.
+
+        Raises:
+            GateMisused: the tool has not declared it.
+        """
+        value = self.secrets.of(name)
+        if value is None:
+            words = f"the secret {name!r} was asked for by a tool that has not declared it"
+            raise GateMisused(words, hint="declare it: @tool(secrets=[...])")
+        return value
 
 
 Validator = Callable[[dict[str, Any]], str | None]
@@ -120,6 +135,7 @@ class ToolDef:
     remote: Remote | None = None  # of a tool that a server defines
     resource: Resource | None = None  # of a write: what it is about, by name; another run's write on it does not begin
     conflict: Literal["deny", "wait"] = "deny"  # what happens to a call whose resource another run has
+    secrets: tuple[str, ...] = ()  # names of those that it is given
     labels: dict[str, str] = field(default_factory=dict)  # owner, reviewed (date), why this risk
 
 

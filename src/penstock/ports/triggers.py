@@ -22,6 +22,7 @@ class TriggerPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
     session: str = ""
     priority: int = 0
+    environment: str = ""  # whose workers make its runs; "" = any
 
 
 @dataclass(slots=True, frozen=True)
@@ -139,8 +140,11 @@ class Triggers(Protocol):
         """Have the oldest ``limit`` of those that failed tried again; how many they were."""
         ...
 
-    async def take(self, agents: Sequence[str], lease_seconds: float, limit: int) -> list[Firing]:
-        """Take up to ``limit`` firings for these agents, for as long as the lease. None of a tenant that is stopped."""
+    async def take(
+        self, agents: Sequence[str], lease_seconds: float, limit: int, environment: str = ""
+    ) -> list[Firing]:
+        """Take up to ``limit`` firings for these agents, for as long as the lease: of triggers of that environment, and
+        those of none. None of a tenant that is stopped."""
         ...
 
     async def settle(self, fired: Sequence[Fired]) -> int:

@@ -1,6 +1,7 @@
 """The default rules, in the order in which the gates ask them. A new rule is one file and one line here."""
 
 from penstock.rules import (
+    binding,
     breaker,
     budget,
     conflict,
@@ -24,6 +25,7 @@ from penstock.rules.verdict import Rule, RuleSet
 RULES: tuple[Rule, ...] = (
     control.RULE,
     tool_stop.RULE,
+    binding.RULE,
     tool_changed.RULE,
     permission.RULE,
     policy_rule.RULE,

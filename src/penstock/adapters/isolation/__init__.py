@@ -10,6 +10,7 @@ faults.py      how what it raised comes back
 frames.py      what goes over the line between them
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.adapters.isolation.processes import ProcessPool
@@ -34,7 +35,14 @@ class ToolIsolation:
     """
 
     def __init__(
-        self, max_threads: int, max_processes: int, result_max_bytes: int, *, clock: Clock | None = None
+        self,
+        max_threads: int,
+        max_processes: int,
+        result_max_bytes: int,
+        *,
+        clock: Clock | None = None,
+        egress: tuple[str, ...] | None = None,
+        variables: Callable[[], Mapping[str, str]] | None = None,
     ) -> None:
         """Make the pools; threads and processes are started when they are first needed.
 
@@ -43,11 +51,13 @@ class ToolIsolation:
             max_processes: writes that may run at a time.
             result_max_bytes: bound of a result's JSON form in bytes; arguments of a write have the same bound.
             clock: whose ``boot_ns`` the start allowances are readings of. A process always reads the machine's.
+            egress: what processes may connect to; None = anything.
+            variables: the environment variables that processes get; None = those of this one.
         """
         clock = clock or SystemClock()
         most = _FORM_FACTOR * result_max_bytes + _SLACK_BYTES
         self._threads = ThreadPool(max_threads, clock)
-        self._processes = ProcessPool(max_processes, most, clock)
+        self._processes = ProcessPool(max_processes, most, clock, egress, variables)
 
     async def run(self, tool: ToolDef, kwargs: dict[str, Any], *, timeout_seconds: float, start_by_boot_ns: int) -> Any:
         """Call the tool outside the event loop, no later than ``start_by_boot_ns``; its time-out counts from the call.

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 from pydantic_core import to_jsonable_python
 
+from penstock.adapters.egress.guard import Egress
+from penstock.adapters.egress.hook import denial_in, enforce
 from penstock.adapters.isolation import frames
 from penstock.adapters.isolation.address import load
 from penstock.adapters.isolation.faults import describe, raised_by_tool, words_of
@@ -18,6 +20,7 @@ from penstock.adapters.isolation.frames import Request, TooLarge, frame, pack
 from penstock.kernel.clock import SystemClock
 from penstock.kernel.errors import PenstockError
 
+_kept_to: list[tuple[str, ...]] = []
 _WATCH_MS = 500  # how late a call that is over its time-out may be ended, if the parent does not
 
 
@@ -71,6 +74,7 @@ def _end() -> NoReturn:
 def _answer(request: Request, line: socket.socket, watch: _Watch) -> bytes:
     address = request.address
     try:
+        _keep_to(request.egress)
         function = load(address)
         kwargs: dict[str, Any] = frames.unpack_trusted(request.arguments)
     except BaseException as error:  # noqa: BLE001 - importing runs foreign code, which may raise anything
@@ -85,10 +89,18 @@ def _answer(request: Request, line: socket.socket, watch: _Watch) -> bytes:
         try:
             value = function(**kwargs)
         except BaseException as error:  # noqa: BLE001 - whatever the tool raises is its outcome
-            return frame(frames.RAISED, describe(raised_by_tool(error), address.load_as, address.module))
+            raised = denial_in(error) or raised_by_tool(error)
+            return frame(frames.RAISED, describe(raised, address.load_as, address.module))
         return _result(value, request.answer_max_bytes)
     finally:
         watch.end_by_boot_ns = 0
+
+
+def _keep_to(entries: tuple[str, ...] | None) -> None:
+    """Have this process connect to no more than that from its first call on, which loads the tool's module."""
+    if entries is not None and entries not in _kept_to:
+        _kept_to.append(entries)
+        enforce(Egress(entries))
 
 
 def _result(value: Any, most: int) -> bytes:

@@ -42,6 +42,7 @@ class Request:
     timeout_ns: int
     answer_max_bytes: int
     arguments: bytes
+    egress: tuple[str, ...] | None = None  # what may be connected to; None = anything
 
 
 class _Bounded:

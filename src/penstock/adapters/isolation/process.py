@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # as multiprocessing does
@@ -46,13 +46,20 @@ class Answer:
 class Process:
     """A process that waits for calls. It leads a process group of its own, so that what a tool starts dies with it."""
 
-    def __init__(self, body_max_bytes: int, clock: Clock, on_end: Callable[["Process"], None]) -> None:
+    def __init__(
+        self,
+        body_max_bytes: int,
+        clock: Clock,
+        on_end: Callable[["Process"], None],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it; it is ready when it answers its first call.
 
         Args:
             body_max_bytes: bound of what it may send at a time.
             clock: whose ``boot_ns`` is the machine's.
             on_end: called once, in the loop, when the process has closed the line or broken its rules.
+            variables: its environment variables; None = those of this process.
 
         Raises:
             OSError: the machine has no room for another process or socket.
@@ -75,6 +82,7 @@ class Process:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env=None if variables is None else dict(variables),
             )
         except BaseException:
             ours.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.adapters.isolation import frames
@@ -21,8 +22,17 @@ _REAP_SECONDS = 5.0  # how long a caller waits to see a killed process gone; the
 class ProcessPool:
     """At most ``max_processes`` processes, started when needed; each makes one call at a time and waits for more."""
 
-    def __init__(self, max_processes: int, body_max_bytes: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        max_processes: int,
+        body_max_bytes: int,
+        clock: Clock,
+        egress: tuple[str, ...] | None = None,
+        variables: Callable[[], Mapping[str, str]] | None = None,
+    ) -> None:
         self._clock = clock
+        self._egress = egress
+        self._variables = variables
         self._body_max_bytes = body_max_bytes
         # Held for a call; by a process that failed, until it is gone; by one that loads for too long, until it has.
         self._places = Places(max_processes, "processes", clock)
@@ -68,7 +78,8 @@ class ProcessPool:
         if self._idle:
             return self._idle.pop(), False
         try:
-            process = Process(self._body_max_bytes, self._clock, self._lost)
+            variables = self._variables() if self._variables is not None else None
+            process = Process(self._body_max_bytes, self._clock, self._lost, variables)
         except OSError as error:
             self._places.give_back()
             raise TransientToolError(f"no process could be started for the tool: {error}") from error
@@ -122,7 +133,8 @@ class ProcessPool:
                 f"the arguments of the tool {tool.name} cannot be sent to its process: {type(error).__name__}: {error}",
                 hint="make it `async def`, or give it parameters of plain values and pydantic models",
             ) from error
-        return pack(Request(address, start_by_boot_ns, int(timeout_seconds * 1e9), most, arguments), 2 * most)
+        timeout_ns = int(timeout_seconds * 1e9)
+        return pack(Request(address, start_by_boot_ns, timeout_ns, most, arguments, self._egress), 2 * most)
 
 
 def _conclude(outcome: Answer | End, timeout_seconds: float, status: int | None) -> Any:

@@ -40,9 +40,12 @@ class MemoryReleases:
         if worker in self._store.workers:
             self._offers[worker] = _Offer(frozenset(releases), reads)
 
-    async def offered(self, release: str) -> bool:
-        live = self._live()
-        return any(worker not in self._offers or release in self._offers[worker].releases for worker in live)
+    async def offered(self, release: str, environment: str | None = None) -> bool:
+        return any(
+            environment is None or self._store.workers[worker].environment in (None, environment)
+            for worker in self._live()
+            if worker not in self._offers or release in self._offers[worker].releases
+        )
 
     async def workers(self) -> list[LiveWorker]:
         found = []
@@ -53,10 +56,12 @@ class MemoryReleases:
 
     async def stranded(self, tenant: str, limit: int, after: UUID | None = None) -> list[StrandedRun]:
         live = set(self._live())
-        until: dict[str, int] = {}
+        until: dict[tuple[str, str | None], int] = {}
         for worker, offer in self._offers.items():
+            known = self._store.workers[worker]
             for release in offer.releases:
-                until[release] = max(until.get(release, 0), self._store.workers[worker].lease_until)
+                place = release, known.environment
+                until[place] = max(until.get(place, 0), known.lease_until)
         now = self._clock.now_us()
         found = [
             StrandedRun(run.new.id, run.new.agent, run.release, run.status.value, max(run.created_at, at))
@@ -64,7 +69,7 @@ class MemoryReleases:
             if run.new.tenant == tenant
             and run.status not in (Status.ENDED, Status.QUARANTINED)
             and (after is None or run.new.id > after)
-            and (at := until.get(run.release, 0)) <= now
+            and (at := max(until.get((run.release, env), 0) for env in (run.new.env, None))) <= now
             and not (run.status is Status.RUNNING and run.worker in live)
         ]
         return sorted(found, key=lambda item: item.run)[: min(limit, STRANDED_MAX)]

@@ -79,12 +79,15 @@ class MemorySchedules:
     async def request(self, tenant: str, name: str) -> bool:
         return self._change(tenant, name, requested_at=self._clock.now_us())
 
-    async def take_due(self, agents: Sequence[str], lease_seconds: float, limit: int) -> list[Due]:
+    async def take_due(
+        self, agents: Sequence[str], lease_seconds: float, limit: int, environment: str = ""
+    ) -> list[Due]:
         now = self._clock.now_us()
         due = [
             entry
             for entry in self._entries.values()
             if entry.schedule.agent in agents
+            and entry.schedule.plan.environment in ("", environment)
             and entry.look_at is not None
             and entry.look_at <= now
             and not self._store.held_back(entry.schedule.tenant, entry.schedule.agent)

@@ -117,13 +117,16 @@ class MemoryTriggers:
             held.firing = changed(held.firing, error="")
         return len(failed)
 
-    async def take(self, agents: Sequence[str], lease_seconds: float, limit: int) -> list[Firing]:
+    async def take(
+        self, agents: Sequence[str], lease_seconds: float, limit: int, environment: str = ""
+    ) -> list[Firing]:
         now = self._clock.now_us()
         due = [
             held
             for trigger in self._triggers.values()
             if not trigger.paused
             and trigger.agent in agents
+            and trigger.plan.environment in ("", environment)
             and not self._store.held_back(trigger.tenant, trigger.agent)
             for held in self._pending(trigger)
             if held.look_at is not None and held.look_at <= now

@@ -18,6 +18,7 @@ SELECT EXISTS (
     SELECT FROM penstock.workers w
     WHERE w.lease_until > clock_timestamp()
       AND (w.format = 1 OR EXISTS (SELECT FROM penstock.offers o WHERE o.release = $1 AND o.worker = w.id))
+      AND NOT EXISTS (SELECT FROM penstock.worker_environments e WHERE e.worker = w.id AND e.env <> $2)
 )"""
 
 WORKERS = """
@@ -49,8 +50,8 @@ class PostgresReleases:
     async def offer(self, worker: UUID, releases: Sequence[str], reads: int) -> None:
         await self._database.fetch(_OFFER, worker, list(releases), reads)
 
-    async def offered(self, release: str) -> bool:
-        return bool(await self._database.value(_OFFERED, release))
+    async def offered(self, release: str, environment: str | None = None) -> bool:
+        return bool(await self._database.value(_OFFERED, release, environment))
 
     async def workers(self) -> list[LiveWorker]:
         return [LiveWorker(*record) for record in await self._database.fetch(WORKERS)]

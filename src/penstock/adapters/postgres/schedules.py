@@ -39,7 +39,7 @@ SELECT {", ".join(f"t.{name.strip()}" for name in _NAMES.split(","))}, t.taken_a
         SELECT FROM penstock.runs r
         WHERE r.tenant = t.tenant AND r.id = t.last_run AND r.status NOT IN ('ended', 'quarantined')
     )
-FROM penstock.take_schedules($1, $2, $3) AS t"""  # noqa: S608 - constants
+FROM penstock.take_schedules_in($1, $2, $3, $4) AS t"""  # noqa: S608 - constants
 _SETTLE = "SELECT penstock.settle_schedule($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
 
 
@@ -91,8 +91,10 @@ class PostgresSchedules:
     async def request(self, tenant: str, name: str) -> bool:
         return await self._database.row(_REQUEST, tenant, name) is not None
 
-    async def take_due(self, agents: Sequence[str], lease_seconds: float, limit: int) -> list[Due]:
-        taken = await self._database.fetch(_TAKE, [*agents], int(lease_seconds * 1e6), limit)
+    async def take_due(
+        self, agents: Sequence[str], lease_seconds: float, limit: int, environment: str = ""
+    ) -> list[Due]:
+        taken = await self._database.fetch(_TAKE, [*agents], int(lease_seconds * 1e6), limit, environment)
         due = []
         for record in taken:
             try:

@@ -41,7 +41,7 @@ WITH old AS MATERIALIZED (
 UPDATE penstock.firings f SET look_at = penstock.now_us(), error = '' FROM old
 WHERE f.tenant = old.tenant AND f.trigger_id = old.trigger_id AND f.id = old.id
 RETURNING 1"""
-_TAKE = f"SELECT {_FIRING} FROM penstock.take_firings($1, $2, $3) ORDER BY at, id"  # noqa: S608
+_TAKE = f"SELECT {_FIRING} FROM penstock.take_firings_in($1, $2, $3, $4) ORDER BY at, id"  # noqa: S608
 _SETTLE = "SELECT penstock.settle_firings($1, $2, $3, $4, $5, $6)"
 _EXPIRE = """
 WITH old AS MATERIALIZED (
@@ -114,8 +114,11 @@ class PostgresTriggers:
     async def retry(self, tenant: str, trigger: UUID, limit: int) -> int:
         return len(await self._database.fetch(_RETRY, tenant, trigger, limit))
 
-    async def take(self, agents: Sequence[str], lease_seconds: float, limit: int) -> list[Firing]:
-        return [Firing(*row) for row in await self._database.fetch(_TAKE, [*agents], int(lease_seconds * 1e6), limit)]
+    async def take(
+        self, agents: Sequence[str], lease_seconds: float, limit: int, environment: str = ""
+    ) -> list[Firing]:
+        lease = int(lease_seconds * 1e6)
+        return [Firing(*row) for row in await self._database.fetch(_TAKE, [*agents], lease, limit, environment)]
 
     async def settle(self, fired: Sequence[Fired]) -> int:
         settled: int = await self._database.value(

@@ -33,6 +33,7 @@ from pydantic_ai.providers import infer_provider_class
 from pydantic_ai.settings import ModelSettings as LibrarySettings
 from pydantic_ai.usage import RequestUsage
 
+from penstock.adapters.egress.hook import allow_url
 from penstock.adapters.prices import PriceList
 from penstock.adapters.providers.bound import PromptBound
 from penstock.adapters.providers.failures import model_error, provider_failed, truncated
@@ -140,6 +141,7 @@ class ProviderModel:
             profile.get("may_tokenize_special_tokens_in_content", False) or profile.get("tool_call_id_length")
         )
         self._bound = PromptBound(model, prepared=self._prepared)
+        allow_url(inner.base_url or "")
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from penstock.adapters.egress.hook import allow_url
 from penstock.adapters.upstream.connection import Connection, Headers, UpstreamFailed
 from penstock.kernel.clock import Clock, SystemClock
 
@@ -91,6 +92,7 @@ class Upstream:
         ):
             raise ValueError(f"{base_url!r} is not the address of an HTTP server")
         self.base_url = base_url
+        allow_url(base_url)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._prefix = parts.path.rstrip("/")

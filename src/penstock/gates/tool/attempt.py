@@ -21,6 +21,7 @@ from penstock.events import (
 from penstock.gates.breakers.admission import OPEN, intend_read, observe
 from penstock.gates.budgets.gate import bind, hold_at_once, hold_for_tool
 from penstock.gates.cache.standing import Standing
+from penstock.gates.environment.admission import refused
 from penstock.gates.filters.taint import taint_of
 from penstock.gates.limits.hedge import hedged, leave_of_limits
 from penstock.gates.limits.retry import judge, wait_until
@@ -58,6 +59,10 @@ class Asked:
     filtered: list[Filtered] = field(default_factory=list)
     note: str = ""
     """What the agent is told of the arguments besides: a person changed them."""
+    bound: str = ""
+    """What takes the tool's place in this environment."""
+    unbound: Decision | None = None
+    """Why nothing is called in its place."""
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -123,7 +128,7 @@ async def serve(
 
 async def _because(ctx: RunContext, call: Call) -> str:
     """Why the next attempt is made; waits until its time."""
-    last = next((event for event in reversed(call.recorded) if isinstance(event, ToolOutcome)), None)
+    last = call.last_of(ToolOutcome)
     if last is None:
         return ""
     if last.retry_at:
@@ -170,6 +175,8 @@ async def _run(ctx: RunContext, call: Call, asked: Asked, tool: ToolDef, intent:
     if call.branch.cut and not call.settling:  # the time-out fired while the intent was being written
         failure = Failure("tool_cancelled", "permanent", "the call was cancelled before it began")
         return Ran(intent, Result(failure=failure, started=False), 0)
+    if asked.unbound is not None:
+        return Ran(intent, Result(failure=refused(asked.unbound), started=False), 0)
     if not has_turn(ctx, call):
         return Ran(intent, Result(failure=passed_by(), started=False), 0)
     clock = ctx.services.clock
@@ -197,7 +204,7 @@ async def _intend(
         risk=tool.risk,
         in_doubt=tool.in_doubt,
         call_id=asked.call_id,
-        attempt=1 + sum(isinstance(event, ToolIntent) for event in call.recorded),
+        attempt=1 + call.count_of(ToolIntent),
         key="" if reads else f"{ctx.run_id.hex}-{call.path}",
         allowance=int(allowance * 1e6),
         timeout=int(seconds * 1e6),
@@ -210,6 +217,7 @@ async def _intend(
         labels=tool.labels,
         filtered=asked.filtered,
         cache="" if because else call.cache,
+        binding=asked.bound,
         payloads={"args": [ctx.log.payload(asked.data)]},
     )
     if reads and ctx.log.queued >= QUEUED_BEFORE_WAITING:

@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from penstock.events import Failure, Filtered
 from penstock.gates.breakers.admission import cutting
 from penstock.gates.breakers.cutting import CUT, CallCut
+from penstock.gates.environment.admission import kept_secret, kept_secret_in, refused, secrets_of
 from penstock.gates.filters.releasing import WITHHELD, released_failure, released_result
 from penstock.gates.filters.vault import revealed
 from penstock.gates.order.branches import outside_runs
@@ -22,6 +23,7 @@ from penstock.kernel.canonical import check_finite, check_plain, stable_json
 from penstock.kernel.clock import Clock
 from penstock.kernel.errors import InputInvalid, TokenUnknown
 from penstock.ports.tools import IdempotencyKey, OutcomeUnknown, StartedTooLate, ToolContext, ToolDef
+from penstock.rules.verdict import Decision
 
 ISOLATION_GRACE_SECONDS = 5.0  # for a thread's or process's own time-out to come first
 SWALLOW_GRACE_SECONDS = 1.0  # a cancelled tool that has not ended by then is left to itself
@@ -49,13 +51,19 @@ class Start(msgspec.Struct, frozen=True):
 
 
 async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, Any], start: Start) -> Result:
-    """Call the function once, unless its start allowance is over."""
+    """Call the function once, unless its start allowance is over, or a secret that it needs is not there."""
     seconds = start.seconds
+    secrets = secrets_of(ctx, tool)
+    if isinstance(secrets, Decision):
+        return Result(failure=refused(secrets), started=False)
     try:
         kwargs = tool.bind(await revealed(ctx, tool.reveals, args) if tool.reveals else args)
-    except (TokenUnknown, ValidationError) as error:
-        words = error.what if isinstance(error, TokenUnknown) else "what a token stands for does not fit"
-        return Result(failure=Failure(TokenUnknown.code, "permanent", words))
+    except TokenUnknown as error:
+        return Result(failure=Failure(TokenUnknown.code, "permanent", error.what))
+    except ValidationError:  # what is bound here in a tool's place may be the first to know its schema
+        code = TokenUnknown.code if tool.reveals else "arguments_invalid"
+        words = "what a token stands for does not fit" if tool.reveals else "the arguments do not fit the bound tool"
+        return Result(failure=Failure(code, "permanent", words))
     if tool.key_param:
         kwargs[tool.key_param] = IdempotencyKey(start.key)
     if tool.context_param:
@@ -71,6 +79,7 @@ async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, A
             ctx.tape.submitted.tags,
             deadline_of(ctx, call.branch),
             seconds_to_deadline(ctx, call.branch),
+            secrets,
         )
     try:
         if tool.is_async:
@@ -89,8 +98,8 @@ async def run_tool(ctx: RunContext, call: Call, tool: ToolDef, args: dict[str, A
         return Result(failure=Failure("tool_cancelled", "permanent", "the call was cancelled"), doubt="cancelled")
     except Exception as error:
         failure, doubt = failure_of(tool, error, seconds, ctx.now())
-        return Result(failure=released_failure(ctx, failure), doubt=doubt)
-    result = _stored(ctx, value)
+        return Result(failure=released_failure(ctx, kept_secret_in(ctx, failure)), doubt=doubt)
+    result = _without_secrets(ctx, _stored(ctx, value))
     return result if ctx.facts.filters is None or result.failure is not None else await _released(ctx, result)
 
 
@@ -100,6 +109,13 @@ async def _released(ctx: RunContext, result: Result) -> Result:
     if blocked:
         words = f"the tool ran; its result was withheld: {blocked}"
         return Result(failure=Failure(WITHHELD, "permanent", words), filtered=found)
+    return msgspec.structs.replace(_stored(ctx, value), filtered=[*result.filtered, *found]) if found else result
+
+
+def _without_secrets(ctx: RunContext, result: Result) -> Result:
+    if result.failure is not None:
+        return msgspec.structs.replace(result, failure=kept_secret_in(ctx, result.failure))
+    value, found = kept_secret(ctx, result.value, result.data)
     return msgspec.structs.replace(_stored(ctx, value), filtered=found) if found else result
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from penstock.adapters.egress.hook import denial_in
 from penstock.events import Failure
 from penstock.gates.limits.retry import TRANSIENT_STATUSES
 from penstock.kernel.canonical import clean_text, describe
@@ -33,6 +34,8 @@ def failure_of(tool: ToolDef, error: Exception, seconds: float, now: int) -> tup
         seconds: how long the tool had.
         now: microseconds since the epoch, for a time that an HTTP header names.
     """
+    if (denied := denial_in(error)) is not None:
+        return Failure(denied.code, "permanent", f"{denied.what}; {denied.advice}"), ""
     if isinstance(error, TimedOutByGate | ToolTimedOut):
         return Failure("tool_timeout", "transient", f"no answer within {seconds:g} s"), "timeout"
     if isinstance(error, (TransientToolError, *tool.retry_on)):

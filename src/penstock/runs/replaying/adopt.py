@@ -17,6 +17,7 @@ from penstock.kernel.errors import AdoptionRefused, AgentUnknown, NotFinalized, 
 from penstock.ports.agents import AgentDef
 from penstock.ports.records import Row, RunRow, Status
 from penstock.ports.releases import Adopted, Adoption
+from penstock.runs.at_home import check_at_home
 from penstock.runs.divergence import DivergenceReport
 from penstock.runs.registry import Registry
 from penstock.runs.replaying.replay import Replayed, replay
@@ -53,7 +54,9 @@ async def adopt(
         UsageError: the run has ended, is worked on right now, or has that release already.
         AgentUnknown: none of the agents has the run's agent's name.
         NotFinalized: the database may have workers that cannot read what an adoption writes.
+        EnvironmentForeign: the run is of another environment.
     """
+    check_at_home(services.settings, row.env, f"run {row.id}")
     offered = list(agents)
     agent = Registry(offered).find(row.agent)
     if agent is None:

@@ -131,7 +131,9 @@ class Firing:
     async def look(self) -> int:
         """Fire what is due now; how many schedules that were."""
         settings = self._services.settings
-        taken = await self._services.journal.schedules.take_due(self._offered(), settings.lease_seconds, TAKEN_AT_ONCE)
+        taken = await self._services.journal.schedules.take_due(
+            self._offered(), settings.lease_seconds, TAKEN_AT_ONCE, settings.environment
+        )
         places = asyncio.Semaphore(SIDE_BY_SIDE)
 
         async def one(due: Due) -> None:

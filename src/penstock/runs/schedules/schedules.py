@@ -15,6 +15,7 @@ from penstock.kernel.ids import new_id
 from penstock.kernel.randomness import token_bytes
 from penstock.ports.agents import AgentDef
 from penstock.ports.schedules import Missed, Overlap, Plan, Schedule
+from penstock.runs.at_home import check_at_home
 from penstock.runs.schedules.firing_times import check_plan, jitter_of, next_time
 from penstock.runs.submit import Request, check_agent, check_declared_name, check_request
 
@@ -75,7 +76,7 @@ class ScheduleClient:
 
         Raises:
             ScheduleInvalid: the plan cannot be kept to.
-            ScheduleExists: there is one of that name.
+            ScheduleExists, EnvironmentForeign: there is one of that name; it is of another environment.
             SchedulesFull: the tenant has ``PENSTOCK_SCHEDULES_MAX``.
             UsageError: the input or a tag is not acceptable.
         """
@@ -200,6 +201,8 @@ class ScheduleClient:
         known = await journal.schedules.get(tenant, name)
         if known is not None and not replace:
             raise ScheduleExists(f"the tenant {tenant!r} has a schedule named {name}")
+        if known is not None:
+            check_at_home(settings, known.plan.environment, f"the schedule {name}")
         identity = known.id if known else new_id(self._services.clock)
         subject = f"schedule:{identity}"
         key = await journal.ensure_subject(tenant, subject, token_bytes(32))
@@ -211,7 +214,7 @@ class ScheduleClient:
             id=identity,
             name=name,
             agent=agent.name,
-            plan=plan,
+            plan=msgspec.structs.replace(plan, environment=settings.environment),
             subject=subject,
             address=payload.address,
             next_at=next_at,

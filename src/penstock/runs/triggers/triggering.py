@@ -51,7 +51,10 @@ class Triggering:
             JournalError: the store cannot be reached.
         """
         services = self._services
-        taken = await services.journal.triggers.take(self._offered(), services.settings.lease_seconds, TAKEN_AT_ONCE)
+        settings = services.settings
+        taken = await services.journal.triggers.take(
+            self._offered(), settings.lease_seconds, TAKEN_AT_ONCE, settings.environment
+        )
         triggers: dict[tuple[str, UUID], Trigger | None] = {}
         for firing in taken:
             place = firing.tenant, firing.trigger

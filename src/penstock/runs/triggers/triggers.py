@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from pydantic_core import to_jsonable_python
 
 from penstock.gates.run.services import Services
@@ -11,6 +12,7 @@ from penstock.kernel.errors import TriggerExists, TriggerInvalid, TriggerUnknown
 from penstock.kernel.ids import new_id
 from penstock.ports.agents import AgentDef
 from penstock.ports.triggers import Backlog, Firing, Trigger, TriggerPlan
+from penstock.runs.at_home import check_at_home
 from penstock.runs.submit import PRIORITY_MAX, check_agent, check_declared_name, checked_tags
 from penstock.runs.triggers.mapping import check_template
 
@@ -64,6 +66,7 @@ class TriggerClient:
             TriggerExists: there is one of that name.
             TriggersFull: the tenant, or the event, has as many as it may (``PENSTOCK_TRIGGERS_MAX``,
                 ``PENSTOCK_TRIGGERS_MAX_PER_EVENT``).
+            EnvironmentForeign: the one to be replaced is of another environment.
             UsageError: a tag or the template is not acceptable.
         """
         tenant = tenant or self._tenant
@@ -73,6 +76,7 @@ class TriggerClient:
         check_event(event, key_prefix)
         plan = TriggerPlan(to_jsonable_python(value, inf_nan_mode="constants"), dict(tags or {}), session, priority)
         self._check(plan, pending_max)
+        await self._check_at_home(tenant, name, replace=replace)
         self._services.agents.add(agent)
         trigger = Trigger(
             tenant=tenant,
@@ -81,7 +85,7 @@ class TriggerClient:
             event=event,
             prefix=key_prefix,
             agent=agent.name,
-            plan=plan,
+            plan=msgspec.structs.replace(plan, environment=settings.environment),
             pending_max=pending_max,
             created_by=actor[:NAME_MAX_CHARS],
             paused=paused,
@@ -165,6 +169,11 @@ class TriggerClient:
         """
         trigger = await self.get(name, tenant=tenant)
         return await self._services.journal.triggers.retry(trigger.tenant, trigger.id, RETRIED_MOST)
+
+    async def _check_at_home(self, tenant: str, name: str, *, replace: bool) -> None:
+        known = await self._services.journal.triggers.get(tenant, name) if replace else None
+        if known is not None:
+            check_at_home(self._services.settings, known.plan.environment, f"the trigger {name}")
 
     def _check(self, plan: TriggerPlan, pending_max: int) -> None:
         settings = self._services.settings

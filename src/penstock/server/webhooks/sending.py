@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from penstock import __version__
+from penstock.adapters.egress.hook import allow_also
 from penstock.server.webhooks.targets import Target
 
 HEAD_MAX_BYTES = 16_384
@@ -80,6 +81,7 @@ async def _connect(
         tls = {"ssl": context, "server_hostname": target.host, "ssl_shutdown_timeout": TLS_CLOSE_SECONDS}
     failed: OSError | None = None
     for address in addresses:
+        allow_also(address, target.port)
         try:
             return await asyncio.open_connection(address, target.port, limit=HEAD_MAX_BYTES, **tls)  # type: ignore[arg-type]
         except ssl.SSLError:

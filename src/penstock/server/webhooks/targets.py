@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
+from penstock.adapters.egress.hook import allow_also
 from penstock.kernel.errors import SettingInvalid, WebhookTargetRefused
 
 Network = IPv4Network | IPv6Network
@@ -141,5 +142,6 @@ async def resolve(target: Target, allowed: Iterable[Network], executor: Executor
 
 
 def _look_up(target: Target) -> list[str]:
+    allow_also(target.host, target.port)
     found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(item[4][0]) for item in found))

@@ -1,0 +1,1 @@
+"""``penstock environments``: what is in force here, and what would be missing."""
