@@ -68,7 +68,7 @@ async def test_the_audit_log(tmp_path: Path) -> None:
         assert points["next"] == str(after.size)
 
         accounts = (await api.get(f"/v1/audit/runs/{run}/accounts", "auditor")).json()
-        assert accounts == {"run": str(run), "calls": []}
+        assert accounts == {"run": str(run), "calls": [], "watched": []}
         assert (await actions_of(api, "audit.read")) == [(str(run), {"step": ""})]
 
         await exports(api, str(run), held, tmp_path)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -20,6 +21,7 @@ from penstock import Settings
 from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.postgres.journal import open_journal
 from penstock.ports.journal import Journal
+from penstock.runs.rollouts.signing import make_key
 from penstock.server.app import create_app
 from penstock.server.serving import Serving, address_of, bind
 from penstock.wiring import assemble
@@ -41,7 +43,8 @@ CHECKS: list[Any] = [not_a_server_error, response_schema_conformance, content_ty
 class Background:
     """The server in a thread of its own."""
 
-    def __init__(self, dsn: str, template: str) -> None:
+    def __init__(self, dsn: str, template: str, key_file: Path) -> None:
+        self._key_file = key_file
         self._dsn = dsn
         self._template = template
         self.url = ""
@@ -62,7 +65,9 @@ class Background:
             await admin.close()
 
     async def _serve_on(self, journal: Journal) -> None:
-        settings = Settings(**QUICK, http_wait_seconds=1.0)  # clients here give up after 30 s
+        make_key(self._key_file)
+        # Clients here give up after 30 s.
+        settings = Settings(**QUICK, http_wait_seconds=1.0, release_key_file=self._key_file)
         async with assemble(journal, settings, agents=AGENTS) as platform:
             platform.start_worker("of-tests")
             app = create_app(platform, log=lambda line: None)
@@ -87,9 +92,9 @@ class Background:
 
 
 @pytest.fixture(scope="module")
-def server(server_dsn: str, journal_template: str) -> Iterator[Background]:
+def server(server_dsn: str, journal_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
     """On PostgreSQL, which refuses more than memory does: numbers that are too large, texts that it cannot hold."""
-    with Background(server_dsn, journal_template) as running:
+    with Background(server_dsn, journal_template, tmp_path_factory.mktemp("keys") / "release.pem") as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -257,16 +258,17 @@ async def test_a_model_asks_a_person_and_gets_the_answer() -> None:
 
 
 async def test_only_while_developing_one_person_may_ask_and_allow_without_a_credential() -> None:
-    for settings, terms, may in (
-        (Settings(), None, True),
-        (Settings(), ApprovalTerms(), False),
-        (Settings(environment="production"), None, False),
-        (Settings(environment="production", approvals_own=1), ApprovalTerms(count=2), True),
+    asked = Approval("a", UUID(int=1), TENANT, "payer", "1", "pay_out", "may_run", "high", "d", 0, {}, [], 0)
+    production = Settings(environment="production")
+    for settings, terms, environment, may in (
+        (Settings(), None, "development", True),
+        (Settings(), ApprovalTerms(), "development", False),
+        (Settings(), None, "production", False),
+        (production, None, "production", False),
+        (production, None, "development", False),
+        (replace(production, approvals_own=1), ApprovalTerms(count=2), "production", True),
     ):
-        asked = Approval(
-            "a", UUID(int=1), TENANT, "payer", "1", "pay_out", "may_run", "high", "d", 0, {}, [], 0, terms=terms
-        )
-        assert may_decide_own(settings, asked) is may
+        assert may_decide_own(settings, replace(asked, terms=terms, environment=environment)) is may
 
 
 async def test_a_trace_shows_a_call_that_waits_for_the_second_person() -> None:

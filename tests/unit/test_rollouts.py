@@ -244,7 +244,7 @@ async def test_what_is_decided_at_the_same_time_is_decided_once(platform: Pensto
     drafted = await made.draft(offered(platform), "ann")
     await made.submit(drafted.id, "ann")
     store = platform.journal.rollouts
-    read = await store.route("default", "desk")
+    read = await store.head("default", "desk")
 
     class Late:
         """Decides upon what it read before somebody else did."""
@@ -252,7 +252,7 @@ async def test_what_is_decided_at_the_same_time_is_decided_once(platform: Pensto
         def __getattr__(self, name: str) -> Any:
             return getattr(store, name)
 
-        async def route(self, tenant: str, agent: str) -> Route:
+        async def head(self, tenant: str, agent: str) -> tuple[Route, int]:
             return read
 
     late = releasing(platform)

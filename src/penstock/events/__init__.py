@@ -19,6 +19,7 @@ from penstock.events.approval import (
     ApprovalVoted,
     Change,
     Preview,
+    Signed,
 )
 from penstock.events.cache import CacheSource
 from penstock.events.child import ChildIntent, ChildOutcome
@@ -185,6 +186,7 @@ __all__ = [
     "RunParked",
     "RunPatched",
     "RunSubmitted",
+    "Signed",
     "StageEnded",
     "StageEntered",
     "TimerFired",

@@ -5,6 +5,7 @@ from typing import ClassVar
 import msgspec
 
 from penstock.events.envelope import Event, RuleVerdict
+from penstock.events.filtered import Filtered
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -42,6 +43,20 @@ class ApprovalTerms(msgspec.Struct, frozen=True, omit_defaults=True):
     escalate_after_seconds: float = 0
 
 
+class Signed(msgspec.Struct, frozen=True):
+    """By whom a decision was recorded: Ed25519 (RFC 8032) over ``penstock decision 1``, a line feed, and the statement.
+
+    Attributes:
+        key: the first 16 hex digits of SHA-256 of the raw public key.
+        signature: base64.
+        statement: of a `penstock.journal.decisions.DecisionStatement`, RFC 8785.
+    """
+
+    key: str
+    signature: str
+    statement: str
+
+
 class ApprovalRequested(Event, tag="approval.requested"):
     """A call waits for a person. ``payloads.args`` are the arguments; ``digest`` is SHA-256 of their RFC 8785 form.
     ``payloads.preview``, where the tool has one, is what the person is told that it will change."""
@@ -57,6 +72,7 @@ class ApprovalRequested(Event, tag="approval.requested"):
     expires: int = 0  # microseconds since the epoch
     verdicts: list[RuleVerdict] = []
     terms: ApprovalTerms | None = None  # who must allow it; None = anybody who may decide
+    again: str = ""  # why it is asked anew: the decision before was none
 
 
 class ApprovalVoted(Event, tag="approval.voted"):
@@ -70,6 +86,8 @@ class ApprovalVoted(Event, tag="approval.voted"):
     roles: list[str] = []  # what they held when they decided
     key: str = ""  # id of the key they came by
     delegation: str = ""  # by which ``behalf`` handed the right on
+    signed: Signed | None = None
+    problem: str = ""  # why it does not count
 
 
 class ApprovalEdited(Event, tag="approval.edited"):
@@ -82,6 +100,7 @@ class ApprovalEdited(Event, tag="approval.edited"):
     digest: str  # of what was asked
     edited: str
     roles: list[str] = []
+    signed: Signed | None = None
 
 
 class ApprovalDecided(Event, tag="approval.decided"):
@@ -95,3 +114,6 @@ class ApprovalDecided(Event, tag="approval.decided"):
     decision: str  # approve | deny | expired | withdrawn | happened | did_not_happen | mismatch | answer | stale | void
     digest: str = ""
     people: list[str] = []  # whose allowing counted, where more than one was needed
+    signed: Signed | None = None
+    problem: str = ""  # with ``void``: why what was delivered is no decision
+    filtered: list[Filtered] = []  # what was found in their words before they were released

@@ -44,6 +44,7 @@ class RuleVerdict(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""  # stable word for programs: over_limit, repeated_call, ...
     policy: str = ""  # version of the policy that it speaks for: SHA-256 of its rules
     clause: str = ""  # the policy's rule that decided
+    owner: str = ""  # whose rule it is
 
 
 TOKENS_MAX = 100_000_000

@@ -34,6 +34,7 @@ class ModelIntent(Event, tag="model.intent"):
     level: int = 0  # 50: told that it repeats itself; 70: to wrap up; 90, or 91 in a spiral: tools are forbidden
     heard: bool = False  # somebody outside said something since the model's last answer
     charged: list[int] = []  # accounts of budgets above the task that it is reserved in
+    filtered: list[Filtered] = []  # what was found in the prompt before it was sent
     cache: str = ""  # hit: nothing is called; miss: the cache was asked in vain; "": it was not asked
 
 

@@ -4,10 +4,11 @@ from typing import ClassVar
 from uuid import UUID
 
 from penstock.events.envelope import BudgetRecord, Event, Totals, Waiting
+from penstock.events.filtered import Filtered
 
 
 class RunSubmitted(Event, tag="run.submitted"):
-    """First event of every run. ``payloads.input`` is the input."""
+    """First event of every run. ``payloads.input`` is the input, as the filters let it through."""
 
     key: str = ""  # idempotency key; also in the runs row
     budget: BudgetRecord = BudgetRecord()
@@ -21,6 +22,8 @@ class RunSubmitted(Event, tag="run.submitted"):
     first: UUID | None = None  # where that chain began: whom a parent waits for
     carried: Totals = Totals()  # what the earlier runs of the chain have used
     taint: dict[str, str] = {}  # what whoever started it had read from outside: source → kind
+    filtered: list[Filtered] = []  # what was found in the input before it was stored
+    withheld: str = ""  # why the run may not have it, so that it ends at once; "" = it may
 
 
 class RunClaimed(Event, tag="run.claimed"):

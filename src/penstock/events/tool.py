@@ -29,6 +29,7 @@ class ToolIntent(Event, tag="tool.intent"):
     labels: dict[str, str] = {}  # who answers for the tool, as its author declared: owner, reviewed, ...
     cache: str = ""  # hit: nothing is called; miss: the cache was asked in vain; "": it was not asked
     filtered: list[Filtered] = []  # what was found in the arguments before they were used
+    binding: str = ""  # what takes the tool's place in its environment: module:tool@digest; "" = nothing does
 
 
 class ToolDoubted(Event, tag="tool.doubted"):

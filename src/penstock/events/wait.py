@@ -4,6 +4,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from penstock.events.envelope import Event
+from penstock.events.filtered import Filtered
 
 
 class WaitBegun(Event, tag="wait.begun"):
@@ -25,7 +26,7 @@ class WaitEnded(Event, tag="wait.ended"):
 
     since: ClassVar[int] = 2
 
-    status: str  # received | ended | timed_out | cycle | absent
+    status: str  # received | ended | timed_out | cycle | absent | withheld
     what: str = ""  # of a wait that was refused before it began: event | run | child
     dedup: str = ""  # the letter that ended it
     sender: str = ""
@@ -35,3 +36,4 @@ class WaitEnded(Event, tag="wait.ended"):
     reason: str = ""
     circle: list[UUID] = []  # with "cycle": each of these runs would wait for the next, the last for the first
     simulated: bool = False
+    filtered: list[Filtered] = []  # what was found in the value before it was released

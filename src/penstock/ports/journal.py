@@ -198,8 +198,8 @@ class Journal(Protocol):
         """
         ...
 
-    async def enlist(self, worker: UUID, name: str, lease_seconds: float) -> None:
-        """Make a worker known.
+    async def enlist(self, worker: UUID, name: str, lease_seconds: float, environment: str | None = None) -> None:
+        """Make a worker known. It gets runs of that environment alone; None = of any.
 
         Raises:
             WorkerNameTaken: a worker of that name has an unexpired lease.

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from penstock.events import Signed
 from penstock.ports.cases import Cases
 from penstock.ports.notices import Notices
 from penstock.ports.people import People
@@ -80,6 +81,7 @@ class Voter(msgspec.Struct, frozen=True, omit_defaults=True):
         roles: what they held then.
         key: id of the key they came by; '' = another way.
         behalf: whose right was handed to them; '' = their own. ``delegation``: its id.
+        signed: by which key their decision was signed; None = it was not.
     """
 
     actor: str
@@ -87,6 +89,7 @@ class Voter(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
     behalf: str = ""
     delegation: str = ""
+    signed: Signed | None = None
 
 
 @dataclass(slots=True, frozen=True)

@@ -5,8 +5,8 @@ decided in `penstock.runs.rollouts.states`; a store keeps it, all of a change or
 that whoever decided had before him. Times are microseconds since the epoch, by the store's clock.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 import msgspec
@@ -58,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True):
         budget: of one run.
         version: of the code, in the words of whoever drafted it, such as a commit; without any as ``offered``.
         author: who drafted it.
+        filters: what is taken out of what, as `penstock.rules.filters.plain` has it; not there = those of the code.
     """
 
     agent: str
@@ -72,6 +73,7 @@ class Manifest(msgspec.Struct, frozen=True):
     version: str
     author: str
     format: int = 1
+    filters: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(slots=True, frozen=True)
@@ -151,16 +153,36 @@ class Accepted:
     at: int
     actor: str
     reason: str
+    key: str = ""
+    signature: bytes = b""
+
+
+@dataclass(slots=True, frozen=True)
+class SignedStatement:
+    """What was decided about the releases of an agent, signed. ``number``: of the route that it leads to; ``body``: the
+    canonical form (RFC 8785) of a `penstock.runs.rollouts.statements.Statement`; ``signature``: by the key ``key``."""
+
+    tenant: str
+    agent: str
+    number: int
+    body: bytes
+    key: str
+    signature: bytes
 
 
 @dataclass(slots=True, frozen=True)
 class View:
-    """All that a process needs to know: routes, and the releases that workers run. ``version`` grows with changes."""
+    """All that a process needs to know: routes, and the releases that workers run. ``version`` grows with changes.
+
+    ``heads``: the number of the last signed statement about each agent's releases, by tenant and agent. It is of the
+    same moment as the routes: in what was decided here the two agree.
+    """
 
     version: int
     routes: tuple[Route, ...]
     releases: tuple[Release, ...]
     accepted: tuple[Accepted, ...]
+    heads: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)
@@ -259,11 +281,23 @@ class Rollouts(Protocol):
         """Which releases new runs of an agent get."""
         ...
 
-    async def change(self, route: Route, moves: Sequence[Move]) -> bool:
+    async def change(
+        self, route: Route, moves: Sequence[Move], signed: SignedStatement | None = None, before: int | None = None
+    ) -> bool:
         """Make ``route``, whose number is one more than that of the route before, and the moves, in one transaction.
 
-        False, and nothing done, when the route or the state of a release is not what it was taken for.
+        ``signed``: the statement of it, with the route's number, which is kept with it. ``before``: the number of the
+        route before, where it is not one less. False, and nothing done, when the route or the state of a release is
+        not what it was taken for, or there is a statement of that number or a later one.
         """
+        ...
+
+    async def statements(self, tenant: str, agent: str, after: int, limit: int) -> list[SignedStatement]:
+        """Signed statements about an agent's releases with a greater number, in order, at most ``limit``."""
+        ...
+
+    async def head(self, tenant: str, agent: str) -> tuple[Route, int]:
+        """The route, and the number of the last signed statement, 0 = there is none; both of one moment."""
         ...
 
     async def version(self) -> int:
@@ -280,7 +314,8 @@ class Rollouts(Protocol):
         ...
 
     async def accept(self, accepted: Accepted) -> None:
-        """Keep that a changed tool is accepted; ``at`` is the store's.
+        """Keep that a changed tool is accepted; ``at`` 0 = now, by the store's clock. What is kept unsigned is kept
+        again when it is signed.
 
         Raises:
             InputInvalid: there are as many as there may be.
@@ -312,10 +347,12 @@ class Rollouts(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Side:
-    """What a new run is of: its release, and the budget when none was given."""
+    """What a new run is of: its release, the budget when none was given, and the filters that its release brings, as
+    its manifest has them; None = those of the code."""
 
     release: str
     budget: BudgetRecord
+    filters: Mapping[str, Any] | None = None
 
 
 class Routing(Protocol):

@@ -46,7 +46,8 @@ class Decision:
     """One rule's answer. ``reason`` is for people and holds no customer data; ``code`` is stable, for programs.
 
     ``ends_run`` makes a denial final for the whole run, not only for the call: a limit is reached. ``terms`` of a hold
-    say who must allow it. ``policy`` is the version of the policy that it speaks for, ``clause`` its rule's name.
+    say who must allow it. ``policy`` is the version of the policy that it speaks for, ``clause`` its rule's name,
+    ``owner`` whose rule it is.
     """
 
     verdict: Verdict
@@ -56,6 +57,7 @@ class Decision:
     terms: ApprovalTerms | None = None
     policy: str = ""
     clause: str = ""
+    owner: str = ""
 
 
 class CallFacts(msgspec.Struct):
@@ -75,6 +77,7 @@ class CallFacts(msgspec.Struct):
     approved: bool = False
     seconds_left: float | None = None  # until the deadline; None = there is none
     stopped: Decision | None = None  # somebody has stopped the tool
+    unbound: Decision | None = None  # why the tool is not called in this environment
     conflict: Decision | None = None  # another run has what the tool is to change
     path: str = ""  # of the call in its run
     breaker: Decision | None = None  # what an open circuit breaker says
@@ -211,6 +214,7 @@ class RuleSet:
                     decision.code,
                     decision.policy,
                     decision.clause,
+                    decision.owner,
                 )
                 for rule, decision in remarks
             ],

@@ -39,7 +39,7 @@ class Approval:
     ``version`` is the number of the last event of the run that is about this question: what changes the question raises
     it. ``args_ref`` and ``subject`` say where the arguments are kept, ``preview_ref`` where what the tool said that it
     will change ('' = it was not asked): see `read_preview`. ``terms``: who must allow it, where that is more than
-    anybody who may decide; ``votes``: those who have.
+    anybody who may decide; ``votes``: those who have. ``again``: why what was delivered before is no decision.
     """
 
     id: str
@@ -63,6 +63,8 @@ class Approval:
     preview_ref: str = ""
     terms: ApprovalTerms | None = None
     votes: tuple[Vote, ...] = ()
+    again: str = ""
+    environment: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -195,6 +197,8 @@ async def _of_run(journal: Journal, reader: PayloadReader, row: RunRow) -> list[
                 row.tags.get("customer", ""),
                 first_ref(event, "preview"),
                 event.terms,
+                again=event.again,
+                environment=row.env,
             )
         )
     several = [item.id for item in found if item.terms is not None and item.terms.count > 1]

@@ -211,11 +211,11 @@ class Penstock:
 
     async def _check_offered(self, agent: AgentDef) -> None:
         """Waiting for a run that nobody works on would be waiting for ever."""
-        if self._working is None and not await self.journal.releases.offered(agent.release):
+        home = self.services.settings.environment
+        if self._working is None and not await self.journal.releases.offered(agent.release, home):
             raise NoRuntime(
-                f"no live worker offers {agent.name} in release {agent.release}",
-                hint="open the platform with worker=NAME, or start one: penstock worker MODULE; to leave the run to a "
-                "worker that comes later, use submit",
+                f"no live worker of {home} offers {agent.name} in release {agent.release}",
+                hint="open the platform with worker=NAME, start `penstock worker MODULE`, or submit it for one to come",
             )
 
     async def result(self, run: UUID, *, tenant: str | None = None, timeout_seconds: float | None = None) -> Result:
@@ -367,8 +367,9 @@ class Penstock:
             ApprovalDecided: somebody answered before.
             ApprovalOwn: the actor asked for the run.
         """
-        own = may_decide_own(self.services.settings, approval)
-        await decide(self.journal, approval, answer, Voter(actor), reason=reason, digest=approval.digest, own=own)
+        own, keys = may_decide_own(self.services.settings, approval), self.services.decisions
+        digest = approval.digest
+        await decide(self.journal, approval, answer, Voter(actor), reason=reason, digest=digest, own=own, keys=keys)
 
     def _has_ended(self, run: UUID) -> None:
         if run in self._ended:

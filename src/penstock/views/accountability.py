@@ -14,6 +14,7 @@ import msgspec
 
 from penstock.events import (
     ApprovalDecided,
+    ApprovalEdited,
     ApprovalRequested,
     ApprovalVoted,
     ChildIntent,
@@ -28,10 +29,15 @@ from penstock.events import (
     decode,
 )
 from penstock.kernel.errors import EventUnreadable, PolicyInvalid, SpanUnknown
+from penstock.kernel.ids import id_time_us
 from penstock.ports.journal import Journal
+from penstock.ports.people import default_person
 from penstock.ports.records import RunRow
 from penstock.ports.rollouts import Manifest
 from penstock.rules.policy.policy_set import PolicySet
+from penstock.views.lines import clock_time
+from penstock.views.oversight import FOREVER, Watch, Watches, during, watches, words
+from penstock.views.signatures import decided_at, steps_signed
 
 EVENTS_AT_ONCE = 2000
 CONTROLS_MAX = 100
@@ -49,13 +55,15 @@ def owners_in(policy: PolicySet | None) -> OwnerOf:
 
 
 class Party(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Somebody, in which part, and where the record says so. ``at``: microseconds since the epoch; 0 = not said."""
+    """Somebody, in which part, and where the record says so. ``at``: microseconds since the epoch; 0 = not said.
+    ``until``: when what they did ended, where that took a time; 0 = not said, or not yet."""
 
     who: str
     part: str
     source: str
     at: int = 0
     detail: str = ""
+    until: int = 0
 
 
 class Account(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,6 +74,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
         what: tool | model | child | refused.
         parties: in the order built, reviewed, released, policy, approved, oversaw, responsible, beneficiary.
         missing: parts for which the record names nobody.
+        binding: what acted in the tool's place in its environment; "" = itself.
     """
 
     run: UUID
@@ -81,6 +90,7 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     effect: str = ""
     risk: str = ""
     attempt: int = 1
+    binding: str = ""
 
 
 PARTS = ("built", "reviewed", "released", "policy", "approved", "oversaw", "responsible", "beneficiary")
@@ -89,16 +99,27 @@ NEEDED = ("built", "reviewed", "released", "responsible", "beneficiary")
 
 
 async def accounts_of(
-    journal: Journal, row: RunRow, last: int | None = None, *, path: str | None = None, owner_of: OwnerOf | None = None
+    journal: Journal,
+    row: RunRow,
+    last: int | None = None,
+    *,
+    path: str | None = None,
+    owner_of: OwnerOf | None = None,
+    watched: Watches | None = None,
 ) -> list[Account]:
     """The accounts of a run's calls, in order, up to an event; with ``path`` those of that call alone.
+
+    ``watched``: who had which runs in their hands, when that was read already.
 
     Raises:
         EventUnreadable: an event cannot be read.
     """
     last = row.last_seq if last is None else last
     owners = [owners_in(await _policy_of(journal, row))] + ([owner_of] if owner_of is not None else [])
-    record = _Record(row, await _released(journal, row), await _controls(journal, row), owners)
+    if watched is None:
+        watched = await watches(journal, row.tenant, id_time_us(row.id))
+    controls = await _controls(journal, row)
+    record = _Record(row, await _released(journal, row), controls, owners, watched.get(row.id, ()))
     after = 0
     while after < last:
         rows = await journal.tape(row.tenant, row.id, after=after, limit=min(EVENTS_AT_ONCE, last - after))
@@ -113,15 +134,18 @@ async def accounts_of(
     return [record.account(event) for event in record.calls if path is None or event.path == path]
 
 
-async def account_of(journal: Journal, row: RunRow, step: str, owner_of: OwnerOf | None = None) -> list[Account]:
+async def account_of(
+    journal: Journal, row: RunRow, step: str, owner_of: OwnerOf | None = None, watched: Watches | None = None
+) -> list[Account]:
     """The accounts of one step: the path of a call, or the number of the event that began it.
 
     Raises:
         SpanUnknown: the run has no such call.
     """
-    found = await accounts_of(journal, row, path=step, owner_of=owner_of)
+    found = await accounts_of(journal, row, path=step, owner_of=owner_of, watched=watched)
     if not found and step.isdigit():
-        found = [item for item in await accounts_of(journal, row, owner_of=owner_of) if item.seq == int(step)]
+        every = await accounts_of(journal, row, owner_of=owner_of, watched=watched)
+        found = [item for item in every if item.seq == int(step)]
     if not found:
         raise SpanUnknown(
             f"run {row.id} has no call {step!r}", hint="give the path that `penstock runs show` has before the call"
@@ -133,7 +157,12 @@ class _Record:
     """What the events of a run say of its calls."""
 
     def __init__(
-        self, row: RunRow, released: Sequence[Party], controls: Sequence[Party], owners: Sequence[OwnerOf]
+        self,
+        row: RunRow,
+        released: Sequence[Party],
+        controls: Sequence[Party],
+        owners: Sequence[OwnerOf],
+        watched: Sequence[Watch],
     ) -> None:
         self.row = row
         self.released = list(released)
@@ -144,9 +173,13 @@ class _Record:
         self.requested: dict[str, list[ApprovalRequested]] = {}  # by path
         self.decided: dict[str, list[Party]] = {}  # by approval
         self.settled: dict[str, list[Party]] = {}  # by path
+        self.watched = watched
+        self.lasted: dict[str, tuple[int, int]] = {}  # by path: its first and last event's time
 
     def take(self, event: Event) -> None:
         """Note what the event says."""
+        begun, ended = self.lasted.get(event.path, (event.at, event.at))
+        self.lasted[event.path] = min(begun, event.at), max(ended, event.at)
         match event:
             case RunSubmitted():
                 self.submitted = event
@@ -156,17 +189,22 @@ class _Record:
                 self.requested.setdefault(event.path, []).append(event)
             case ApprovalVoted():
                 detail = f"allowed it, for {event.behalf}" if event.behalf else "allowed it"
-                voted = Party(event.actor, "approved", f"event {event.seq}", event.at, detail)
-                self.decided.setdefault(event.approval, []).append(voted)
+                self._decided(event, f"does not count: {event.problem}" if event.problem else detail)
+            case ApprovalEdited():
+                self._decided(event, "allowed it with other arguments")
             case ApprovalDecided():
-                said = Party(event.actor, "approved", f"event {event.seq}", event.at, event.decision)
-                self.decided.setdefault(event.approval, []).append(said)
+                self._decided(event, f"{event.decision}: {event.problem}" if event.problem else event.decision)
             case ControlApplied():
                 detail = f"{event.action} of {event.scope}"
                 self.overseen.append(Party(event.actor, "oversaw", f"event {event.seq}", event.at, detail))
             case ToolOutcome() if event.settled_by == "person" and event.actor:
                 settled = Party(event.actor, "oversaw", f"event {event.seq}", event.at, f"said that it {event.status}")
                 self.settled.setdefault(event.path, []).append(settled)
+
+    def _decided(self, event: ApprovalVoted | ApprovalEdited | ApprovalDecided, detail: str) -> None:
+        key = f", signed by key {event.signed.key}" if event.signed is not None else ""
+        said = Party(event.actor, "approved", f"event {event.seq}", decided_at(event), detail + key)
+        self.decided.setdefault(event.approval, []).append(said)
 
     def account(self, event: "ToolIntent | ModelIntent | ChildIntent | VerdictRecorded") -> Account:
         """Who answers for the call that the event began, or refused."""
@@ -177,6 +215,7 @@ class _Record:
             *self._approved(event),
             *self.settled.get(event.path, ()),
             *self.overseen,
+            *self._watched(event),
             *self._beneficiary(),
         ]
         parties += self._responsible(event, parties)
@@ -200,6 +239,7 @@ class _Record:
             effect=tool.effect if tool else "",
             risk=tool.risk if tool else "",
             attempt=getattr(event, "attempt", 1),
+            binding=tool.binding if tool else "",
         )
 
     def _built(self, event: Event) -> list[Party]:
@@ -214,7 +254,9 @@ class _Record:
         found = []
         for verdict in verdicts:
             clause, version = verdict.clause, verdict.policy
-            owner = next((who for owner_of in self.owners if clause and (who := owner_of(version, clause))), "")
+            owner = verdict.owner or next(
+                (who for owner_of in self.owners if clause and (who := owner_of(version, clause))), ""
+            )
             source = f"policy {version[:12]}, rule {clause}" if clause else f"{verdict.rule}@{verdict.version}"
             detail = f"{verdict.verdict}: {verdict.reason}" if verdict.reason else verdict.verdict
             found.append(Party(owner or ("penstock" if not clause else "not named"), "policy", source, 0, detail))
@@ -236,6 +278,22 @@ class _Record:
             return [Party(who, "responsible", f"labels of the tool, event {event.seq}")]
         released = [party for party in parties if party.part == "released" and party.who]
         return [Party(party.who, "responsible", f"released it: {party.source}") for party in released[:1]]
+
+    def _watched(self, event: Event) -> list[Party]:
+        """Those who had the run in their hands while the call was waited for or made."""
+        found = []
+        for watch in during(self.watched, *self.lasted[event.path]):
+            until = 0 if watch.until == FOREVER else watch.until
+            span = f"from {clock_time(watch.since)}" + (f" to {clock_time(until)}" if until else "")
+            answers = [
+                item.source
+                for item in self._approved(event)
+                if default_person(item.who) == default_person(watch.who) and watch.since <= item.at <= watch.until
+            ]
+            answered = f"; answered: {', '.join(answers)}" if answers and watch.how != "assigned" else ""
+            detail = f"{words(watch)}, {span}{answered}"
+            found.append(Party(watch.who, "oversaw", watch.source, watch.since, detail, until))
+        return found
 
     def _beneficiary(self) -> list[Party]:
         said = self.submitted
@@ -269,6 +327,7 @@ async def _released(journal: Journal, row: RunRow) -> list[Party]:
     release = await rollouts.get(row.tenant, row.release)
     if release is None:
         return []
+    signed = await steps_signed(journal, row.tenant, release.agent)
     source = f"release {release.id[:12]}"
     found = [Party(release.author, "built", source, release.drafted_at, "drafted the release")]
     steps = (await rollouts.steps(row.tenant, release.id))[:STEPS_MAX]
@@ -277,6 +336,8 @@ async def _released(journal: Journal, row: RunRow) -> list[Party]:
     for step in steps:
         if step.state in parts and step.at <= (row.ended_at or step.at):
             part, words = parts[step.state]
+            key = signed.get((step.release, step.state, step.actor), "")
+            words += f", signed by key {key}" if key else ", not signed"
             found.append(Party(step.actor, part, f"{source}, step {step.number}", step.at, words))
     return found
 

@@ -36,6 +36,7 @@ from penstock.ports.audit import LEAVES_MAX, StoredCheckpoint
 from penstock.ports.journal import Journal
 from penstock.ports.records import RunFilter, RunRow
 from penstock.views.accountability import accounts_of
+from penstock.views.oversight import Watches, watches
 
 STATEMENT = "penstock.audit.export/v1"
 EVENTS_AT_ONCE = 2000
@@ -95,6 +96,7 @@ class Export:
         self._sign = sign
         self._digest = hashlib.sha256()
         self._actions = 0
+        self._watched: Watches | None = None
         self.done = Exported()
 
     async def lines(self) -> AsyncIterator[bytes]:
@@ -229,7 +231,10 @@ class Export:
         if content:
             async for line in self._payloads(row, list(refs), key):
                 yield line
-        for account in await accounts_of(journal, row, last):
+        if self._watched is None:
+            since = min((id_time_us(one) for one in self.done.covered), default=0)
+            self._watched = await watches(journal, self._tenant, since)
+        for account in await accounts_of(journal, row, last, watched=self._watched):
             yield _line("who", account)
 
     async def _events(self, run: UUID, last: int) -> AsyncIterator[bytes]:

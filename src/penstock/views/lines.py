@@ -247,9 +247,17 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     DecisionRecorded: _decided,
     VerdictRecorded: _verdict,
     ApprovalRequested: _asked,
-    ApprovalVoted: lambda event: f"allowed by {event.actor}{f' for {event.behalf}' if event.behalf else ''}",
+    ApprovalVoted: lambda event: (
+        f"a vote that does not count: {event.problem}"
+        if event.problem
+        else f"allowed by {event.actor}{f' for {event.behalf}' if event.behalf else ''}"
+    ),
     ApprovalEdited: lambda event: f"allowed with other arguments by {event.actor}",
-    ApprovalDecided: lambda e: f"{DECISIONS.get(e.decision, e.decision)} by {e.actor or 'nobody'}",
+    ApprovalDecided: lambda e: (
+        f"asked anew, for what was delivered is no decision: {e.problem}"
+        if e.problem
+        else f"{DECISIONS.get(e.decision, e.decision)} by {e.actor or 'nobody'}"
+    ),
     ChildIntent: _child_line,
     ChildOutcome: _child_line,
     MessageSent: lambda event: f"sent {event.topic} to run {event.to_run}",

@@ -267,6 +267,8 @@ def _take_tool(span: Span, event: ToolIntent | ToolDoubted | ToolOutcome, conten
         span.about |= {"effect": event.effect, "risk": event.risk}
         if event.key:
             span.about["key"] = event.key
+        if event.binding:
+            span.about["bound to"] = event.binding
         _remarks(span, event.verdicts, event.passed)
         span.attempts.append(Attempt(event.attempt, event.at, reserved=event.reserved, because=event.because))
         return

@@ -126,12 +126,12 @@ class MemoryJournal:
         self._news.set()
         return submitted
 
-    async def enlist(self, worker: UUID, name: str, lease_seconds: float) -> None:
+    async def enlist(self, worker: UUID, name: str, lease_seconds: float, environment: str | None = None) -> None:
         now = self._clock.now_us()
         for known, other in self._store.workers.items():
             if other.name == name and known != worker and other.lease_until > now:
                 raise WorkerNameTaken(f"a live worker is named {name!r}")
-        self._store.workers[worker] = Worker(name, now + int(lease_seconds * 1e6))
+        self._store.workers[worker] = Worker(name, now + int(lease_seconds * 1e6), environment)
 
     async def renew(self, worker: UUID, lease_seconds: float) -> bool:
         known = self._store.workers.get(worker)
@@ -160,7 +160,7 @@ class MemoryJournal:
             if run.release in releases
             and run.new.format <= FORMAT
             and run.stop is not Stop.PAUSE
-            and store.claimable(run)
+            and store.claimable(run, worker)
         ]
         lost = [
             run
@@ -182,7 +182,7 @@ class MemoryJournal:
         known = self._store.runs.get((tenant, run))
         if known is None or (known.status, known.worker, known.epoch) != (Status.RUNNING, holder, epoch):
             return None
-        if not self._live(worker, now):
+        if not self._live(worker, now) or not self._store.is_at_home(known, worker):
             return None
         known.claims -= 1
         return self._take(known, worker, now)

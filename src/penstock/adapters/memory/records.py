@@ -133,10 +133,11 @@ class Run:
 
 @dataclass(slots=True)
 class Worker:
-    """A worker and the end of its lease, microseconds."""
+    """A worker, the end of its lease in microseconds, and whose runs it gets; None = those of any environment."""
 
     name: str
     lease_until: int
+    environment: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -197,12 +198,19 @@ class Store:
         """Whether a control holds back whatever falls due for an agent."""
         return any(control.scope.covers(tenant, agent) for control in self.controls)
 
-    def claimable(self, run: Run) -> bool:
-        """Whether no control keeps a run from being given out.
+    def is_at_home(self, run: Run, worker: UUID) -> bool:
+        """Whether a run is of the environment that a worker works in."""
+        known = self.workers.get(worker)
+        return known is None or known.environment in (None, run.new.env)
+
+    def claimable(self, run: Run, worker: UUID) -> bool:
+        """Whether no control keeps a run from being given out, and it is of the worker's environment.
 
         One that was killed or cancelled itself has to be ended, whatever scope is stopped; but nothing is given out of
         a tenant that was killed.
         """
+        if not self.is_at_home(run, worker):
+            return False
         holding = [control for control in self.controls if control.covers(run)]
         if run.stop in (Stop.CANCEL, Stop.KILL):
             return not any(control.shuts for control in holding)

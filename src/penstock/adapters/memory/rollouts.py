@@ -25,6 +25,7 @@ from penstock.ports.rollouts import (
     Refusal,
     Release,
     Route,
+    SignedStatement,
     Step,
     Tally,
     View,
@@ -51,6 +52,7 @@ class MemoryRollouts:
         self._idle: set[_Key] = set()
         self._steps: dict[_Key, list[Step]] = {}
         self._routes: dict[_Key, Route] = {}
+        self._statements: dict[_Key, dict[int, SignedStatement]] = {}
         self._accepted: dict[tuple[str, str, str], Accepted] = {}
         self._refusals: dict[str, tuple[Refusal, ...]] = {}
         self._restored: dict[tuple[str, str, str], _Restored] = {}
@@ -90,9 +92,13 @@ class MemoryRollouts:
     async def route(self, tenant: str, agent: str) -> Route:
         return self._routes.get((tenant, agent), Route(tenant, agent))
 
-    async def change(self, route: Route, moves: Sequence[Move]) -> bool:
+    async def change(
+        self, route: Route, moves: Sequence[Move], signed: SignedStatement | None = None, before: int | None = None
+    ) -> bool:
         place, now = (route.tenant, route.agent), self._clock.now_us()
-        if (await self.route(*place)).number != route.number - 1:
+        if (await self.route(*place)).number != (route.number - 1 if before is None else before):
+            return False
+        if signed is not None and max(self._statements.get(place, ()), default=0) >= signed.number:
             return False
         for move in moves:
             known = self._releases.get((route.tenant, move.release))
@@ -107,8 +113,17 @@ class MemoryRollouts:
             steps = self._steps[key]
             steps.append(Step(move.release, len(steps) + 1, now, move.state, move.share, move.actor, move.reason))
         self._routes[place] = route
+        if signed is not None:
+            self._statements.setdefault(place, {})[signed.number] = signed
         self._version += 1
         return True
+
+    async def statements(self, tenant: str, agent: str, after: int, limit: int) -> list[SignedStatement]:
+        kept = self._statements.get((tenant, agent), {})
+        return [kept[number] for number in sorted(kept) if number > after][: min(limit, PAGE_MAX)]
+
+    async def head(self, tenant: str, agent: str) -> tuple[Route, int]:
+        return await self.route(tenant, agent), max(self._statements.get((tenant, agent), ()), default=0)
 
     async def version(self) -> int:
         return self._version
@@ -122,10 +137,15 @@ class MemoryRollouts:
             or key in previous
         ]
         offered.sort(key=lambda known: (known.state not in ("canary", "live"), -known.at, known.id))
-        routes = [self._routes[key] for key in sorted(self._routes)]
+        heads = {key: max(kept) for key, kept in self._statements.items() if kept}
+        routes = [await self.route(*key) for key in sorted({*self._routes, *heads})]
         accepted = [self._accepted[key] for key in sorted(self._accepted)]
         return View(
-            self._version, tuple(routes[:ROUTES_MAX]), tuple(offered[:OFFERED_MAX]), tuple(accepted[:TOOLS_MAX])
+            self._version,
+            tuple(routes[:ROUTES_MAX]),
+            tuple(offered[:OFFERED_MAX]),
+            tuple(accepted[:TOOLS_MAX]),
+            heads,
         )
 
     async def sweep(self) -> int:
@@ -143,11 +163,12 @@ class MemoryRollouts:
 
     async def accept(self, accepted: Accepted) -> None:
         key = accepted.tenant, accepted.tool, accepted.digest
-        if key in self._accepted:
+        known = self._accepted.get(key)
+        if known is not None and not accepted.signature:
             return
-        if len(self._accepted) >= TOOLS_MAX:
+        if known is None and len(self._accepted) >= TOOLS_MAX:
             raise InputInvalid(f"{TOOLS_MAX:,} changed tools are accepted already, which is the most that are kept")
-        self._accepted[key] = replace(accepted, at=self._clock.now_us())
+        self._accepted[key] = replace(accepted, at=accepted.at or self._clock.now_us())
         self._version += 1
 
     async def refuse(self, worker: str, refusals: Sequence[Refusal]) -> None:

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
 from penstock.kernel.clock import wall_seconds
 from penstock.kernel.errors import JournalError, JournalFull, JournalUnavailable, PenstockError
 from penstock.settings import Settings
+
+DEFAULT_PORT = 5432
 
 _UNREACHABLE = (
     OSError,
@@ -63,6 +66,36 @@ class ConnectionSettings:
         )
 
 
+def database_hosts(dsn: str) -> list[tuple[str, int]]:
+    """The hosts and ports that an address of a server names; those that are sockets in a folder are none."""
+    parts = urlsplit(dsn)
+    found = []
+    for part in filter(None, parts.netloc.rpartition("@")[2].split(",")):
+        address, bracket, rest = part.removeprefix("[").partition("]")
+        host, _, port = (address, "", rest[1:]) if bracket else part.partition(":")
+        found.append((host, port))
+    query = parse_qs(parts.query)
+    ports = ",".join(query.get("port", [])).split(",")
+    for index, host in enumerate(",".join(query.get("host", [])).split(",")):
+        found.append((host, ports[min(index, len(ports) - 1)]))
+    return [
+        (host, int(port) if port.isdigit() else DEFAULT_PORT)
+        for host, port in found
+        if host and not host.startswith(("/", "%2F", "%2f"))
+    ]
+
+
+_RAISED = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    EOFError,
+    TimeoutError,
+)
+"""What the driver raises whatever is asked of it."""
+
+
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """asyncpg resets a session's state when it goes back to the pool, one round trip each time; ours has none."""
 
@@ -84,6 +117,10 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, settings: ConnectionSettings) -> None:
         self._pool = pool
         self.settings = settings
+        self._kept: list[Any] = []
+        """Taken from the pool and between two statements: its own taking and giving back make a task each."""
+        self._waiting = 0
+        self._closed = False
 
     @classmethod
     async def connect(cls, settings: ConnectionSettings) -> "Database":
@@ -129,24 +166,49 @@ class Database:
             JournalError: it refused.
         """
         try:
-            async with self._pool.acquire(timeout=self.settings.command_seconds) as connection:
+            connection = await self._taken()
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection)
         except PenstockError:
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            raise as_journal_error(error) from error
-        except (OSError, EOFError, TimeoutError) as error:
+        except _RAISED as error:
             raise as_journal_error(error) from error
 
     async def fetch(self, query: str, *args: object) -> list[Any]:
         """Rows of one statement."""
-        async with self.connection() as connection:
-            if self.settings.statement_cache_size:
-                rows: list[Any] = await connection.fetch(query, *args)
-                return rows
-            async with connection.transaction():
+        if not self.settings.statement_cache_size:
+            async with self.connection() as connection, connection.transaction():
                 within: list[Any] = await connection.fetch(query, *args)
                 return within
+        try:
+            kept = await self._taken()
+            try:
+                rows: list[Any] = await kept.fetch(query, *args)
+            except BaseException:
+                await self._pool.release(kept)  # which sees to what a failed or cancelled call leaves behind
+                raise
+        except _RAISED as error:
+            raise as_journal_error(error) from error
+        if self._waiting or self._closed:
+            await self._pool.release(kept)
+        else:
+            self._kept.append(kept)
+        return rows
+
+    async def _taken(self) -> Any:
+        """A connection that nobody uses; whoever has it gives it back to the pool, or keeps it for the next."""
+        while self._kept:
+            kept = self._kept.pop()
+            if not kept.is_closed():
+                return kept
+            await self._pool.release(kept)
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=self.settings.command_seconds)
+        finally:
+            self._waiting -= 1
 
     async def row(self, query: str, *args: object) -> Any | None:
         """First row of one statement, or None."""
@@ -160,7 +222,11 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections; waits briefly for calls under way."""
+        self._closed = True
+        kept, self._kept = self._kept, []
         try:
+            for connection in kept:
+                await self._pool.release(connection)
             await asyncio.wait_for(self._pool.close(), 5)
         except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self._pool.terminate()

@@ -7,19 +7,19 @@ from uuid import UUID
 
 import asyncpg
 
-from penstock.adapters.postgres import queries, rows, stops
+from penstock.adapters.postgres import appending, queries, rows, stops
 from penstock.adapters.postgres.access import PostgresAccess
 from penstock.adapters.postgres.actions import PostgresActions
 from penstock.adapters.postgres.audit import PostgresAudit
 from penstock.adapters.postgres.breakers import CHANNEL as BREAKERS_CHANNEL
 from penstock.adapters.postgres.breakers import PostgresBreakers
-from penstock.adapters.postgres.budgets import PostgresBudgets, charge_arguments, refusal
+from penstock.adapters.postgres.budgets import PostgresBudgets, refusal
 from penstock.adapters.postgres.cache import PostgresCache
 from penstock.adapters.postgres.circles import PostgresCircles
 from penstock.adapters.postgres.controls import PostgresControls
 from penstock.adapters.postgres.database import ConnectionSettings, Database, is_refusal
 from penstock.adapters.postgres.documents import PostgresDocuments
-from penstock.adapters.postgres.gateway import PostgresGateway, begin_arguments
+from penstock.adapters.postgres.gateway import PostgresGateway
 from penstock.adapters.postgres.lists import PostgresLists
 from penstock.adapters.postgres.live import PostgresLive
 from penstock.adapters.postgres.migrate import add_partitions, check_schema, check_server, migrate
@@ -148,8 +148,8 @@ class PostgresJournal:
             )
         return answers
 
-    async def enlist(self, worker: UUID, name: str, lease_seconds: float) -> None:
-        if not await self._database.value(queries.ENLIST, worker, name, lease_seconds):
+    async def enlist(self, worker: UUID, name: str, lease_seconds: float, environment: str | None = None) -> None:
+        if not await self._database.value(queries.ENLIST, worker, name, lease_seconds, environment):
             raise WorkerNameTaken(f"a live worker is named {name!r}")
 
     async def renew(self, worker: UUID, lease_seconds: float) -> bool:
@@ -178,17 +178,7 @@ class PostgresJournal:
         if not batches:
             return []
         try:
-            arguments = rows.append_arguments(batches, blocking=blocking)
-            begins = any(batch.begin is not None for batch in batches)
-            if payloads or begins:
-                arguments += rows.payload_arguments(payloads)
-            if begins:
-                arguments += begin_arguments(batches)
-            asked = queries.APPEND_BEGUN if begins else queries.APPEND_WITH if payloads else queries.APPEND
-            if any(batch.charges for batch in batches):
-                asked = queries.charged(asked, len(arguments) + 1)
-                arguments += charge_arguments(batches)
-            record = await self._database.row(asked, *arguments)
+            answers = await appending.append(self._database, batches, payloads, blocking=blocking)
         except (JournalError, ValueError) as error:
             if isinstance(error, JournalError) and not is_refusal(error.__cause__):
                 raise
@@ -199,8 +189,6 @@ class PostgresJournal:
                 *await self.append(batches[:middle], payloads, blocking=blocking),
                 *await self.append(batches[middle:], payloads, blocking=blocking),
             ]
-        assert record is not None
-        answers = rows.applied(record)
         if any(_makes_work(batch, answer) for batch, answer in zip(batches, answers, strict=True)):
             self._signals.tell()
         return answers

@@ -43,7 +43,7 @@ LIMIT 1"""
 
 ERASE_SUBJECT = "SELECT penstock.erase_subject($1, $2, $3)"
 
-ENLIST = "SELECT penstock.enlist($1, $2, $3 * interval '1 second')"
+ENLIST = "SELECT penstock.enlist_in($1, $2, $3 * interval '1 second', $4)"
 
 RENEW = """
 UPDATE penstock.workers SET lease_until = clock_timestamp() + $2 * interval '1 second'

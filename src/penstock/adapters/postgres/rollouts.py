@@ -1,4 +1,4 @@
-"""Managed releases in the database: what must hold together is in the functions of migration 0028."""
+"""Managed releases in the database: what must hold together is in the functions of migrations 0028 and 0032."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -23,6 +23,7 @@ from penstock.ports.rollouts import (
     Refusal,
     Release,
     Route,
+    SignedStatement,
     Step,
     Tally,
     View,
@@ -50,8 +51,22 @@ _ROUTE = f"SELECT {_ROUTE_OF} FROM penstock.release_routes WHERE tenant = $1 AND
 _CHANGE = """
 SELECT penstock.change_route($1, $2, $3, $4, $5, $6, $7, $8::text[], $9::text[], $10::text[], $11::integer[],
                              $12::text[], $13::text[], $14::text[])"""
+_CHANGE_SIGNED = """
+SELECT penstock.change_route_signed($1, $2, $3, $4, $5, $6, $7, $8::text[], $9::text[], $10::text[], $11::integer[],
+                                    $12::text[], $13::text[], $14::text[], $15, $16, $17, $18)"""
+_STATEMENTS = """
+SELECT tenant, agent, number, body, key, signature FROM penstock.release_statements
+WHERE tenant = $1 AND agent = $2 AND number > $3 ORDER BY number LIMIT $4"""
 _VERSION = "SELECT version FROM penstock.rollout_version"
-_ROUTES = f"SELECT {_ROUTE_OF} FROM penstock.release_routes ORDER BY tenant, agent LIMIT $1"  # noqa: S608 - columns
+_WITH_HEADS = """
+SELECT tenant, agent, coalesce(r.number, 0), coalesce(r.live, ''), coalesce(r.canary, ''), coalesce(r.share, 0),
+       coalesce(r.previous, ''), coalesce(s.head, 0)
+FROM penstock.release_routes r
+FULL JOIN (
+    SELECT tenant, agent, max(number) AS head FROM penstock.release_statements GROUP BY tenant, agent
+) s USING (tenant, agent)"""  # of one moment: one statement
+_ROUTES = f"{_WITH_HEADS} ORDER BY tenant, agent LIMIT $1"
+_HEAD = f"{_WITH_HEADS} WHERE tenant = $1 AND agent = $2"
 _OFFERED = f"""
 SELECT {_RELEASE} FROM penstock.managed_releases m
 WHERE (state IN ('canary', 'live', 'retired', 'rolled_back') AND NOT idle) OR EXISTS (
@@ -59,10 +74,10 @@ WHERE (state IN ('canary', 'live', 'retired', 'rolled_back') AND NOT idle) OR EX
 )
 ORDER BY state IN ('canary', 'live') DESC, at DESC, id LIMIT $1"""  # noqa: S608 - columns
 _ACCEPTED = """
-SELECT tenant, tool, digest, penstock.to_us(at), actor, reason FROM penstock.accepted_tools
+SELECT tenant, tool, digest, penstock.to_us(at), actor, reason, key, signature FROM penstock.accepted_tools
 ORDER BY tenant, tool, digest LIMIT $1"""
 _SWEEP = "SELECT penstock.sweep_releases($1)"
-_ACCEPT = "SELECT penstock.accept_tool($1, $2, $3, $4, $5, $6)"
+_ACCEPT = "SELECT penstock.accept_tool_signed($1, $2, $3, $4, $5, $6, penstock.from_us($7), $8, $9)"
 _REFUSE = "SELECT penstock.refuse_releases($1, $2::text[], $3::text[])"
 _REFUSALS = """
 SELECT r.worker, r.release, r.why, penstock.to_us(r.at) FROM penstock.release_refusals r
@@ -133,26 +148,38 @@ class PostgresRollouts:
         row = await self._database.row(_ROUTE, tenant, agent)
         return Route(tenant, agent) if row is None else Route(*row)
 
-    async def change(self, route: Route, moves: Sequence[Move]) -> bool:
-        return bool(
-            await self._database.value(
-                _CHANGE,
-                route.tenant,
-                route.agent,
-                route.number,
-                route.live,
-                route.canary,
-                route.share,
-                route.previous,
-                [move.release for move in moves],
-                [move.before for move in moves],
-                [move.state for move in moves],
-                [move.share for move in moves],
-                [move.actor for move in moves],
-                [move.reason for move in moves],
-                [move.approved_by for move in moves],
-            )
+    async def change(
+        self, route: Route, moves: Sequence[Move], signed: SignedStatement | None = None, before: int | None = None
+    ) -> bool:
+        said = (
+            route.tenant,
+            route.agent,
+            route.number,
+            route.live,
+            route.canary,
+            route.share,
+            route.previous,
+            [move.release for move in moves],
+            [move.before for move in moves],
+            [move.state for move in moves],
+            [move.share for move in moves],
+            [move.actor for move in moves],
+            [move.reason for move in moves],
+            [move.approved_by for move in moves],
         )
+        if signed is None:
+            return bool(await self._database.value(_CHANGE, *said))
+        number = route.number - 1 if before is None else before
+        kept = number, signed.body, signed.key, signed.signature
+        return bool(await self._database.value(_CHANGE_SIGNED, *said, *kept))
+
+    async def statements(self, tenant: str, agent: str, after: int, limit: int) -> list[SignedStatement]:
+        rows = await self._database.fetch(_STATEMENTS, tenant, agent, after, min(limit, PAGE_MAX))
+        return [SignedStatement(*row) for row in rows]
+
+    async def head(self, tenant: str, agent: str) -> tuple[Route, int]:
+        row = await self._database.row(_HEAD, tenant, agent)
+        return (Route(tenant, agent), 0) if row is None else (Route(*row[:7]), row[7])
 
     async def version(self) -> int:
         version: int = await self._database.value(_VERSION)
@@ -166,9 +193,10 @@ class PostgresRollouts:
         accepted = await self._database.fetch(_ACCEPTED, TOOLS_MAX)
         return View(
             version,
-            tuple(Route(*row) for row in routes),
+            tuple(Route(*row[:7]) for row in routes),
             tuple(Release(*row) for row in releases),
             tuple(Accepted(*row) for row in accepted),
+            {(row[0], row[1]): row[7] for row in routes if row[7]},
         )
 
     async def sweep(self) -> int:
@@ -177,7 +205,8 @@ class PostgresRollouts:
 
     async def accept(self, accepted: Accepted) -> None:
         said = accepted.tenant, accepted.tool, accepted.digest, accepted.actor, accepted.reason
-        if not await self._database.value(_ACCEPT, *said, TOOLS_MAX):
+        signed = accepted.at or None, accepted.key, accepted.signature
+        if not await self._database.value(_ACCEPT, *said, TOOLS_MAX, *signed):
             raise InputInvalid(f"{TOOLS_MAX:,} changed tools are accepted already, which is the most that are kept")
 
     async def refuse(self, worker: str, refusals: Sequence[Refusal]) -> None:

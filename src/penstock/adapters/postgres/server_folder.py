@@ -7,8 +7,6 @@ import re
 import signal
 from pathlib import Path
 
-import psutil
-
 from penstock.adapters.postgres import server_config
 from penstock.adapters.postgres.server_account import Account, account_for
 from penstock.kernel.errors import (
@@ -95,6 +93,8 @@ def tell_postmaster(data: Path, what: signal.Signals, told: int | None) -> int |
 
     The pid file may be stale and name a process that is something else by now, so that is looked at first.
     """
+    import psutil  # of all who use a server, few stop one
+
     try:
         process = psutil.Process(int((data / "postmaster.pid").read_bytes().splitlines()[0]))
         if process.pid != told and str(data) in process.cmdline():

@@ -61,7 +61,8 @@ async def _batch(  # noqa: PLR0917 - each parameter is an option of the command
         if yes:
             settings = platform.services.settings
             own = all(deciding.may_decide_own(settings, item) for item in found)
-            done = await batch.decide_all(journal, found, answer, Voter(actor), reason=reason, own=own)
+            keys = platform.services.decisions
+            done = await batch.decide_all(journal, found, answer, Voter(actor), reason=reason, own=own, keys=keys)
     if as_json:
         results = [
             {"approval": one.approval.id, "run": one.approval.run, "code": one.code, "counts": bool(one.taken)}

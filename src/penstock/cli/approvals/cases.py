@@ -80,7 +80,8 @@ async def _claim(run: str, minutes: float, take_over: bool, actor: str, tenant: 
             own=bool(settings.approvals_own) or settings.environment == "development",
         )
         log = ActionLog(platform.journal.actions)
-        await log.record_as(platform.tenant, f"cli:{actor}", "case.claim", str(found), {"forced": take_over})
+        detail = {"forced": take_over, "seconds": minutes * 60}
+        await log.record_as(platform.tenant, f"cli:{actor}", "case.claim", str(found), detail)
     if as_json:
         print_json(dataclasses.asdict(case))
     else:

@@ -125,7 +125,10 @@ async def _decide(  # noqa: PLR0917 - each parameter is an option of the command
         if behalf:
             voter = await delegating.on_behalf(journal, platform.tenant, voter, behalf)
         own = deciding.may_decide_own(platform.services.settings, found)
-        taken = await deciding.decide(journal, found, answer, voter, reason=reason, digest=bound, args=args, own=own)
+        keys = platform.services.decisions
+        taken = await deciding.decide(
+            journal, found, answer, voter, reason=reason, digest=bound, args=args, own=own, keys=keys
+        )
     if as_json:
         said = {"approval": found.id, "run": found.run, "decision": answer, "actor": actor, "digest": bound}
         print_json({**said, "counts": taken.counts, "missing": taken.missing})

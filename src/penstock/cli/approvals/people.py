@@ -97,15 +97,20 @@ def delegate(
     taker: Annotated[str, typer.Argument(metavar="ACTOR", help="Who may decide for you.")],
     hours: Hours,
     reason: Reason = "",
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="Only this role of yours; several: repeat it. Without it all.")
+    ] = None,
     actor: Actor = None,
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
     """Hand your right to decide to somebody for a time."""
-    return execute(_delegate(taker, hours, reason, actor_or_account(actor), tenant, as_json))
+    return execute(_delegate(taker, hours, reason, tuple(role or ()), actor_or_account(actor), tenant, as_json))
 
 
-async def _delegate(taker: str, hours: float, reason: str, actor: str, tenant: str | None, as_json: bool) -> int:
+async def _delegate(
+    taker: str, hours: float, reason: str, roles: tuple[str, ...], actor: str, tenant: str | None, as_json: bool
+) -> int:
     from penstock.kernel.ids import new_id
     from penstock.ports.questions import Voter
     from penstock.runs.approving.delegating import delegate
@@ -122,6 +127,7 @@ async def _delegate(taker: str, hours: float, reason: str, actor: str, tenant: s
             taker,
             hours * 3600,
             reason,
+            roles,
         )
         log = ActionLog(platform.journal.actions)
         await log.record_as(platform.tenant, f"cli:{actor}", "approval.delegate", str(made.id), {"taker": taker})

@@ -35,6 +35,8 @@ async def _show(approval: str, tenant: str | None, as_json: bool) -> int:
     say(f"  asked      {clock_time(found.asked_at)}, expires {clock_time(found.expires) if found.expires else 'never'}")
     for verdict in found.verdicts:
         say(f"  because    {safe(verdict_words(verdict))}")
+    if found.again:
+        say(f"  again      what was delivered before is no decision: {safe(found.again)}")
     if (terms := found.terms) is not None:
         roles = f" who {'is' if terms.count == 1 else 'are'} {' or '.join(terms.roles)}" if terms.roles else ""
         say(f"  needs      {terms.count} {'person' if terms.count == 1 else 'different people'}{safe(roles)}")

@@ -44,15 +44,15 @@ async def _verify(
 ) -> int:
     from penstock.views import audit as view
 
-    async with opened_record(archive, tenant) as platform:
-        journal = platform.journal
+    async with opened_record(archive, tenant) as place:
+        journal = place.journal
         if everything:
             audit = await view.verify_everything(journal, payloads=payloads)
         elif run is not None:
-            found = await find_run(journal, platform.tenant, run)
-            audit = await view.verify_run(journal, platform.tenant, found, payloads=payloads)
+            found = await find_run(journal, place.tenant, run)
+            audit = await view.verify_run(journal, place.tenant, found, payloads=payloads)
         else:
-            audit = await view.verify_tenant(journal, platform.tenant, payloads=payloads)
+            audit = await view.verify_tenant(journal, place.tenant, payloads=payloads)
     if as_json:
         from penstock.cli.output import plain
 

@@ -31,7 +31,10 @@ def who(
 
 
 async def _who(run: str, step: str | None, tenant: str | None, as_json: bool) -> int:
+    from penstock.kernel.ids import id_time_us
+    from penstock.views import oversight
     from penstock.views.accountability import account_of, accounts_of, owners_in
+    from penstock.views.lines import clock_time
 
     async with reading(tenant) as platform:
         found = await find_run(platform.journal, platform.tenant, run)
@@ -40,12 +43,15 @@ async def _who(run: str, step: str | None, tenant: str | None, as_json: bool) ->
             raise RunUnknown(f"there is no run {run}")
         policy = platform.services.policy
         owner_of = owners_in(policy.for_run(row.agent, row.release, row.env) if policy is not None else None)
+        watched = await oversight.watches(platform.journal, row.tenant, id_time_us(row.id))
         if step:
-            accounts = await account_of(platform.journal, row, step, owner_of)
+            accounts = await account_of(platform.journal, row, step, owner_of, watched)
         else:
-            accounts = await accounts_of(platform.journal, row, owner_of=owner_of)
+            accounts = await accounts_of(platform.journal, row, owner_of=owner_of, watched=watched)
+    kept = watched.get(row.id, ())
     if as_json:
-        print_json({"run": str(row.id), "calls": [plain(account) for account in accounts]})
+        calls = [plain(account) for account in accounts]
+        print_json({"run": str(row.id), "calls": calls, "watched": oversight.plain(kept)})
         return ExitCode.OK
     for account in accounts:
         say(_heading(account))
@@ -54,10 +60,14 @@ async def _who(run: str, step: str | None, tenant: str | None, as_json: bool) ->
         if account.missing:
             say(f"nobody is named as: {', '.join(account.missing)}")
         say("")
+    for watch in kept:
+        until = "" if watch.until == oversight.FOREVER else f" to {clock_time(watch.until)}"
+        say(safe(f"{watch.who} {oversight.words(watch)}: {clock_time(watch.since)}{until} ({watch.source})"))
     return ExitCode.OK
 
 
 def _heading(account: "Account") -> str:
     risk = f", {account.effect}, risk {account.risk}" if account.effect else ""
+    place = f", bound to {account.binding}" if account.binding else ""
     tried = f", attempt {account.attempt}" if account.attempt > 1 else ""
-    return safe(f"{account.path or '-'}  {account.what} {account.name} (event {account.seq}{risk}{tried})")
+    return safe(f"{account.path or '-'}  {account.what} {account.name} (event {account.seq}{risk}{place}{tried})")

@@ -30,6 +30,8 @@ def ls(
 async def _ls(agent: str | None, limit: int, tenant: str | None, as_json: bool) -> int:
     async with releases_of(tenant) as (_, releases):
         found = await releases.page(agent, None, limit)
+        agents = sorted({release.agent for release in found}) if releases.trusts else []
+        problems = {name: (await releases.ledger(name)).problem for name in agents}
     if as_json:
         print_json([plain_release(release) for release in found])
         return ExitCode.OK
@@ -50,6 +52,10 @@ async def _ls(agent: str | None, limit: int, tenant: str | None, as_json: bool) 
         for release in found
     ]
     say(columns(("RELEASE", "AGENT", "STATE", "AUTHOR", "APPROVED BY", "DRAFTED"), rows, drop=("DRAFTED", "AUTHOR")))
+    for name, why in problems.items():
+        if why:
+            note(safe(f"what was decided about {name} does not count here: {why}"))
+            note(safe(f"look at what is in use, and approve it anew: penstock releases confirm {name}"))
     return ExitCode.OK
 
 
@@ -66,6 +72,8 @@ async def _show(text: str, tenant: str | None, as_json: bool) -> int:
             {
                 **plain_release(shown.release),
                 "objection": shown.objection,
+                "problem": shown.problem,
+                "keys": plain(shown.keys),
                 "manifest": plain(shown.manifest),
                 "steps": plain(shown.steps),
                 "refusals": plain(shown.refusals),
@@ -97,6 +105,11 @@ def _say(shown: "Shown") -> None:
         share = f" {step.share / 100:g} %" if step.state == "canary" else ""
         why = f": {step.reason}" if step.reason else ""
         say(safe(f"  {clock_time(step.at)} {step.state.replace('_', ' ')}{share} by {step.actor}{why}"))
+    if shown.problem:
+        say(safe(f"  what was decided about {release.agent} does not count here: {shown.problem}"))
+        say(f"  look at what is in use: penstock releases confirm {release.agent}")
+    elif shown.keys:
+        say(safe(f"  its steps are signed; key {', '.join(shown.keys)}"))
     for refusal in shown.refusals:
         say(safe(f"  not run by {refusal.worker}: {refusal.why}"))
 
@@ -108,12 +121,16 @@ def verify(
     tenant: ForTenant = None,
     as_json: AsJson = False,
 ) -> int:
-    """Check that releases are what was signed, by keys that are trusted here. Exits with 1 when one is not."""
+    """Check that releases, and what was decided about them, are as signed by keys that are trusted here.
+
+    Exits with 1 when something is not.
+    """
     return execute(_verify(release, tenant, as_json))
 
 
 async def _verify(text: str | None, tenant: str | None, as_json: bool) -> int:
     objections: dict[str, str] = {}
+    problems: dict[str, str] = {}
     checked = 0
     async with releases_of(tenant) as (_, releases):
         if text is not None:
@@ -121,16 +138,23 @@ async def _verify(text: str | None, tenant: str | None, as_json: bool) -> int:
             checked = 1
             if shown.objection:
                 objections[shown.release.id] = shown.objection
+            problems = {shown.release.agent: shown.problem}
         else:
             before: tuple[int, str] | None = None
             while page := await releases.page(None, before, PAGE):
                 checked += len(page)
                 objections |= {item.id: why for item in page if (why := releases.objection(item))}
                 before = page[-1].drafted_at, page[-1].id
+                for agent in {item.agent for item in page} - problems.keys():
+                    problems[agent] = (await releases.ledger(agent)).problem
+    problems = {agent: why for agent, why in sorted(problems.items()) if why}
     if as_json:
-        print_json({"checked": checked, "bad": objections})
+        print_json({"checked": checked, "bad": objections, "decisions": problems})
     else:
         for release, why in objections.items():
             say(safe(f"{release[:SHORT]}: {why}"))
+        for agent, why in problems.items():
+            say(safe(f"{agent}: what was decided does not count: {why}"))
+            note(safe(f"see penstock releases confirm {agent}"))
         note(f"{plural(checked, 'release')} checked, {len(objections)} not to be believed")
-    return ExitCode.FAILED if objections else ExitCode.OK
+    return ExitCode.FAILED if objections or problems else ExitCode.OK

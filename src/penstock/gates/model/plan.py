@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from penstock.events import Amount
+from penstock.events import Amount, Filtered
 from penstock.events.messages import Message, say
 from penstock.gates.model.conversation import Conversation
 from penstock.gates.run.context import RunContext
@@ -63,6 +63,7 @@ class ModelCall(msgspec.Struct, frozen=True):
     optional: bool = False  # a limit that it does not fit into denies the call, and does not end the run
     cache: Cache | None = None  # the answer may be one that an equal call was given before
     accepts: Callable[[Message], bool] | None = None  # what the agent would not take is neither kept nor served
+    filtered: Sequence[Filtered] = ()  # what was found in the prompt before it came here
     keeping: Keeping | None = None  # how the answer is kept, when whoever asks wants more of it than the message
 
     @property

@@ -1,14 +1,16 @@
 """What all runs of a worker share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.gates.breakers.guard import BreakerGuard
 from penstock.gates.budgets.shares import Shares
 from penstock.gates.cache.shelf import AnswerCache
+from penstock.gates.environment.admission import EnvironmentGuard
 from penstock.gates.policy.guard import PolicyGuard
 from penstock.gates.rates.throttle import Throttle
 from penstock.gates.stops.guard import ToolStopGuard
+from penstock.journal.decisions import DecisionKeys
 from penstock.journal.payloads import PayloadReader
 from penstock.kernel.clock import Clock
 from penstock.ports.agents import AgentDirectory, ModelDirectory
@@ -51,6 +53,10 @@ class Services:
     """Of agents that declare none."""
     policy: PolicyGuard | None = None
     """The policy that calls are held to; None = there is none."""
+    environment: EnvironmentGuard | None = None
+    """What tools stand for in this environment, and their secrets; None = there is no environments file."""
+    decisions: DecisionKeys = field(default_factory=DecisionKeys)
+    """The key that signs people's decisions here, and those whose decisions count."""
     budgets: Shares | None = None
     """This process's shares of the budgets above the task; None = none are kept here."""
     rollouts: Routing | None = None

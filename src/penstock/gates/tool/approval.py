@@ -12,11 +12,12 @@ from penstock.events import (
     ApprovalRequested,
     ApprovalTerms,
     ApprovalVoted,
-    Event,
+    Filtered,
     RuleVerdict,
     ToolIntent,
     Waiting,
 )
+from penstock.gates.filters.incoming import released_words
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.run.ledger import first_ref
@@ -24,6 +25,7 @@ from penstock.gates.run.mailbox import WaitCut
 from penstock.gates.tool.approvers import still_counts
 from penstock.gates.tool.edited import covers, read_edited
 from penstock.gates.tool.preview import preview_data
+from penstock.gates.tool.signed import allowed_by_key, unsigned, votes_of
 from penstock.journal.payloads import ref_address
 from penstock.kernel.canonical import canonical_digest, stable_json
 from penstock.kernel.errors import JournalError
@@ -83,23 +85,21 @@ def withdraw(ctx: RunContext, call: Call) -> ApprovalDecided | None:
     return event
 
 
-def is_approved(call: Call, tool: str, args: Any, policy: str, terms: ApprovalTerms | None) -> bool:
+def is_approved(ctx: RunContext, call: Call, tool: str, args: Any, policy: str, terms: ApprovalTerms | None) -> bool:
     """Whether a person has allowed exactly this, under the policy that is in force; who edited a call has allowed what
     they made of it, where they alone may."""
     asked: ApprovalRequested | None = None
-    said: Event | None = None
+    said: ApprovalDecided | ApprovalEdited | None = None
     for event in call.recorded:
         if isinstance(event, ApprovalRequested) and event.question == "may_run":
             asked, said = event, None
         elif isinstance(event, ApprovalDecided | ApprovalEdited) and asked and event.approval == asked.approval:
             said = event
-    if asked is None or asked.policy != policy:
+    if asked is None or said is None or asked.policy != policy or not allowed_by_key(ctx, call, asked, said, terms):
         return False
     if isinstance(said, ApprovalEdited):
         return said.edited == approval_digest(tool, args) and covers(said, terms)
-    return (
-        isinstance(said, ApprovalDecided) and said.decision == "approve" and asked.digest == approval_digest(tool, args)
-    )
+    return said.decision == "approve" and asked.digest == approval_digest(tool, args)
 
 
 async def ask(
@@ -142,6 +142,7 @@ async def ask(
             expires=ctx.now() + int(seconds * 1e6) if seconds else 0,
             verdicts=verdicts,
             terms=terms,
+            again=_why_again(call),
             payloads=about,
         )
         ctx.record(call, request)
@@ -150,14 +151,21 @@ async def ask(
         if lapsed == EXPIRED:
             ctx.errand(_remember_expired(ctx, request))
         return _record(ctx, call, request, Decision(lapsed, "penstock"), [])
-    decision, people = await _judged(ctx, call, request, tool, letter, refresh)
+    read = _read(letter)
+    problem = unsigned(ctx, request, read)
+    if problem or read is None:
+        ctx.log.consume(letter.dedup)
+        return _record(ctx, call, request, Decision("void", "penstock"), [], problem=problem)
+    decision, people = await _judged(ctx, call, request, tool, read, refresh)
+    words, found = released_words(ctx, decision.reason)
+    decision = msgspec.structs.replace(decision, reason=words)
     if said is not None and decision.decision == "answer":
         said.append(decision.reason)
     elif said is not None and decision.decision == "edit":
         said.append(stable_json(decision.args).decode())
     # Nothing is awaited from here on: what another branch records must not take the letter away without a trace.
     ctx.log.consume(letter.dedup)
-    return _record(ctx, call, request, decision, people)
+    return _record(ctx, call, request, decision, people, found)
 
 
 async def _judged(
@@ -165,11 +173,10 @@ async def _judged(
     call: Call,
     request: ApprovalRequested,
     tool: ToolDef,
-    letter: Letter,
+    decision: Decision,
     refresh: Callable[[], Awaitable[None]] | None,
 ) -> tuple[Decision, list[str]]:
     """What a decision is worth now that it takes effect, and the people whose allowing counts."""
-    decision = msgspec.json.decode(letter.body, type=Decision)
     if decision.digest and decision.digest != request.digest:
         refused = "deny" if request.question == "may_run" else "mismatch"
         return Decision(refused, decision.actor, "the decision was bound to other arguments"), []
@@ -177,7 +184,7 @@ async def _judged(
         return decision, []
     if refresh is not None:
         await refresh()
-    voters = [decision.voter, *(_voter(event) for event in _votes(call, request))]
+    voters = [decision.voter, *(_voter(event) for event in votes_of(call.recorded, request))]
     people = await still_counts(ctx, request, [voter for voter in voters if voter is not None])
     if not _are_enough(request, decision, people, ctx):
         return Decision("void", decision.actor, decision.reason), []
@@ -235,13 +242,30 @@ async def _answer(ctx: RunContext, call: Call, request: ApprovalRequested) -> tu
         if letter.dedup == final:
             return letter, ""
         ctx.log.consume(letter.dedup)
-        _record_vote(ctx, call, request, msgspec.json.decode(letter.body, type=Decision))
+        _record_vote(ctx, call, request, letter)
 
 
-def _record_vote(ctx: RunContext, call: Call, request: ApprovalRequested, decision: Decision) -> None:
-    voter = decision.voter
-    if voter is None or ApprovalVoted.since > ctx.tape.format:
+def _read(letter: Letter) -> Decision | None:
+    """What a letter says; None when it says nothing that can be read."""
+    try:
+        return msgspec.json.decode(letter.body, type=Decision)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _why_again(call: Call) -> str:
+    """Why the question before was not answered by what was delivered."""
+    before = next((event for event in reversed(call.recorded) if isinstance(event, ApprovalDecided)), None)
+    return before.problem if before is not None else ""
+
+
+def _record_vote(ctx: RunContext, call: Call, request: ApprovalRequested, letter: Letter) -> None:
+    decision = _read(letter)
+    problem = unsigned(ctx, request, decision)
+    voter = decision.voter if decision is not None else None
+    if decision is None or voter is None or ApprovalVoted.since > ctx.tape.format:
         return
+    decision = msgspec.structs.replace(decision, reason=released_words(ctx, decision.reason)[0])
     vote = ctx.event(
         ApprovalVoted,
         call.path,
@@ -252,13 +276,11 @@ def _record_vote(ctx: RunContext, call: Call, request: ApprovalRequested, decisi
         behalf=voter.behalf,
         key=voter.key,
         delegation=voter.delegation,
-        payloads=_words(ctx, decision),
+        signed=voter.signed if not problem else None,
+        problem=problem,
+        payloads=_words(ctx, decision) if not problem else {},
     )
     ctx.record(call, vote)
-
-
-def _votes(call: Call, request: ApprovalRequested) -> list[ApprovalVoted]:
-    return [event for event in call.recorded if isinstance(event, ApprovalVoted) and event.approval == request.approval]
 
 
 def _voter(event: ApprovalVoted) -> Voter:
@@ -270,9 +292,16 @@ def _words(ctx: RunContext, decision: Decision) -> dict[str, list[str]]:
 
 
 def _record(
-    ctx: RunContext, call: Call, request: ApprovalRequested, decision: Decision, people: list[str]
+    ctx: RunContext,
+    call: Call,
+    request: ApprovalRequested,
+    decision: Decision,
+    people: list[str],
+    found: Sequence[Filtered] = (),
+    problem: str = "",
 ) -> ApprovalDecided | ApprovalEdited:
     event: ApprovalDecided | ApprovalEdited
+    signed = decision.voter.signed if decision.voter is not None else None
     if decision.decision == "edit":
         args = decision.args or {}
         event = ctx.event(
@@ -282,6 +311,7 @@ def _record(
             digest=request.digest,
             edited=approval_digest(request.tool, args),
             roles=list(decision.voter.roles) if decision.voter is not None else [],
+            signed=signed,
             actor=decision.actor,
             payloads=_words(ctx, decision) | {"args": [ctx.args_ref(args)]},
         )
@@ -298,6 +328,9 @@ def _record(
             digest=request.digest,
             actor=decision.actor,
             people=people if several else [],
+            filtered=list(found),
+            signed=signed,
+            problem=problem,
             payloads=words,
         )
     ctx.record(call, event)

@@ -18,6 +18,7 @@ from penstock.gates.order.tape import open_intents
 from penstock.gates.run.call import Call
 from penstock.gates.run.context import RunContext
 from penstock.gates.tool.approval import ask
+from penstock.gates.tool.signed import told_by_key
 from penstock.ports.tools import IdempotencyKey, ToolDef
 
 REPEATS = 3  # how often one call may be in doubt before its repetition is a person's decision
@@ -45,7 +46,7 @@ async def settle(
     committed = ctx.tape.committed.get(intent.seq, 0) or ctx.now()
     settle_at = committed + intent.allowance + intent.timeout + int(ctx.services.settings.doubt_margin_seconds * 1e6)
     since = call.recorded[call.recorded.index(intent) + 1 :]
-    told = next((event.decision for event in since if _is_told(event)), None)
+    told = next((event.decision for event in since if _is_told(event) and told_by_key(ctx, call, event)), None)
     if told is not None:
         return _by_person(ctx, call, intent, happened=told == "happened")
     if not any(isinstance(event, ToolDoubted) for event in since):

@@ -17,6 +17,7 @@ from penstock.events import (
 )
 from penstock.gates.breakers.admission import hold, let_go
 from penstock.gates.budgets.gate import BudgetShut
+from penstock.gates.environment.admission import objection, standing_of
 from penstock.gates.filters.releasing import released_args
 from penstock.gates.order.tape import NOT_APPROVED, is_in_doubt
 from penstock.gates.policy.admission import asking, count_in, count_out, prepare
@@ -113,6 +114,7 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
 
     Nothing is awaited between the record of the outcome and the turn: the tape's order is that of release.
     """
+    _stand_in(ctx, asked)
     _filter_args(ctx, asked)
     await take_edit(ctx, call, asked)
     while call.recorded and is_in_doubt(call.recorded):  # a hedged read may have two attempts to settle
@@ -145,6 +147,13 @@ async def _live(ctx: RunContext, call: Call, asked: Asked) -> ToolReturn:
             shut = refused.decision
         except ResourceTaken as refused:
             conflict = refused.decision
+
+
+def _stand_in(ctx: RunContext, asked: Asked) -> None:
+    """Have what this environment binds to the tool's name called in its place."""
+    standing = standing_of(ctx, asked.tool)
+    if standing is not None:
+        asked.tool, asked.bound, asked.unbound = standing.tool, standing.label, standing.barred
 
 
 def _filter_args(ctx: RunContext, asked: Asked) -> None:
@@ -183,7 +192,7 @@ async def _permitted(
     has said against it; ``conflict``: that another run has what it is about."""
     await _look_around(ctx, asked.tool)
     ctx.facts.seconds = ctx.active_seconds()
-    has_begun = any(isinstance(event, ToolIntent) for event in call.recorded)
+    has_begun = call.last_of(ToolIntent) is not None
     settling = _settles(call, asked)
     halted = None if asked.problem else await stopped(ctx, call, asked.name, settling=settling)
     held = None if asked.problem or settling else await hold(ctx, call, "tool", asked.name)
@@ -194,13 +203,14 @@ async def _permitted(
         facts = _facts(ctx, call, asked, held, approved=approved)
         facts.shared, facts.stopped, facts.changed = shut, halted, changed
         facts.conflict = conflict
+        facts.unbound = None if asked.problem or has_begun else objection(ctx, asked.tool, asked.unbound)
         return TOOL_RULES.decide(facts, ctx.facts)
 
     ruling = judge(approved=has_begun)
     if has_begun and held is None and shut is None and halted is None and conflict is None:
         return ruling  # it was permitted when it began
     while ruling.verdict is Verdict.HOLD:
-        if is_approved(call, asked.name, asked.args, ctx.facts.policy, ruling.terms):
+        if is_approved(ctx, call, asked.name, asked.args, ctx.facts.policy, ruling.terms):
             ruling = judge(approved=True)
             break
         said: list[str] = []
@@ -242,7 +252,7 @@ async def _ask_person(
 
 def _settles(call: Call, asked: Asked) -> bool:
     """Whether the next attempt repeats a write that is in doubt: a breaker does not keep that from being settled."""
-    last = next((event for event in reversed(call.recorded) if isinstance(event, ToolOutcome)), None)
+    last = call.last_of(ToolOutcome)
     return asked.tool is not None and asked.tool.effect == "write" and last is not None and not last.retry_at
 
 

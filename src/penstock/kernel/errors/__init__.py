@@ -17,6 +17,8 @@ from penstock.kernel.errors.approving import (
     ApproverUnfit,
     CaseHeld,
     CaseUnknown,
+    DecisionKeyInvalid,
+    DecisionKeyMissing,
     DelegationInvalid,
     DelegationUnknown,
 )
@@ -30,6 +32,7 @@ from penstock.kernel.errors.audit import (
     SignatureRefused,
 )
 from penstock.kernel.errors.base import PenstockError
+from penstock.kernel.errors.environments import EgressDenied, EnvironmentForeign, EnvironmentInvalid
 from penstock.kernel.errors.gates import (
     BreakerOpen,
     BreakerTripped,
@@ -55,6 +58,7 @@ from penstock.kernel.errors.gates import (
     UsageUnreadable,
     WaitCycle,
     WaitFailed,
+    WaitWithheld,
 )
 from penstock.kernel.errors.journal import (
     ArchiveInvalid,
@@ -90,6 +94,7 @@ from penstock.kernel.errors.releases import (
     ReleaseOwn,
     ReleaseState,
     ReleaseUnknown,
+    ReleaseUnsigned,
 )
 from penstock.kernel.errors.runs import (
     AdoptionRefused,
@@ -224,14 +229,19 @@ __all__ = [
     "CursorInvalid",
     "DataDirUnusable",
     "DataVersionMismatch",
+    "DecisionKeyInvalid",
+    "DecisionKeyMissing",
     "DelegationInvalid",
     "DelegationUnknown",
     "Divergence",
     "DocumentConflict",
     "DocumentUnknown",
     "DocumentUnreadable",
+    "EgressDenied",
     "EmbeddedFilesMissing",
     "EmbeddedServerError",
+    "EnvironmentForeign",
+    "EnvironmentInvalid",
     "Escalation",
     "EventTooLarge",
     "EventUnreadable",
@@ -293,6 +303,7 @@ __all__ = [
     "ReleaseOwn",
     "ReleaseState",
     "ReleaseUnknown",
+    "ReleaseUnsigned",
     "ReplayError",
     "RequestInvalid",
     "RequestTimedOut",
@@ -344,6 +355,7 @@ __all__ = [
     "UsageUnreadable",
     "WaitCycle",
     "WaitFailed",
+    "WaitWithheld",
     "WebhookTargetRefused",
     "WebhookUnknown",
     "WebhooksFull",

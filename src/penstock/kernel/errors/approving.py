@@ -43,3 +43,17 @@ class DelegationUnknown(UsageError):
 
     code = "delegation_unknown"
     hint = "see `penstock approvals delegations`"
+
+
+class DecisionKeyMissing(UsageError):
+    """Decisions have to be signed, and this process has no key to sign them with."""
+
+    code = "decision_key_missing"
+    hint = "set PENSTOCK_DECISION_KEY_FILE here, or decide through a server that has the key"
+
+
+class DecisionKeyInvalid(UsageError):
+    """A file of keys for decisions cannot be read, or holds no Ed25519 key in PEM."""
+
+    code = "decision_key_invalid"
+    hint = "keys are in PEM: a private one in PKCS 8, public ones as they are printed by penstock approvals keygen"

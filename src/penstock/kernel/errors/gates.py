@@ -137,6 +137,12 @@ class WaitFailed(GateError):
     code = "wait_failed"
 
 
+class WaitWithheld(WaitFailed):
+    """The event came, and the filters did not let its value through; nothing of that is kept."""
+
+    code = "filter_blocked"
+
+
 class WaitCycle(WaitFailed):
     """The call would have closed a circle of runs that wait for each other for ever; ``fields["circle"]`` names them.
 

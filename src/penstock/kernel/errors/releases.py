@@ -49,3 +49,11 @@ class ReleaseKeyInvalid(UsageError):
 
     code = "release_key_invalid"
     hint = "keys are in PEM: a private one in PKCS 8, public ones as they are printed by penstock releases keygen"
+
+
+class ReleaseUnsigned(UsageError):
+    """What was decided about an agent's releases is not signed, or not by a key that is trusted here, or was changed
+    since; so nothing is decided upon it."""
+
+    code = "release_unsigned"
+    hint = "look at what is in use, and say what of it is approved: penstock releases confirm AGENT"

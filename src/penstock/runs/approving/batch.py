@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from penstock.journal.decisions import DecisionKeys
 from penstock.journal.payloads import PayloadReader
+from penstock.kernel.canonical import digest
 from penstock.kernel.errors import AnswerInvalid, PenstockError
 from penstock.ports.journal import Journal
 from penstock.ports.questions import Voter
@@ -110,11 +112,36 @@ async def matching(
     journal: Journal, reader: PayloadReader, tenant: str, rule: Rule, most: int = BATCH_MAX
 ) -> list[Approval]:
     """The questions that a rule matches, those that end first before the others, at most ``most``."""
+    return await _found(journal, reader, tenant, rule.matches, most)
+
+
+def group_of(approval: Approval) -> str:
+    """Names what questions have in common that may be decided on together: tool, agent, the rules that hold them, and
+    who must allow them, under one version of the policy. '' = this one is decided by itself."""
+    held = sorted(
+        [item.rule, item.version, item.clause, item.policy] for item in approval.verdicts if item.verdict == "hold"
+    )
+    if approval.question != "may_run" or not held:
+        return ""
+    terms = msgspec.to_builtins(approval.terms)
+    return digest([approval.tool, approval.agent, approval.risk, held, terms, approval.policy])
+
+
+async def alike(
+    journal: Journal, reader: PayloadReader, tenant: str, group: str, most: int = BATCH_MAX
+) -> list[Approval]:
+    """The questions of one group (`group_of`) that wait, those that end first before the others, at most ``most``."""
+    return await _found(journal, reader, tenant, lambda item: group_of(item) == group, most)
+
+
+async def _found(
+    journal: Journal, reader: PayloadReader, tenant: str, meant: Callable[[Approval], bool], most: int
+) -> list[Approval]:
     found: list[Approval] = []
     after, left = None, RUNS_READ
     while len(found) < most and left > 0:
         held = await page(journal, reader, tenant, after, min(PAGE, left))
-        found += [item for item in held.items if rule.matches(item)]
+        found += [item for item in held.items if meant(item)]
         if held.next is None:
             break
         after, left = held.next, left - PAGE
@@ -129,6 +156,7 @@ async def decide_all(
     *,
     reason: str,
     own: bool = False,
+    keys: DecisionKeys | None = None,
 ) -> list[Done]:
     """Decide on each, one after the other; what one is refused for does not keep the others from being decided.
 
@@ -151,6 +179,7 @@ async def decide_all(
                 digest=approval.digest,
                 version=approval.version,
                 own=own,
+                keys=keys,
             )
         except PenstockError as error:
             done.append(Done(approval, None, error.code, error.what))

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import msgspec
+
+from penstock.events import Waiting as WaitsFor
 from penstock.kernel.errors import ApprovalOwn, CaseHeld, CaseUnknown, InputInvalid, RunUnknown
 from penstock.ports.cases import Case
 from penstock.ports.journal import Journal
@@ -15,6 +18,7 @@ from penstock.ports.questions import PAGE_MAX, Voter
 from penstock.ports.records import RunFilter, RunRow, Status
 from penstock.runs.approving.deciding import names_of, own_names
 
+_waits = msgspec.json.Decoder(list[WaitsFor])
 ESCALATED = "escalated"
 NOTE_MAX_CHARS = 2000
 ESCALATED_SHOWN = 200
@@ -28,12 +32,14 @@ class Waiting:
     Attributes:
         why: ``question`` = the run waits for an answer; ``escalated`` = its agent gave it up.
         ends: when the first of its questions ends; 0 = never, or it has ended.
+        questions: what it waits for, also what was answered a moment ago.
     """
 
     case: Case
     row: RunRow
     why: str
     ends: int = 0
+    questions: Sequence[str] = ()
 
 
 async def inbox(journal: Journal, tenant: str, limit: int) -> list[Waiting]:
@@ -43,7 +49,13 @@ async def inbox(journal: Journal, tenant: str, limit: int) -> list[Waiting]:
     over = await journal.list_runs(tenant, RunFilter(outcome=ESCALATED), min(limit, ESCALATED_SHOWN))
     cases = await journal.questions.cases.known(tenant, [item.row.id for item in asking] + [row.id for row in over])
     found = [
-        Waiting(cases.get(item.row.id) or Case(tenant, item.row.id), item.row, "question", item.ends % (2**63 - 1))
+        Waiting(
+            cases.get(item.row.id) or Case(tenant, item.row.id),
+            item.row,
+            "question",
+            item.ends % (2**63 - 1),
+            [one.id for one in _waits.decode(item.row.waiting) if one.kind in ("approval", "doubt") and one.id],
+        )
         for item in asking
     ]
     given_up = [Waiting(cases.get(row.id) or Case(tenant, row.id), row, ESCALATED) for row in over]

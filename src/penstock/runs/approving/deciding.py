@@ -9,6 +9,7 @@ from penstock.events import ApprovalEdited, RunSubmitted, decode
 from penstock.gates.tool.approval import Decision, approval_digest
 from penstock.gates.tool.approvers import Standing, standing_of
 from penstock.gates.tool.edited import read_edited
+from penstock.journal.decisions import DecisionKeys, DecisionStatement, said_of, statement_of, words_commitment
 from penstock.journal.payloads import address, ref_address
 from penstock.kernel.canonical import check_plain
 from penstock.kernel.errors import (
@@ -69,6 +70,7 @@ async def decide(
     args: dict[str, Any] | None = None,
     tool: ToolDef | None = None,
     own: bool = False,
+    keys: DecisionKeys | None = None,
 ) -> Taken:
     """Answer a question, or be one of those who have to. ``digest``, ``version``: what the person saw; it must be what
     waits.
@@ -79,8 +81,10 @@ async def decide(
         tool: as this process knows it: edited arguments are held against its schema at once, and not only by the
             worker.
         own: they may decide on what they asked for.
+        keys: sign it, where decisions have to be signed.
 
     Raises:
+        DecisionKeyMissing: it has to be signed, and cannot be here.
         AnswerInvalid: not an answer to this question, or arguments that the tool does not take.
         ApprovalMismatch: the person saw other arguments.
         ApprovalChanged: the question was changed since the person saw it.
@@ -105,18 +109,75 @@ async def decide(
             raise ApprovalOwn(f"{voter.actor} asked for the run {approval.run}, and cannot decide on what it does")
     voter = msgspec.structs.replace(voter, roles=standing.roles)
     needed = approval.terms.count if approval.terms is not None and answer == "approve" else 1
-    void = await _void(journal, approval, now) if needed > 1 else []
+    void = await _void(journal, approval, now, keys) if needed > 1 else []
     words = reason[:REASON_MAX_CHARS]
+    if keys is not None and keys.trusted:
+        voter = await _signed(journal, approval, voter, answer, edited, words, keys)
     decision = Decision(answer, voter.actor, words, approval.digest, voter, edited, approval.policy)
     ballot = await _cast(journal, approval, decision, standing, seen_seconds, needed, void)
     return _taken(approval, answer, voter, ballot, needed)
 
 
-async def _void(journal: Journal, approval: Approval, now: int) -> list[str]:
-    """Whose votes do not count any more."""
+async def _void(journal: Journal, approval: Approval, now: int, keys: DecisionKeys | None) -> list[str]:
+    """Whose votes do not count any more, or never did."""
     kept = (await journal.questions.votes(approval.tenant, [approval.id])).get(approval.id, [])
     standings = [await standing_of(journal, approval.tenant, vote.voter, approval.terms, now) for vote in kept]
-    return [vote.voter.actor for vote, standing in zip(kept, standings, strict=True) if standing.why_not]
+    return [
+        vote.voter.actor
+        for vote, standing in zip(kept, standings, strict=True)
+        if standing.why_not or vote_problem(approval, vote, keys)
+    ]
+
+
+def vote_problem(approval: Approval, vote: Vote, keys: DecisionKeys | None) -> str:
+    """Why a vote that is kept is none, by its signature; "" = it is one, or none is asked for. Its words, if it has
+    any, are with the run."""
+    if keys is None or not keys.trusted:
+        return ""
+    words = said_of(vote.voter.signed)
+    return keys.objection(vote.voter.signed, _statement(approval, vote.voter, "approve", None, words))
+
+
+async def _signed(
+    journal: Journal,
+    approval: Approval,
+    voter: Voter,
+    answer: str,
+    edited: dict[str, Any] | None,
+    words: str,
+    keys: DecisionKeys,
+) -> Voter:
+    """The voter with the signature of their decision. What was shown has to be what is signed.
+
+    Raises:
+        DecisionKeyMissing: there is no key here.
+        ApprovalMismatch: the arguments that are kept are not those of the question.
+    """
+    if approval_digest(approval.tool, approval.args) != approval.digest:
+        raise ApprovalMismatch(f"the arguments kept for approval {approval.id} are not the ones that it asks about")
+    key = await journal.subject_key(approval.tenant, approval.subject) if words else None
+    bound = words_commitment(key, words) if key is not None else ""
+    said = _statement(approval, voter, answer, edited, bound)
+    return msgspec.structs.replace(voter, signed=keys.sign(msgspec.structs.replace(said, at=await journal.now())))
+
+
+def _statement(
+    approval: Approval, voter: Voter, answer: str, edited: dict[str, Any] | None, words: str
+) -> DecisionStatement:
+    return statement_of(
+        voter,
+        tenant=approval.tenant,
+        run=str(approval.run),
+        path=approval.path,
+        approval=approval.id,
+        question=approval.question,
+        tool=approval.tool,
+        digest=approval.digest,
+        policy=approval.policy,
+        answer=answer,
+        edited=approval_digest(approval.tool, edited) if edited is not None else "",
+        reason=words,
+    )
 
 
 def _check_seen(approval: Approval, answer: str, digest: str, version: int | None) -> None:
@@ -213,8 +274,9 @@ def _taken(approval: Approval, answer: str, voter: Voter, ballot: Ballot, needed
 def may_decide_own(settings: Settings, approval: Approval) -> bool:
     """Whether who comes without a credential (the command line, a program with the journal open) may decide on what
     they asked for: while developing, so that one person can try everything out; never where a policy says who must
-    allow it."""
-    return bool(settings.approvals_own) or (settings.environment == "development" and approval.terms is None)
+    allow it, and never on a run of another environment."""
+    developing = settings.environment == approval.environment == "development"
+    return bool(settings.approvals_own) or (developing and approval.terms is None)
 
 
 async def requesters(journal: Journal, row: RunRow) -> set[str]:

@@ -1,6 +1,6 @@
 """Handing the right to decide to somebody else for a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ ACTOR_MAX_CHARS = 200
 REASON_MAX_CHARS = 2000
 
 
-async def delegate(
+async def delegate(  # noqa: PLR0917 - what a delegation is
     journal: Journal,
     new_id: Callable[[], UUID],
     tenant: str,
@@ -25,12 +25,13 @@ async def delegate(
     taker: str,
     seconds: float,
     reason: str = "",
+    roles: Sequence[str] = (),
 ) -> Delegation:
     """Let ``taker`` decide by the giver's right for so long. It holds for what the giver themselves may decide, ends
-    with the key that they gave it by, and cannot be handed on.
+    with the key that they gave it by, and cannot be handed on. ``roles``: only these of what the giver is; () = all.
 
     Raises:
-        DelegationInvalid: to oneself, for too long, or on somebody's behalf.
+        DelegationInvalid: to oneself, for too long, on somebody's behalf, or a role that the giver does not have.
         ApproverUnfit: the giver may not decide.
     """
     if giver.behalf:
@@ -42,6 +43,9 @@ async def delegate(
     standing = await standing_of(journal, tenant, giver, None, await journal.now())
     if standing.why_not:
         raise ApproverUnfit(standing.why_not)
+    if strange := sorted(set(roles) - set(standing.roles)):
+        has = ", ".join(standing.roles) or "none"
+        raise DelegationInvalid(f"{giver.actor} is not {strange[0]!r}", hint=f"roles that can be handed on: {has}")
     if await names_of(journal, tenant, {taker}) & set(standing.people):
         raise DelegationInvalid(f"{taker} is the same person as {giver.actor}")
     made = Delegation(
@@ -49,7 +53,7 @@ async def delegate(
         new_id(),
         giver.actor,
         taker,
-        standing.roles,
+        tuple(role for role in standing.roles if not roles or role in roles),
         UUID(giver.key) if giver.key else None,
         reason[:REASON_MAX_CHARS],
     )

@@ -1,19 +1,29 @@
 """Releases as people handle them: draft, review, approve, roll out, roll back."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock.kernel.canonical import NAME_MAX_CHARS, check_name
-from penstock.kernel.errors import AgentUnknown, InputInvalid, ReleaseInvalid, ReleaseMoved, ReleaseUnknown
+from penstock.kernel.errors import (
+    AgentUnknown,
+    InputInvalid,
+    ReleaseInvalid,
+    ReleaseKeyMissing,
+    ReleaseMoved,
+    ReleaseState,
+    ReleaseUnknown,
+    ReleaseUnsigned,
+)
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
 from penstock.ports.records import Sealed
 from penstock.ports.rollouts import Accepted, Manifest, Refusal, Release, Route, Step
 from penstock.runs.rollouts import manifest as manifests
-from penstock.runs.rollouts import states
+from penstock.runs.rollouts import statements, states
 from penstock.runs.rollouts.sessions import TakenBack
-from penstock.runs.rollouts.signing import Keyring
+from penstock.runs.rollouts.signing import TOOL, Keyring, tool_form
+from penstock.runs.rollouts.statements import Ledger
 from penstock.runs.rollouts.states import Decided
 
 BEGINNING_MIN = 4
@@ -21,17 +31,26 @@ REASON_MAX_CHARS = 2000
 TRIES = 8
 """Of a rollback, over changes that others make at the same time."""
 REFUSALS_SHOWN = 100
+STATES = "see `penstock releases ls`"
 
 
 @dataclass(slots=True, frozen=True)
 class Shown:
-    """A release with all that is known of it. ``objection``: why it is not to be believed here; "" = it is."""
+    """A release with all that is known of it.
+
+    Attributes:
+        objection: why it is not to be believed here; "" = it is.
+        problem: why what is kept of decisions about its agent's releases does not all count here; "" = it does.
+        keys: ids of the keys that signed what counts of those decisions.
+    """
 
     release: Release
     manifest: Manifest
     steps: Sequence[Step]
     refusals: Sequence[Refusal]
     objection: str
+    problem: str = ""
+    keys: Sequence[str] = ()
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,13 +71,19 @@ class Releasing:
     Args:
         journal: the store.
         tenant: whose.
-        keyring: signs drafts, and says which signatures count.
+        keyring: signs drafts and decisions, and says which signatures count.
     """
 
     def __init__(self, journal: Journal, tenant: str, keyring: Keyring) -> None:
+        self._journal = journal
         self._store = journal.rollouts
         self._tenant = tenant
         self._keyring = keyring
+
+    @property
+    def trusts(self) -> bool:
+        """Whether any key is trusted here: without one nothing that was decided counts."""
+        return bool(self._keyring.trusted)
 
     async def draft(self, agent: AgentDef, author: str, *, reason: str = "", **changes: Any) -> Release:
         """Keep a release of an agent as it is offered here, with these changes (`manifest.draft`), signed.
@@ -100,13 +125,22 @@ class Releasing:
             ReleaseInvalid: it cannot be read.
         """
         release = await self.find(text)
+        ledger = await self.ledger(release.agent)
         return Shown(
             release,
             manifests.read(release.manifest),
             await self._store.steps(self._tenant, release.id),
             await self._store.refusals(release.id, REFUSALS_SHOWN),
             self._keyring.objection(release),
+            ledger.problem,
+            sorted(ledger.keys),
         )
+
+    async def ledger(self, agent: str) -> Ledger:
+        """What was decided about an agent's releases, as far as it counts here."""
+        ledger = Ledger(self._store, self._keyring, self._tenant, agent)
+        await ledger.follow(*await self._store.head(self._tenant, agent))
+        return ledger
 
     def objection(self, release: Release) -> str:
         """Why it is not to be believed here; "" = it is."""
@@ -126,7 +160,9 @@ class Releasing:
         Raises:
             ReleaseUnknown, ReleaseState, ReleaseMoved: nothing was changed.
         """
-        return await self._decide(text, reason, lambda release, route: states.submit(release, route, actor, reason))
+        return await self._decide(
+            text, reason, actor, lambda release, route: states.submit(release, route, actor, reason)
+        )
 
     async def approve(self, text: str, actor: str, reason: str = "") -> Release:
         """Find it good.
@@ -137,10 +173,9 @@ class Releasing:
             ReleaseUnknown, ReleaseState, ReleaseMoved: nothing was changed.
         """
         release = await self._believed(await self.find(text))
-        steps = await self._store.steps(self._tenant, release.id)
-        submitter = next((step.actor for step in reversed(steps) if step.state == "review"), "")
+        submitter = (await self.ledger(release.agent)).standing.submitter(release.id)
         return await self._decide(
-            release.id, reason, lambda release, route: states.approve(release, route, submitter, actor, reason)
+            release.id, reason, actor, lambda release, route: states.approve(release, route, submitter, actor, reason)
         )
 
     async def reject(self, text: str, actor: str, reason: str = "") -> Release:
@@ -149,7 +184,9 @@ class Releasing:
         Raises:
             ReleaseUnknown, ReleaseState, ReleaseMoved: nothing was changed.
         """
-        return await self._decide(text, reason, lambda release, route: states.reject(release, route, actor, reason))
+        return await self._decide(
+            text, reason, actor, lambda release, route: states.reject(release, route, actor, reason)
+        )
 
     async def canary(self, text: str, share: int, actor: str, reason: str = "") -> Release:
         """Give it a share of new runs, in hundredths of a percent.
@@ -160,7 +197,7 @@ class Releasing:
         """
         release = await self._believed(await self.find(text))
         return await self._decide(
-            release.id, reason, lambda release, route: states.canary(release, route, share, actor, reason)
+            release.id, reason, actor, lambda release, route: states.canary(release, route, share, actor, reason)
         )
 
     async def promote(self, text: str, actor: str, reason: str = "") -> Release:
@@ -172,7 +209,7 @@ class Releasing:
         """
         release = await self._believed(await self.find(text))
         return await self._decide(
-            release.id, reason, lambda release, route: states.promote(release, route, actor, reason)
+            release.id, reason, actor, lambda release, route: states.promote(release, route, actor, reason)
         )
 
     async def retire(self, text: str, actor: str, reason: str = "") -> Release:
@@ -181,7 +218,9 @@ class Releasing:
         Raises:
             ReleaseUnknown, ReleaseState, ReleaseMoved: nothing was changed.
         """
-        return await self._decide(text, reason, lambda release, route: states.retire(release, route, actor, reason))
+        return await self._decide(
+            text, reason, actor, lambda release, route: states.retire(release, route, actor, reason)
+        )
 
     async def roll_back(self, agent: str, actor: str, to: str | None = None, reason: str = "") -> RolledBack:
         """New runs get the canary no more; where there is none, what was live before in place of what is live.
@@ -197,11 +236,13 @@ class Releasing:
         if target not in (None, states.OFFERED) and (await self._get(str(target))).agent != agent:
             raise ReleaseUnknown(f"the release {str(to)[:64]} is of another agent than {agent[:NAME_MAX_CHARS]}")
         for _ in range(TRIES):
-            route = await self._store.route(self._tenant, agent)
+            ledger = await self._sound(agent)
+            route = ledger.standing.route
             named = {route.live, route.canary, route.previous, target} - {"", states.OFFERED, None}
             known = {str(name): await self._get(str(name)) for name in named}
-            decided, bad = states.roll_back(route, target, known, actor, reason)
-            if await self._store.change(decided.route, decided.moves):
+            signed = {name: ledger.standing.release(release) for name, release in known.items()}
+            decided, bad = states.roll_back(route, target, signed, actor, reason)
+            if await self._make(ledger, decided, actor, known):
                 return RolledBack(agent, bad, decided.route.live)
         raise ReleaseMoved(f"the releases of {agent} were changed {TRIES} times meanwhile")
 
@@ -225,17 +266,104 @@ class Releasing:
                 f"{digest[:80]!r} is no digest", hint="sha256: and 64 hex digits, as the refusal says it"
             )
         accepted = Accepted(self._tenant, tool, digest, 0, actor, reason)
+        if self._keyring.trusted:  # where no key is trusted nobody asks for a signature
+            accepted = replace(accepted, at=await self._journal.now())
+            key, signature = self._keyring.sign(tool_form(accepted), TOOL)
+            accepted = replace(accepted, key=key, signature=signature)
         await self._store.accept(accepted)
         return accepted
 
-    async def _decide(self, text: str, reason: str, decide: Callable[[Release, Route], Decided]) -> Release:
+    async def in_question(self, agent: str) -> list[Release]:
+        """Releases of an agent that are in use, or that runs may still need, as their rows have it or as it counts."""
+        row, view = await self._store.route(self._tenant, agent), await self._store.view()
+        routes = row, (await self.ledger(agent)).standing.route
+        named = {name for route in routes for name in (route.live, route.canary, route.previous)}
+        named -= {"", states.OFFERED}
+        known = [item.id for item in view.releases if (item.tenant, item.agent) == (self._tenant, agent)]
+        found = [await self._store.get(self._tenant, release) for release in dict.fromkeys([*sorted(named), *known])]
+        return [release for release in found if release is not None and release.agent == agent]
+
+    async def confirm(self, agent: str, approved: Sequence[str], actor: str, reason: str = "") -> Route:
+        """Approve anew what is in use of an agent, signed, where what was decided before is not signed, or by a key
+        that is not trusted any more. What is in use by the rows, and where that is not among ``approved`` (ids) what
+        is in use by what counts, stays so; what is in use and not among them is rolled back.
+
+        Raises:
+            ReleaseOwn: one of them is the actor's own.
+            ReleaseInvalid: one of them is not what was signed.
+            ReleaseState: one of them is neither in use nor was it.
+            ReleaseUnknown, ReleaseMoved, ReleaseKeyMissing: nothing was changed.
+        """
+        _check_reason(reason)
+        row, head = await self._store.head(self._tenant, agent)
+        known = {
+            release.id: replace(release, author=statements.author_of(release))
+            for release in await self.in_question(agent)
+        }
+        ids = [(await self._believed(await self.find(text))).id for text in approved]
+        if strange := [release for release in ids if release not in known]:
+            raise ReleaseState(f"the release {strange[0][:12]} is not in use of {agent[:NAME_MAX_CHARS]}", hint=STATES)
+        counts = (await self.ledger(agent)).standing.route
+        route = row
+        if row.live not in ids and counts.live in ids:
+            route = replace(route, live=counts.live)
+        if row.canary not in ids and counts.canary in ids:
+            route = replace(route, canary=counts.canary, share=counts.share)
+        decided = states.confirm(route, list(known.values()), ids, max(row.number, head) + 1, actor, reason)
+        ledger = Ledger(self._store, self._keyring, self._tenant, agent)
+        if not await self._make(ledger, decided, actor, known, row.number, ids):
+            raise ReleaseMoved(f"somebody else decided about releases of {agent[:NAME_MAX_CHARS]} at the same time")
+        return decided.route
+
+    async def _decide(self, text: str, reason: str, actor: str, decide: Callable[[Release, Route], Decided]) -> Release:
         _check_reason(reason)
         release = await self.find(text)
-        route = await self._store.route(self._tenant, release.agent)
-        decided = decide(await self._get(release.id), route)
-        if not await self._store.change(decided.route, decided.moves):
+        ledger = await self._sound(release.agent)
+        release = await self._get(release.id)
+        decided = decide(
+            replace(ledger.standing.release(release), author=statements.author_of(release)), ledger.standing.route
+        )
+        known = {move.release: await self._get(move.release) for move in decided.moves}
+        if not await self._make(ledger, decided, actor, known):
             raise ReleaseMoved(f"somebody else decided about releases of {release.agent} at the same time")
         return await self._get(release.id)
+
+    async def _sound(self, agent: str) -> Ledger:
+        """What was decided, where all of it counts: nothing is decided upon anything else."""
+        if not self._keyring.trusted:
+            raise ReleaseKeyMissing("no key is trusted here: nobody can say who decided about releases before")
+        ledger = await self.ledger(agent)
+        if ledger.problem:
+            raise ReleaseUnsigned(f"what was decided about releases of {agent} does not count here: {ledger.problem}")
+        return ledger
+
+    async def _make(
+        self,
+        ledger: Ledger,
+        decided: Decided,
+        actor: str,
+        known: Mapping[str, Release],
+        before: int | None = None,
+        anew: Sequence[str] | None = None,
+    ) -> bool:
+        """Sign and keep what was decided; False when somebody was quicker. ``known``: the releases that move, as their
+        rows have them. With ``anew`` nothing from before counts, and those are what is approved."""
+        moves = [replace(move, before=known[move.release].state) for move in decided.moves]
+        authors = {release.id: statements.author_of(release) for release in known.values()}
+        told = moves if anew is None else [move for move in moves if move.release in anew]
+        said = statements.state_of(
+            decided.route,
+            told,
+            authors,
+            before=ledger.standing.digest,
+            actor=actor,
+            at=await self._journal.now(),
+            anew=anew is not None,
+        )
+        signed = statements.sign(self._keyring, said)
+        if why := ledger.standing.take(said, statements.digest_of(signed.body)):
+            raise ReleaseState(why)
+        return await self._store.change(decided.route, moves, signed, before)
 
     async def _believed(self, release: Release) -> Release:
         if why := self._keyring.objection(release):

@@ -7,10 +7,11 @@ So what was decided is in effect on every submission that begins that much later
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from penstock.events import BudgetRecord
+import msgspec
+
 from penstock.gates.policy.guard import PolicyGuard
 from penstock.gates.run.services import Services
 from penstock.kernel.clock import Clock
@@ -18,10 +19,11 @@ from penstock.kernel.errors import JournalError, PolicyInvalid, ReleaseInvalid
 from penstock.kernel.randomness import jitter
 from penstock.ports.agents import AgentDef
 from penstock.ports.journal import Journal
-from penstock.ports.rollouts import WHOLE, Manifest, Refusal, Release, Rollouts, Route, Side
+from penstock.ports.rollouts import WHOLE, Accepted, Manifest, Refusal, Release, Rollouts, Route, Side
 from penstock.rules.policy.policy_set import PolicySet
 from penstock.runs.registry import Registry
 from penstock.runs.rollouts import manifest as manifests
+from penstock.runs.rollouts.ledgers import Ledgers
 from penstock.runs.rollouts.signing import Keyring
 
 FRESH_SECONDS = 0.25
@@ -114,10 +116,12 @@ class RolloutGuard:
         self._version: int | None = None
         self._asked_ns: int | None = None
         self._looking = asyncio.Lock()
+        self._ledgers = Ledgers(store, keyring)
         self._routes: dict[tuple[str, str], Route] = {}
-        self._releases: dict[str, Release] = {}
+        self._releases: dict[tuple[str, str], Release] = {}  # the same release may be of several tenants
         self._manifests: dict[str, Manifest] = {}
-        self._accepted: set[tuple[str, str, str]] = set()
+        self._accepted: dict[tuple[str, str, str], Accepted] = {}
+        self._believed: set[Accepted] = set()
         self._refused: dict[str, str] = {}
         self._managed: dict[tuple[str, str], AgentDef] = {}
         self._made_of: tuple[int | None, tuple[str, ...]] = (None, ())
@@ -125,21 +129,31 @@ class RolloutGuard:
     async def side(self, tenant: str, agent: Any, key: str) -> Side:
         await self._fresh()
         route = self._routes.get((tenant, agent.name))
+        if self._keyring.trusted:
+            route = await self._ledgers.route(tenant, agent.name)
         release = picked(route, key) if route is not None else ""
         if not release:
             return Side(agent.release, agent.budget)
-        return Side(release, self._budget(release, agent.budget))
+        known = self._manifests.get(release)
+        return Side(release, agent.budget) if known is None else _side(release, known)
 
     async def accepts(self, tenant: str, tool: str, digest: str) -> bool:
         await self._fresh()
-        return (tenant, tool, digest) in self._accepted
+        known = self._accepted.get((tenant, tool, digest))
+        if known is None or not self._keyring.trusted or known in self._believed:
+            return known is not None
+        if why := self._keyring.objection_to_tool(known):
+            _logger.error("it does not count that %s was accepted: %s", tool, why)
+            return False
+        self._believed.add(known)
+        return True
 
     def runs_here(self, agent: str, release: str) -> bool:
         return (agent, release) in self._managed
 
     def pinned(self, release: str) -> Side | None:
         known = self._manifests.get(release)
-        return None if known is None else Side(release, known.budget)
+        return None if known is None else _side(release, known)
 
     @property
     def refused(self) -> dict[str, str]:
@@ -153,7 +167,10 @@ class RolloutGuard:
             JournalUnavailable: it cannot be asked.
         """
         await self._fresh()
-        self._offer()
+        made_of = self._version, tuple(f"{agent.name} {agent.release}" for agent in self._registry.agents)
+        if made_of != self._made_of:
+            self._offer(await self._unsigned())
+            self._made_of = made_of
 
     async def follow(self) -> None:
         """The duty of a worker: look again and again, and say what cannot be run here."""
@@ -194,7 +211,9 @@ class RolloutGuard:
                 view = await self._store.view()
                 self._routes = {(route.tenant, route.agent): route for route in view.routes}
                 self._read(view.releases)
-                self._accepted = {(item.tenant, item.tool, item.digest) for item in view.accepted}
+                self._accepted = {(item.tenant, item.tool, item.digest): item for item in view.accepted}
+                self._believed &= set(view.accepted)
+                self._ledgers.see(view)
                 self._version = view.version
             self._asked_ns = begun_ns
 
@@ -205,30 +224,35 @@ class RolloutGuard:
         known = self._manifests
         self._releases, self._manifests = {}, {}
         for release in releases:
-            self._releases[release.id] = release
+            self._releases[release.tenant, release.id] = release
+            if manifests.address(release.manifest) != release.id:  # it must not stand in for what has that id
+                continue
             try:
                 self._manifests[release.id] = known.get(release.id) or manifests.read(release.manifest)
             except ReleaseInvalid:  # said by `_objection`, where it would have to be run
                 continue
 
-    def _budget(self, release: str, offered: BudgetRecord) -> BudgetRecord:
-        known = self._manifests.get(release)
-        return offered if known is None else known.budget
+    async def _unsigned(self) -> dict[tuple[str, str], str]:
+        """Releases that nobody who counts here has approved and put in use, by tenant, and why it is thought so."""
+        found = {}
+        for place, release in list(self._releases.items()):
+            known = self._manifests.get(release.id)
+            if known is not None and self._registry.find(release.agent) is not None:
+                found[place] = await self._ledgers.objection(release, known.author)
+        return found
 
-    def _offer(self) -> None:
-        """Have the registry offer the releases that this process can run, made anew when either has changed."""
-        made_of = self._version, tuple(f"{agent.name} {agent.release}" for agent in self._registry.agents)
-        if made_of == self._made_of:
-            return
-        self._made_of = made_of
+    def _offer(self, unsigned: Mapping[tuple[str, str], str]) -> None:
+        """Have the registry offer the releases that this process can run; ``unsigned``: why some are not to be."""
         self._refused = {}
         pinned, self._pinned = self._pinned, {}
         before = set(self._managed)
         self._managed = {
             (release.agent, release.id): made
-            for release in self._releases.values()
-            if (made := self._made(release)) is not None
+            for place, release in self._releases.items()
+            if (made := self._made(release, unsigned.get(place, ""))) is not None
         }
+        for _, release_id in self._managed:
+            self._refused.pop(release_id, None)
         if self._policy is not None:  # before the first run of them can be claimed
             for release, policy in self._pinned.items():
                 self._policy.pin(release, policy)
@@ -238,12 +262,12 @@ class RolloutGuard:
         if set(self._managed) != before:
             self.on_change()
 
-    def _made(self, release: Release) -> AgentDef | None:
+    def _made(self, release: Release, unsigned: str) -> AgentDef | None:
         """The agent as that release has it; None when it cannot be run here, or its agent is not offered."""
         agent = self._registry.find(release.agent)
         if agent is None:
             return None
-        why = self._objection(agent, release)
+        why = self._objection(agent, release) or unsigned
         if why:
             self._refused[release.id] = why[:500]
             return None
@@ -276,3 +300,7 @@ class RolloutGuard:
 
     def _manifest(self, release: Release) -> Manifest:
         return self._manifests.get(release.id) or manifests.read(release.manifest)
+
+
+def _side(release: str, manifest: Manifest) -> Side:
+    return Side(release, manifest.budget, None if manifest.filters is msgspec.UNSET else manifest.filters)

@@ -1,43 +1,28 @@
-"""Who vouches for a release: Ed25519 (RFC 8032) over its canonical form.
+"""Who vouches for a release and for what was decided about it: Ed25519 (RFC 8032) over canonical forms.
 
 A worker runs no release that a key it trusts has not signed, so that whoever can write to the database cannot change
-what agents are told. Keys are rotated by trusting both for a while: the id of the key is in the release.
+what agents are told; nor one of which no such key has signed that it was approved and put in use
+(`penstock.runs.rollouts.statements`), so that they cannot put in use what nobody approved.
 """
 
-import hashlib
-import os
-import re
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from penstock.journal.notes import SigningKey
+from penstock.journal.keyring import Keys, make_key_file, read_private, read_trusted
+from penstock.kernel.canonical import canonical_json
 from penstock.kernel.errors import ReleaseKeyInvalid, ReleaseKeyMissing
-from penstock.ports.rollouts import Release
+from penstock.ports.rollouts import Accepted, Release, SignedStatement
 from penstock.runs.rollouts.manifest import address
 from penstock.settings import Settings
 
 CONTEXT = b"penstock release 1\n"
 """Before what is signed, so that a signature of something else by the same key is none of a release."""
-FILE_MAX_BYTES = 256 * 1024
-_PUBLIC = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
+DECISION = b"penstock release decision 1\n"
+TOOL = b"penstock accepted tool 1\n"
 
 
-class Keyring:
-    """The key that signs here, if there is one, and those that are trusted here, by id.
-
-    Args:
-        private: signs; its public half is trusted.
-        trusted: further keys.
-    """
-
-    def __init__(self, private: SigningKey | None = None, trusted: tuple[Ed25519PublicKey, ...] = ()) -> None:
-        self._private = private
-        known = (*trusted, _public(private)) if private is not None else trusted
-        self._trusted = {key_id(key): key for key in known}
+class Keyring(Keys):
+    """The key that signs releases and decisions about them here, if there is one, and those that are trusted here."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -46,44 +31,44 @@ class Keyring:
         Raises:
             ReleaseKeyInvalid: a file cannot be read, or holds no such key.
         """
-        private = _private(settings.release_key_file) if settings.release_key_file is not None else None
-        trusted = _trusted(settings.release_trusted_file) if settings.release_trusted_file is not None else ()
-        return cls(private, trusted)
+        own, others = settings.release_key_file, settings.release_trusted_file
+        return cls(
+            read_private(own, ReleaseKeyInvalid) if own is not None else None,
+            read_trusted(others, ReleaseKeyInvalid) if others is not None else (),
+        )
 
-    @property
-    def trusted(self) -> list[str]:
-        """Ids of the keys that are trusted here."""
-        return sorted(self._trusted)
-
-    def sign(self, manifest: bytes) -> tuple[str, bytes]:
-        """The id of the key, and the signature of a manifest.
+    def sign(self, message: bytes, context: bytes = CONTEXT) -> tuple[str, bytes]:
+        """The id of the key, and the signature of a manifest, or of something else in its own context.
 
         Raises:
             ReleaseKeyMissing: there is no key to sign with.
         """
-        if self._private is None:
-            raise ReleaseKeyMissing("releases cannot be signed here: there is no private key")
-        return key_id(_public(self._private)), self._private.sign(CONTEXT + manifest)
+        found = self.signed(context, message)
+        if found is None:
+            raise ReleaseKeyMissing(
+                "releases, and decisions about them, cannot be signed here: there is no private key"
+            )
+        return found
 
     def objection(self, release: Release) -> str:
         """Why a release is not to be believed; "" = it is what was signed, by a key that is trusted here."""
         if address(release.manifest) != release.id:
             return "its content is not what its id says"
-        key = self._trusted.get(release.key)
-        if key is None:
-            known = "the keys trusted here are others" if self._trusted else "no key is trusted here"
-            return f"it was signed by the key {release.key}; {known}"
-        try:
-            key.verify(release.signature, CONTEXT + release.manifest)
-        except InvalidSignature:
-            return f"its signature is not by the key {release.key}"
-        return ""
+        return self.refusal(release.key, release.signature, CONTEXT, release.manifest)
+
+    def objection_to(self, statement: SignedStatement) -> str:
+        """Why a statement about an agent's releases is not to be believed; "" = a key that is trusted here made it."""
+        return self.refusal(statement.key, statement.signature, DECISION, statement.body)
+
+    def objection_to_tool(self, accepted: Accepted) -> str:
+        """Why it is not to be believed that somebody accepted a changed tool; "" = it is."""
+        return self.refusal(accepted.key, accepted.signature, TOOL, tool_form(accepted))
 
 
-def key_id(key: Ed25519PublicKey) -> str:
-    """The first 16 hex digits of SHA-256 of the raw public key."""
-    raw = key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return hashlib.sha256(raw).hexdigest()[:16]
+def tool_form(accepted: Accepted) -> bytes:
+    """What is signed of an accepted tool: all of it, RFC 8785."""
+    said = accepted.tenant, accepted.tool, accepted.digest, accepted.at, accepted.actor, accepted.reason
+    return canonical_json(list(said))
 
 
 def make_key(path: Path) -> tuple[str, str]:
@@ -92,49 +77,4 @@ def make_key(path: Path) -> tuple[str, str]:
     Raises:
         ReleaseKeyInvalid: the file is there already, or cannot be written.
     """
-    key = SigningKey.make()
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(key.pem())
-    except OSError as error:
-        raise ReleaseKeyInvalid(f"{path} cannot be written: {error}", hint="name a new file") from error
-    return key_id(_public(key)), public_pem(_public(key))
-
-
-def public_pem(key: Ed25519PublicKey) -> str:
-    """The public key in PEM, for a file of trusted keys."""
-    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-def _public(key: SigningKey) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(key.public)
-
-
-def _private(path: Path) -> SigningKey:
-    try:
-        return SigningKey.from_pem(_content(path))
-    except (ValueError, TypeError) as error:
-        raise ReleaseKeyInvalid(f"{path} holds no private key of Ed25519: {error}") from error
-
-
-def _trusted(path: Path) -> tuple[Ed25519PublicKey, ...]:
-    keys = []
-    for block in _PUBLIC.findall(_content(path)):
-        try:
-            key = serialization.load_pem_public_key(block)
-        except ValueError as error:
-            raise ReleaseKeyInvalid(f"a public key in {path} cannot be read: {error}") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise ReleaseKeyInvalid(f"a public key in {path} is not of Ed25519")
-        keys.append(key)
-    if not keys:
-        raise ReleaseKeyInvalid(f"{path} holds no public key")
-    return tuple(keys)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(FILE_MAX_BYTES)
-    except OSError as error:
-        raise ReleaseKeyInvalid(f"{path} cannot be read: {error}") from error
+    return make_key_file(path, ReleaseKeyInvalid)

@@ -4,7 +4,7 @@
               ↓          ↘────────────────↗
            rejected        canary, live → rolled_back
 
-What is retired may come back, for it was approved as it is. What was rolled back has to be reviewed again.
+What is retired may come back if it was approved as it is. What was rolled back has to be reviewed again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,9 @@ def submit(release: Release, route: Route, actor: str, reason: str) -> Decided:
     Raises:
         ReleaseState: not from where it stands.
     """
-    _from(release, ("draft", "rejected", "rolled_back"), "be put up for review")
+    put_away = release.state == "retired" and not release.approved_by
+    if not put_away:
+        _from(release, ("draft", "rejected", "rolled_back"), "be put up for review")
     return _moved(route, Move(release.id, release.state, "review", actor, reason, approved_by=""))
 
 
@@ -69,6 +71,7 @@ def canary(release: Release, route: Route, share: int, actor: str, reason: str) 
     if not 0 < share < WHOLE:
         raise ReleaseState(f"a canary of {share / 100:g} %", hint="from 0.01 to 99.99; promote it to give it all runs")
     _from(release, (*READY, "canary"), "be a canary")
+    _approved(release)
     if route.canary not in ("", release.id):
         raise ReleaseState(f"the canary of {route.agent} is {route.canary[:12]}", hint="promote it, or roll it back")
     after = replace(route, canary=release.id, share=share)
@@ -82,6 +85,7 @@ def promote(release: Release, route: Route, actor: str, reason: str) -> Decided:
         ReleaseState: it is neither approved nor the canary, or another is the canary.
     """
     _from(release, (*READY, "canary"), "go live")
+    _approved(release)
     if route.canary not in ("", release.id):
         raise ReleaseState(f"the canary of {route.agent} is {route.canary[:12]}", hint="promote it, or roll it back")
     moves = [Move(release.id, release.state, "live", actor, reason)]
@@ -131,10 +135,48 @@ def roll_back(
         good = releases[target]
         if target != route.canary:
             _from(good, READY, "be gone back to")
+        _approved(good)
         moves.append(Move(target, good.state, "live", actor, f"rolled back to it: {reason}"))
     changed = target != route.live
     after = replace(route, live=target, canary="", share=0, previous="" if changed else route.previous)
     return _moved(after, *moves), bad
+
+
+def confirm(
+    route: Route, known: Sequence[Release], approved: Sequence[str], number: int, actor: str, reason: str
+) -> Decided:
+    """What is in use is as it stands, as far as it is approved anew; the rest of it is rolled back.
+
+    ``known``: all that is in use, or that runs may need; ``number``: of the route that this leads to.
+
+    Raises:
+        ReleaseOwn: one of those that are approved is the actor's own.
+        ReleaseState: one of them is neither in use nor was it.
+    """
+    moves = []
+    for release in known:
+        state, share = release.state, 0
+        if release.id not in approved:
+            if state in ("canary", "live"):
+                moves.append(Move(release.id, state, "rolled_back", actor, reason))
+            continue
+        if actor == release.author:
+            raise ReleaseOwn(f"{actor} drafted the release {release.id[:12]}")
+        if release.id == route.live:
+            state = "live"
+        elif release.id == route.canary:
+            state, share = "canary", route.share
+        elif state in ("canary", "live"):
+            state = "retired"
+        elif state not in ("approved", "retired", "rolled_back"):
+            raise ReleaseState(f"the release {release.id[:12]} is {state}: it is not in use")
+        by = None if state == "rolled_back" else actor
+        moves.append(Move(release.id, release.state, state, actor, reason, share, by))
+    live = route.live if route.live in approved else ""
+    canary = route.canary if route.canary in approved else ""
+    previous = route.previous if route.previous in (*approved, OFFERED) else ""
+    share = route.share if canary else 0
+    return Decided(replace(route, number=number, live=live, canary=canary, share=share, previous=previous), moves)
 
 
 def _before(route: Route) -> str:
@@ -151,6 +193,12 @@ def _before(route: Route) -> str:
 def _from(release: Release, states: Sequence[State], what: str) -> None:
     if release.state not in states:
         raise ReleaseState(f"the release {release.id[:12]} is {release.state.replace('_', ' ')}: it cannot {what}")
+
+
+def _approved(release: Release) -> None:
+    """What was retired before anybody approved it is not ready."""
+    if not release.approved_by:
+        raise ReleaseState(f"nobody has approved the release {release.id[:12]}", hint="put it up for review")
 
 
 def _moved(route: Route, *moves: Move) -> Decided:

@@ -113,7 +113,7 @@ class Worker:
 
     async def _work_one_lease(self) -> None:
         settings = self.services.settings
-        await self.services.journal.enlist(self.id, self.name, settings.lease_seconds)
+        await self.services.journal.enlist(self.id, self.name, settings.lease_seconds, settings.environment)
         self._offered = None
         if self.services.throttle is not None:
             await self.services.throttle.prepare()

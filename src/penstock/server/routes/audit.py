@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import Field
 
 from penstock.kernel.errors import AuditKeyMissing, RequestInvalid
+from penstock.kernel.ids import id_time_us
 from penstock.ports.audit import StoredCheckpoint
 from penstock.runs.sealing import open_signer, seal_now
 from penstock.server.access.caller import Caller, needs
@@ -26,7 +27,7 @@ from penstock.server.schemas.audit import (
     LogShown,
 )
 from penstock.server.schemas.base import Limit, Taken
-from penstock.views import audit_log
+from penstock.views import audit_log, oversight
 from penstock.views.accountability import account_of, accounts_of, owners_in
 from penstock.views.exports import Export, Wanted, newest
 from penstock.views.rows import find_row
@@ -147,13 +148,14 @@ async def audit_accounts(
     row = await find_row(server.journal, caller.tenant, run)
     policy = server.platform.services.policy
     owner_of = owners_in(policy.for_run(row.agent, row.release, row.env) if policy is not None else None)
+    watched = await oversight.watches(server.journal, caller.tenant, id_time_us(row.id))
     if step:
-        found = await account_of(server.journal, row, step, owner_of)
+        found = await account_of(server.journal, row, step, owner_of, watched)
     else:
-        found = await accounts_of(server.journal, row, owner_of=owner_of)
+        found = await accounts_of(server.journal, row, owner_of=owner_of, watched=watched)
     await server.actions.record(caller, "audit.read", str(run), {"step": step})
     calls: list[dict[str, Any]] = msgspec.to_builtins(found)
-    return AccountsShown(run=run, calls=calls)
+    return AccountsShown(run=run, calls=calls, watched=oversight.plain(watched.get(run, ())))
 
 
 @router.get("/export", response_class=StreamingResponse, responses={200: {"content": {"text/plain": {}}}})

@@ -79,3 +79,6 @@ class AccountsShown(Given):
 
     run: UUID
     calls: list[dict[str, Any]]
+    watched: list[dict[str, Any]] = Field(
+        default=[], description="who had the run in their hands, or was to look at it, and when; until 0 = still"
+    )
