@@ -2,8 +2,9 @@
 
 1. The tests that may run side by side, in as many processes as there are cores; mypy, and the console's own checks,
    beside them.
-2. The tests that measure time or kill processes, one after another; beside them the pages of the documentation, which
-   mostly start programs, and at the lowest priority those tests that only need a processor.
+2. The tests that kill processes, one after another: they measure time, and wait for more than half of it. Beside them,
+   one after another too, the browser and the pages of the documentation; and at the lowest priority those tests that
+   only need a processor.
 
 What runs beside is printed when it has ended. Every part runs even when another fails; the exit code is 1 then.
 """
@@ -22,8 +23,8 @@ from typing import IO
 ROOT = Path(__file__).resolve().parents[1]
 TIMED, PATIENT = "(crash or alone) and not patient", "patient"
 SIDE_BY_SIDE = "not crash and not alone and not patient"
-TIMED_IN = ("tests/crash", "tests/e2e", "tests/contract")
-PAGES_IN = ("tests/docs",)
+TIMED_IN = ("tests/crash", "tests/contract/test_isolation.py")
+SHOWN_IN = ("tests/e2e", "tests/docs")
 PATIENT_IN = ("tests/sim",)
 """Where those tests are: the others need not be imported, and dealt with one by one, to be left out."""
 PROCESSES_MAX = 8
@@ -146,7 +147,7 @@ def phases() -> list[Phase]:
         Phase(
             Part("tests alone", [*pytest, *TIMED_IN, "-q", "-m", TIMED]),
             [
-                Part("pages of the docs", [*pytest, *PAGES_IN, *quiet, "-m", TIMED]),
+                Part("browser, pages of the docs", [*pytest, *SHOWN_IN, *quiet, "-m", TIMED]),
                 Part("tests with patience", [*pytest, *PATIENT_IN, *quiet, "-m", PATIENT], nice=19),
             ],
         ),

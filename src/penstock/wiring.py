@@ -1,33 +1,37 @@
 """The one place where parts are put together from settings."""
 
-import asyncio
 import contextlib
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from penstock.adapters.egress.guard import Egress
+from penstock.adapters.egress.hook import enforce, lift
+from penstock.adapters.environments import EnvironmentSecrets, read_environments
 from penstock.adapters.isolation import ToolIsolation
-from penstock.adapters.memory import MemoryJournal
 from penstock.adapters.policy_files import PolicyFiles
-from penstock.adapters.postgres.database import ConnectionSettings
-from penstock.adapters.postgres.embedded import EmbeddedServer, start_embedded
+from penstock.adapters.postgres.configured import configured_server
+from penstock.adapters.postgres.database import ConnectionSettings, database_hosts
 from penstock.adapters.postgres.journal import open_journal
 from penstock.adapters.prices import PriceList
 from penstock.adapters.providers import model_by_name
 from penstock.gates.breakers.guard import BreakerGuard
 from penstock.gates.budgets.shares import Shares
 from penstock.gates.cache.shelf import AnswerCache
+from penstock.gates.environment.admission import EnvironmentGuard
 from penstock.gates.policy.guard import PolicyGuard
 from penstock.gates.rates.throttle import Throttle
 from penstock.gates.run.checks import Checks
 from penstock.gates.run.services import Services
 from penstock.gates.stops.guard import ToolStopGuard
+from penstock.journal.decisions import DecisionKeys
 from penstock.journal.payloads import PayloadReader
 from penstock.journal.writer import GroupWriter, WriterSettings
 from penstock.kernel.clock import Clock, SystemClock
-from penstock.kernel.errors import PenstockError
+from penstock.kernel.errors import EnvironmentInvalid, PenstockError
 from penstock.ports.agents import AgentDef
+from penstock.ports.environments import Environment
 from penstock.ports.journal import Journal
 from penstock.ports.model import Model
 from penstock.rules.filters.filters import read_filters
@@ -35,13 +39,12 @@ from penstock.runs.client import Penstock
 from penstock.runs.registry import Registry
 from penstock.runs.rollouts.routing import RolloutGuard
 from penstock.runs.rollouts.signing import Keyring
-from penstock.settings import Settings
+from penstock.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from penstock.adapters.providers.adapter import ProviderModel
     from penstock.ports.embeddings import Embedder
 
-SERVER_CHECK_SECONDS = 1.0
 SIMULATED_NAME = "simulated:support-desk"
 
 
@@ -88,18 +91,68 @@ def provider_keys() -> dict[str, bool]:
     return {name: bool(os.environ.get(name, "").strip()) for name in PROVIDER_KEYS}
 
 
-def load_settings() -> Settings:
-    """The settings that the environment describes.
-
-    Raises:
-        SettingUnknown, SettingInvalid: see there.
-    """
-    return Settings.from_env(os.environ)
-
-
 def environment() -> dict[str, str]:
     """The variables of this process, for files that name those which hold their secrets."""
     return dict(os.environ)
+
+
+class Home:
+    """This process's environment, as the environments file has it."""
+
+    def __init__(self, environment: Environment, hidden: Iterable[str]) -> None:
+        self.environment = environment
+        self.guard = EnvironmentGuard(environment, EnvironmentSecrets(environment.secrets, os.environ.get))
+        self._hidden = frozenset(hidden)
+
+    def variables(self) -> dict[str, str]:
+        """The variables of this process without those that hold secrets of any environment."""
+        return {name: value for name, value in os.environ.items() if name not in self._hidden}
+
+    def enter(self, settings: Settings, agents: Sequence[AgentDef]) -> Callable[[], Awaitable[None]] | None:
+        """Check the bindings for the agents that are offered here, and have this process connect to what is listed
+        alone until what is returned is called; None = to anything.
+
+        Raises:
+            EnvironmentInvalid: the bindings cannot be kept, or the event loop goes past what is listed.
+        """
+        if agents:
+            self.guard.check(agents)
+        if self.environment.egress is None:
+            return None
+        egress = Egress(self.environment.egress)
+        for host, port in own_hosts(settings):
+            egress.allow_also(host, port, own=True)
+        enforce(egress)
+
+        async def leave() -> None:
+            lift(egress)
+
+        return leave
+
+
+def home_of(settings: Settings) -> Home | None:
+    """This process's environment; None = there is no environments file, and nothing but the word is its own.
+
+    Raises:
+        EnvironmentInvalid: the file cannot be read, or does not have this environment.
+    """
+    if settings.environments is None:
+        return None
+    known = read_environments(settings.environments)
+    found = known.get(settings.environment)
+    if found is None:
+        raise EnvironmentInvalid(
+            f"{settings.environments} has no environment {settings.environment}",
+            hint=f"add [{settings.environment}], which may be empty, or set PENSTOCK_ENVIRONMENT to one that it has",
+        )
+    hidden = {source.env for other in known.values() for source in other.secrets.values() if source.env}
+    return Home(found, hidden)
+
+
+def own_hosts(settings: Settings) -> list[tuple[str, int]]:
+    """What the settings have this installation reach: the database, and the server of its mails."""
+    hosts = database_hosts(settings.database_url) if settings.database_url is not None else []
+    return [*hosts, (settings.smtp_host, settings.smtp_port)] if settings.smtp_host else hosts
 
 
 def assemble(
@@ -115,10 +168,13 @@ def assemble(
     """A platform on a journal that is open already."""
     clock = clock or SystemClock()
     registry = Registry(agents)
+    home = home_of(settings)
     isolation = ToolIsolation(
         max_threads=settings.tool_threads,
         max_processes=settings.tool_processes,
         result_max_bytes=settings.payload_max_bytes,
+        egress=home.environment.egress if home is not None else None,
+        variables=home.variables if home is not None else None,
     )
     directory = Models(settings, models)
     throttle = Throttle(journal.rates, clock, settings)
@@ -145,9 +201,12 @@ def assemble(
         rollouts=RolloutGuard(journal.rollouts, clock, registry, Keyring.of(settings), policy),
         filters=read_filters(settings.filters),
         policy=policy,
+        decisions=DecisionKeys.of(settings),
+        environment=home.guard if home is not None else None,
     )
     writer = GroupWriter(journal, WriterSettings.of(settings), clock)
     writer.checks = Checks(breakers, stops)
+    leave = home.enter(settings, registry.agents) if home is not None else None
     to_close = [
         throttle.close,
         stops.close,
@@ -158,6 +217,7 @@ def assemble(
         directory.close,
         journal.close,
         *(closers or []),
+        *([leave] if leave is not None else []),
     ]
     return Penstock(services, writer, registry, open_lease=open_lease, closers=to_close)
 
@@ -182,24 +242,6 @@ def tune_worker_process() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _kept_running(server: EmbeddedServer, start_seconds: float) -> AsyncIterator[None]:
-    """While the block runs, start the embedded server again whenever it has died."""
-
-    async def keep() -> None:
-        while True:
-            await asyncio.sleep(SERVER_CHECK_SECONDS)
-            with contextlib.suppress(PenstockError):  # said by those who need the server, until it comes back
-                await server.join(start_seconds)
-
-    keeper = asyncio.create_task(keep())
-    try:
-        yield
-    finally:
-        keeper.cancel()
-        await asyncio.wait({keeper})
-
-
-@contextlib.asynccontextmanager
 async def open_penstock(
     settings: Settings | None = None,
     *,
@@ -220,12 +262,7 @@ async def open_penstock(
     """
     settings = settings or load_settings()
     async with contextlib.AsyncExitStack() as stack:
-        dsn = settings.database_url
-        if dsn is None:
-            server = await start_embedded(settings.data_dir, start_seconds=settings.embedded_start_seconds)
-            stack.push_async_callback(server.close)
-            await stack.enter_async_context(_kept_running(server, settings.embedded_start_seconds))
-            dsn = server.dsn
+        dsn = await stack.enter_async_context(configured_server(settings))
         connection = ConnectionSettings.of(settings, dsn)
         journal = await open_journal(connection)
 
@@ -233,7 +270,11 @@ async def open_penstock(
             own = ConnectionSettings(dsn, pool_size=1, application_name="penstock lease")
             return await open_journal(own, prepare=False)
 
-        platform = assemble(journal, settings, agents=agents, models=models, open_lease=open_lease)
+        try:
+            platform = assemble(journal, settings, agents=agents, models=models, open_lease=open_lease)
+        except PenstockError:  # nothing was put together that would close it
+            await journal.close()
+            raise
         await stack.enter_async_context(platform)
         if worker is not None:
             platform.start_worker(worker)
@@ -245,6 +286,8 @@ async def open_in_memory(
     settings: Settings | None = None, *, agents: Iterable[AgentDef] = (), models: Iterable[Model] = ()
 ) -> AsyncIterator[Penstock]:
     """A platform without a database, with a worker: for unit tests and debuggers. All is gone when it closes."""
+    from penstock.adapters.memory import MemoryJournal  # only those pay for its import who use it
+
     settings = settings or Settings()
     async with assemble(MemoryJournal(), settings, agents=agents, models=models) as platform:
         platform.start_worker("in-memory")

@@ -40,7 +40,7 @@ def test_tests_with_a_phase_of_their_own_are_where_it_looks() -> None:
     marked = re.compile(r"\bmark\.(crash|alone|patient)\b")
     for path in (check.ROOT / "tests").rglob("*.py"):
         for mark in marked.findall(path.read_text(encoding="utf-8")) if path != Path(__file__) else ():
-            folders = check.PATIENT_IN if mark == "patient" else (*check.TIMED_IN, *check.PAGES_IN)
+            folders = check.PATIENT_IN if mark == "patient" else (*check.TIMED_IN, *check.SHOWN_IN)
             assert any(path.is_relative_to(check.ROOT / folder) for folder in folders), f"{path}: {mark}"
 
 

@@ -68,6 +68,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
             Entry("end-delegation", "penstock.cli.approvals.people:end_delegation", "Take a right back"),
             Entry("person", "penstock.cli.approvals.people:person", "Say who an actor is"),
             Entry("people", "penstock.cli.approvals.people:people", "List what is known of actors"),
+            Entry("keygen", "penstock.cli.approvals.keygen:keygen", "Make a key that signs decisions"),
         ),
     ),
     Group(
@@ -188,6 +189,14 @@ COMMANDS: tuple[Entry | Group, ...] = (
         ),
     ),
     Group(
+        "environments",
+        "What tools stand for, know and reach here",
+        (
+            Entry("show", "penstock.cli.environments.show:show", "Show what is in force here"),
+            Entry("check", "penstock.cli.environments.check:check", "Say what would be missing here"),
+        ),
+    ),
+    Group(
         "releases",
         "Review, roll out and roll back what agents are told",
         (
@@ -201,6 +210,7 @@ COMMANDS: tuple[Entry | Group, ...] = (
             Entry("promote", "penstock.cli.releases.steer:promote", "Give it all new runs"),
             Entry("rollback", "penstock.cli.releases.rollback:rollback", "Take a release back, at once"),
             Entry("retire", "penstock.cli.releases.steer:retire", "Take it out of use"),
+            Entry("confirm", "penstock.cli.releases.confirm:confirm", "Approve anew what is in use"),
             Entry("diff", "penstock.cli.releases.diff:diff", "Say what another release has otherwise"),
             Entry("compare", "penstock.cli.releases.diff:compare", "Show how runs of releases went, side by side"),
             Entry("verify", "penstock.cli.releases.ls:verify", "Check signatures"),

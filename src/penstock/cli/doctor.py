@@ -67,6 +67,8 @@ async def _examine() -> tuple[list[Check], ExitCode | None]:
     ]
     if settings.policy is not None:
         checks.append(_policy(settings.policy))
+    if settings.environments is not None:
+        checks.append(_environment(settings))
     trouble = None
     try:
         checks += await _database(settings)
@@ -132,6 +134,28 @@ def _policy(path: "Path") -> Check:
     return Check("policy", "ok", f"{plural(len(policy.rules), 'rule')} of {path}, version {policy.version[:12]}")
 
 
+def _environment(settings: "Settings") -> Check:
+    """Whether what the environments file says of this environment is there."""
+    from penstock.cli.environments.look import look
+    from penstock.cli.loading import import_from_here
+    from penstock.kernel.errors import EnvironmentInvalid
+
+    import_from_here()
+    try:
+        found = look(settings)
+    except EnvironmentInvalid as error:
+        return Check("environment", "fail", f"{error.what} [{error.code}]", error.advice)
+    assert found is not None
+    if found.problems:
+        return Check("environment", "fail", found.problems[0], "`penstock environments check` says everything")
+    if absent := [secret.name for secret in found.secrets if not secret.present]:
+        words = f"secrets that are not there: {', '.join(absent)}"
+        return Check("environment", "fail", words, "calls of tools that need them are denied")
+    reach = "anything" if found.egress is None else f"{len(found.egress)} listed"
+    bound, secrets = plural(len(found.tools), "tool"), plural(len(found.secrets), "secret")
+    return Check("environment", "ok", f"{bound} bound or denied, {secrets}, reaches {reach}")
+
+
 def _lease(settings: "Settings") -> Check:
     words = (
         f"lease {settings.lease_seconds:g} s, poll {settings.poll_seconds:g} s, "
@@ -156,10 +180,16 @@ async def _database(settings: "Settings") -> list[Check]:
     seconds = settings.database_connect_seconds
     if settings.database_url is not None:
         found = _judge(await look(settings.database_url, clock, connect_seconds=seconds), "PENSTOCK_DATABASE_URL")
-        return [*found, await _audit(settings.database_url, settings)]
+        return [*found, await _audit(settings.database_url, settings), *await _signed(settings.database_url, settings)]
     async with await start_embedded(settings.data_dir, start_seconds=settings.embedded_start_seconds) as server:
         found = _judge(await look(server.dsn, clock, connect_seconds=seconds), f"embedded, in {settings.data_dir}")
-        return [*found, await _audit(server.dsn, settings)]
+        return [*found, await _audit(server.dsn, settings), *await _signed(server.dsn, settings)]
+
+
+async def _signed(dsn: str, settings: "Settings") -> list[Check]:
+    from penstock.cli.signing_checks import check_signatures
+
+    return [Check(*line) for line in await check_signatures(dsn, settings)]
 
 
 def _judge(health: "Health", where: str) -> list[Check]:

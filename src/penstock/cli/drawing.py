@@ -169,7 +169,7 @@ def _details(span: Span) -> list[tuple[str, Any]]:
     found += [("asks", f"{ask['name']}({ask['args']})") for ask in span.asks]
     if span.error:
         found.append(("error", span.error))
-    found += [(name, span.about[name]) for name in ("facts", "prompt", "to") if name in span.about]
+    found += [(name, span.about[name]) for name in ("bound to", "facts", "prompt", "to") if name in span.about]
     if span.child is not None and span.trace is None:
         found.append(("run", str(span.child)))
     return found

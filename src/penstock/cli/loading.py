@@ -66,10 +66,15 @@ def load_agent(target: str) -> "Definition":
     return agents[0]
 
 
-def _import(name: str) -> ModuleType:
+def import_from_here() -> None:
+    """Let modules of the current folder be imported."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
+
+
+def _import(name: str) -> ModuleType:
+    import_from_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

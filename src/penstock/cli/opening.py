@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from penstock.kernel.errors import RunUnknown
+from penstock.kernel.errors import RunUnknown, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,14 +22,30 @@ T = TypeVar("T")
 
 
 def execute(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
-    """Run a command's work to its end. ``fast``: on uvloop, which takes 30 ms to import and pays in the long run."""
+    """Run a command's work to its end. ``fast``: on uvloop, which takes 30 ms to import and pays in the long run; not
+    where a list says what may be reached, for it connects past that."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if fast and sys.platform != "win32":
+    if fast and sys.platform != "win32" and not _keeps_to_egress():
         import uvloop
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
+
+
+def _keeps_to_egress() -> bool:
+    from penstock.settings import load_settings
+
+    try:
+        settings = load_settings()
+        if settings.environments is None:
+            return False
+        from penstock.adapters.environments import read_environments
+
+        found = read_environments(settings.environments).get(settings.environment)
+    except UsageError:  # which the command itself will say
+        return False
+    return found is not None and found.egress is not None
 
 
 @contextlib.asynccontextmanager
@@ -60,13 +76,60 @@ async def opened(
         yield platform
 
 
+@dataclasses.dataclass(slots=True, frozen=True)
+class OpenJournal:
+    """What commands need that run no code of agents: a journal, and whose."""
+
+    journal: "Journal"
+    tenant: str
+
+
 @contextlib.asynccontextmanager
-async def opened_record(archive: "Path | None", tenant: str | None = None) -> "AsyncIterator[Penstock]":
+async def opened_journal(tenant: str | None = None) -> AsyncIterator[OpenJournal]:
+    """The journal of the configured database, without the platform on it, which takes longer to import than most
+    commands take.
+
+    Raises:
+        UsageError: a setting is wrong.
+        JournalError: the database cannot be started, reached or used.
+    """
+    from penstock.adapters.postgres.configured import configured_server
+    from penstock.adapters.postgres.database import ConnectionSettings
+    from penstock.adapters.postgres.journal import open_journal
+
+    settings = configured(tenant)
+    async with configured_server(settings) as dsn:
+        journal = await open_journal(ConnectionSettings.of(settings, dsn))
+        try:
+            yield OpenJournal(journal, settings.tenant)
+        finally:
+            await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def opened_record(archive: "Path | None", tenant: str | None = None) -> AsyncIterator[OpenJournal]:
     """What records are read from: an archive, when one is named, else the configured database.
 
     Raises:
         ArchiveInvalid: the file is no whole archive.
         JournalError: as `opened`.
+    """
+    if archive is None:
+        async with opened_journal(tenant) as found:
+            yield found
+        return
+    from penstock.views.archive import ArchiveJournal
+
+    journal = ArchiveJournal(archive)
+    yield OpenJournal(journal, configured(tenant or journal.tenant).tenant)
+
+
+@contextlib.asynccontextmanager
+async def opened_to_replay(archive: "Path | None", tenant: str | None = None) -> "AsyncIterator[Penstock]":
+    """A platform on what `opened_record` reads from.
+
+    Raises:
+        ArchiveInvalid, JournalError: as there.
     """
     if archive is None:
         async with opened(tenant) as platform:
@@ -99,7 +162,7 @@ def configured(tenant: str | None = None, **changes: Any) -> "Settings":
     Raises:
         UsageError: a setting is wrong.
     """
-    from penstock.wiring import load_settings
+    from penstock.settings import load_settings
 
     given = {name: value for name, value in {"tenant": tenant, **changes}.items() if value is not None}
     return dataclasses.replace(load_settings(), **given)

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.opening import execute, find_run, opened_journal
 from penstock.cli.options import Actor, AsJson, Reason, Tenant, actor_or_account
 from penstock.cli.output import columns, note, print_json, say
 from penstock.cli.text import plural
@@ -79,9 +79,9 @@ def _check(run: str | None, everything: bool) -> None:
 
 
 async def _hold(run: str | None, reason: str, actor: str, tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        found = await _scope(platform.journal, platform.tenant, run)
-        new = await platform.journal.retention.hold(platform.tenant, found, actor, reason)
+    async with opened_journal(tenant) as place:
+        found = await _scope(place.journal, place.tenant, run)
+        new = await place.journal.retention.hold(place.tenant, found, actor, reason)
     if as_json:
         print_json({"run": None if run is None else found, "held": True, "new": new})
     else:
@@ -91,9 +91,9 @@ async def _hold(run: str | None, reason: str, actor: str, tenant: str | None, as
 
 
 async def _release(run: str | None, actor: str, tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        found = await _scope(platform.journal, platform.tenant, run)
-        released = await platform.journal.retention.release(platform.tenant, found, actor)
+    async with opened_journal(tenant) as place:
+        found = await _scope(place.journal, place.tenant, run)
+        released = await place.journal.retention.release(place.tenant, found, actor)
     if as_json:
         print_json({"run": None if run is None else found, "released": released})
     else:
@@ -104,8 +104,8 @@ async def _release(run: str | None, actor: str, tenant: str | None, as_json: boo
 async def _holds(tenant: str | None, as_json: bool) -> int:
     from penstock.ports.retention import MAX_LIST, TENANT
 
-    async with opened(tenant) as platform:
-        found = await platform.journal.retention.holds(platform.tenant, MAX_LIST)
+    async with opened_journal(tenant) as place:
+        found = await place.journal.retention.holds(place.tenant, MAX_LIST)
     if as_json:
         print_json(found)
     elif not found:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, plain, print_json, say
 from penstock.cli.text import safe
@@ -21,7 +21,7 @@ def stranded(
     tenant: Tenant = None,
     as_json: AsJson = False,
 ) -> int:
-    """List runs that go on nowhere, because no live worker offers the release they began with."""
+    """List runs that go on nowhere: no live worker of their environment offers the release they began with."""
     if not 1 <= limit <= LIMIT_MAX:
         raise InputInvalid(f"--limit is {limit}", hint=f"give a number from 1 to {LIMIT_MAX}")
     return execute(_stranded(limit, tenant, as_json))
@@ -31,11 +31,11 @@ async def _stranded(limit: int, tenant: str | None, as_json: bool) -> int:
     from penstock.runs.releases import stranded as find
     from penstock.views.lines import duration
 
-    async with opened(tenant) as platform:
-        found = await find(platform.journal, platform.tenant, limit)
-        now = await platform.journal.now()
+    async with opened_journal(tenant) as place:
+        found = await find(place.journal, place.tenant, limit)
+        now = await place.journal.now()
         released = list(dict.fromkeys(item.release for item in found.runs))[:RELEASES_EXPLAINED]
-        refusals = [await platform.journal.rollouts.refusals(release, WORKERS_NAMED) for release in released]
+        refusals = [await place.journal.rollouts.refusals(release, WORKERS_NAMED) for release in released]
     why = [refusal for group in refusals for refusal in group]
     if as_json:
         print_json({**plain(found), "why": plain(why)})
@@ -50,7 +50,7 @@ async def _stranded(limit: int, tenant: str | None, as_json: bool) -> int:
             note(f"there are more than {limit}: --limit shows them")
         for refusal in why:
             note(safe(f"{refusal.worker} does not run {refusal.release[:12]}: {refusal.why}"))
-        note("start a worker with code of that release; or let a run go on under other code:")
+        note("start a worker with code of that release, in the run's environment; or let a run go on under other code:")
         note("  penstock runs adopt ID --app MODULE   (cancel: penstock runs cancel ID)")
     else:
         note("no stranded runs")

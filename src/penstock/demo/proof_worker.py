@@ -14,7 +14,8 @@ from penstock.adapters.simulated import Habits, NearestExamples, SimulatedModel
 from penstock.demo.bank import Bank
 from penstock.demo.support import SupportDesk
 from penstock.demo.support_tools import BankTools
-from penstock.wiring import load_settings, open_penstock
+from penstock.settings import load_settings
+from penstock.wiring import open_penstock
 
 PAID = "the bank has paid"
 _TAME = Habits(spiral=0, unknown_tool=0, malformed=0, overreach=0, careless=0, stubborn=0, unsure_below=0)

@@ -17,8 +17,8 @@ from penstock.demo.result import DemoResult, ModeResult, Proof, SweepPoint
 from penstock.demo.stage import Stage
 from penstock.demo.tickets import Ticket, packaged_tickets, read_tickets
 from penstock.kernel.randomness import token_bytes
-from penstock.settings import Settings
-from penstock.wiring import Models, load_settings, open_penstock
+from penstock.settings import Settings, load_settings
+from penstock.wiring import Models, open_penstock
 
 TENANT = "demo"
 DEFAULT_TICKETS = 300

@@ -48,6 +48,10 @@ class Settings(ServingSettings):
     environment: str = _setting(
         "development", "The environment this process belongs to, recorded with every event.", low=1, high=64
     )
+    environments: Path | None = _setting(
+        None,
+        "The environments file (TOML): which tools act in which environment, its secrets, and what may be reached.",
+    )
     tenant: str = _setting("default", "The tenant of a call that names none.", low=1, high=64)
     prices_file: Path | None = _setting(
         None,
@@ -55,11 +59,21 @@ class Settings(ServingSettings):
     )
     release_key_file: Path | None = _setting(
         None,
-        "The private key (Ed25519, PEM) that signs releases drafted here; its public half is trusted here.",
+        "The private key (Ed25519, PEM) that signs releases, and decisions about them, here; its public half is trusted"
+        " here.",
     )
     release_trusted_file: Path | None = _setting(
         None,
         "Public keys (Ed25519, PEM, one below the other) whose releases are run here besides.",
+    )
+    decision_key_file: Path | None = _setting(
+        None,
+        "The private key (Ed25519, PEM; it may be that of releases) that signs people's decisions here; its public half"
+        " is trusted here.",
+    )
+    decision_trusted_file: Path | None = _setting(
+        None,
+        "Public keys (Ed25519, PEM, one below the other) of which one has to have signed a decision for it to count.",
     )
 
     policy: Path | None = _setting(

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,6 @@ from penstock.runs.rollouts.signing import make_key
 ROOT = Path(__file__).resolve().parents[3]
 CONSOLE = ROOT / "console"
 BUILT = ROOT / "src" / "penstock" / "server" / "console"
-STAMP = CONSOLE / "node_modules" / ".cache" / "built.json"
 AXE = CONSOLE / "node_modules" / "axe-core" / "axe.min.js"
 SOURCES = ("src", "public", "index.html", "package.json", "package-lock.json", "vite.config.ts", "tsconfig.json")
 PROGRAM = (sys.executable, "-P", "-c", "import sys; from penstock.cli import main; sys.exit(main())")
@@ -54,7 +53,7 @@ def find_chromium() -> str:
 
 
 def build_console() -> None:
-    """Build the console where its sources are not those of what lies there.
+    """Build the console where what lies there is older than its sources, as make would.
 
     Raises:
         Unavailable: there is no Node to build it with.
@@ -62,9 +61,7 @@ def build_console() -> None:
     lock = Path(tempfile.gettempdir()) / f"penstock-console-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:16]}.lock"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        wanted = _digest(path for name in SOURCES for path in _files(CONSOLE / name) if ".test." not in path.name)
-        noted = json.loads(STAMP.read_text()) if STAMP.is_file() else {}
-        if (BUILT / "index.html").is_file() and noted == {"sources": wanted, "built": _digest(_files(BUILT))}:
+        if is_built():
             return
         npm = shutil.which("npm")
         if npm is None:
@@ -73,22 +70,15 @@ def build_console() -> None:
         for step in [*steps, ["run", "build"]]:
             done = subprocess.run([npm, *step], cwd=CONSOLE, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"npm {' '.join(step)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
-        STAMP.parent.mkdir(parents=True, exist_ok=True)
-        STAMP.write_text(json.dumps({"sources": wanted, "built": _digest(_files(BUILT))}))
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    elif path.is_dir():
-        yield from sorted(one for one in path.rglob("*") if one.is_file())
-
-
-def _digest(paths: Iterator[Path]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def is_built() -> bool:
+    """Whether no source is newer than anything that was built; a folder is when a file in it came or went."""
+    built = [path.stat().st_mtime_ns for path in BUILT.rglob("*") if path.is_file()]
+    sources = [path for name in SOURCES for path in (CONSOLE / name, *(CONSOLE / name).rglob("*"))]
+    return (BUILT / "index.html").is_file() and max(
+        path.stat().st_mtime_ns for path in sources if ".test." not in path.name
+    ) < min(built)
 
 
 def free_port() -> int:
@@ -238,11 +228,16 @@ class House:
     async def ended(self, run: str) -> dict[str, Any]:
         """A run that has ended, as the API shows it."""
 
-        async def over() -> dict[str, Any] | None:
-            shown = await self.run(run)
-            return shown if shown["status"] == "ended" else None
+        seen: dict[str, Any] = {}
 
-        return await until(over, f"run {run} ends")
+        async def over() -> dict[str, Any] | None:
+            seen.update(await self.run(run))
+            return seen if seen["status"] == "ended" else None
+
+        try:
+            return await until(over, f"run {run} ends")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{seen}\n{(self.folder / 'serve.log').read_text()[-4000:]}") from None
 
 
 async def until(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = 40) -> T:

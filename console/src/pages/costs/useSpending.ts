@@ -16,14 +16,12 @@ export function useSpending(queryKey: readonly string[]): void {
   const client = useQueryClient();
   useTopic('overview');
   const spent = useQuery({ ...overviewQuery, enabled: false }).data?.spent_today.nano;
-  const last = useRef({ spent, at: 0, took: 0 });
+  const last = useRef<{ spent?: number; at: number; took: number }>({ at: 0, took: 0 });
   useEffect(() => {
     const state = last.current;
+    // The page's own read may have begun before what the overview already counts: once, it is read after that.
+    state.at ||= Date.now();
     if (spent === undefined || spent === state.spent) return undefined;
-    if (state.spent === undefined) {
-      state.spent = spent;
-      return undefined;
-    }
     const wait = Math.max(0, state.at + Math.max(AGAIN_MS, SHARE * state.took) - Date.now());
     const timer = setTimeout(() => {
       // Nobody looks: it is read again with the first change after somebody does.

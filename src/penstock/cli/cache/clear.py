@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import note, print_json
 from penstock.kernel.errors import InputInvalid
@@ -53,12 +53,12 @@ async def _clear(which: Which, actor: str, tenant: str | None, as_json: bool) ->
     from penstock.journal.actions import Said, encode_said
     from penstock.ports.actions import NewAction
 
-    async with opened(tenant) as platform:
-        gone = await platform.journal.cache.clear(platform.tenant, which)
+    async with opened_journal(tenant) as place:
+        gone = await place.journal.cache.clear(place.tenant, which)
         named = {"gate": which.gate, "scope": which.scope, "scope_name": which.scope_name, "agent": which.agent}
         detail = {key: value for key, value in {**named, "name": which.name, "tag": which.tag}.items() if value}
         said = encode_said(Said(actor, "cache.clear", "cache", {**detail, "entries": gone}, ""))
-        await platform.journal.actions.record([NewAction(platform.tenant, actor, "cache.clear", said)])
+        await place.journal.actions.record([NewAction(place.tenant, actor, "cache.clear", said)])
     if as_json:
         print_json({"entries": gone})
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
 
@@ -27,9 +27,9 @@ def show(
 async def _show(days: int, tenant: str | None, as_json: bool) -> int:
     from penstock.views.cache import DAY, read_cache
 
-    async with opened(tenant) as platform:
-        now = await platform.journal.now()
-        report = await read_cache(platform.journal, platform.tenant, now - days * DAY)
+    async with opened_journal(tenant) as place:
+        now = await place.journal.now()
+        report = await read_cache(place.journal, place.tenant, now - days * DAY)
     if as_json:
         print_json(_document(report))
     elif report.rows:

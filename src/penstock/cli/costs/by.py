@@ -6,7 +6,7 @@ import typer
 
 from penstock.cli.costs.stretch import DIMENSIONS, Only, Since, only_of, seconds
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
 from penstock.kernel.errors import UsageError
@@ -48,10 +48,10 @@ async def _by(
         bounded_where(where)
     except ValueError as error:
         raise UsageError(str(error), hint=f"{DIMENSIONS}, or up to four of them with commas") from error
-    async with opened(tenant) as platform:
-        now = await platform.journal.now()
+    async with opened_journal(tenant) as place:
+        now = await place.journal.now()
         since = now - length * 1_000_000
-        costs = await read_costs(platform.journal, platform.tenant, names, since=since, where=where)
+        costs = await read_costs(place.journal, place.tenant, names, since=since, where=where)
     if as_json:
         print_json(costs)
     elif as_csv:

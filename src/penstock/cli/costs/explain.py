@@ -6,7 +6,7 @@ import typer
 
 from penstock.cli.costs.stretch import Since, seconds
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
 from penstock.cli.text import safe
@@ -30,11 +30,11 @@ def explain(
 async def _explain(customer: str, feature: str, length: int, as_json: bool, tenant: str | None) -> int:
     from penstock.views.cost_reasons import explain as explained
 
-    async with opened(tenant) as platform:
-        now = await platform.journal.now()
+    async with opened_journal(tenant) as place:
+        now = await place.journal.now()
         found = await explained(
-            platform.journal,
-            platform.tenant,
+            place.journal,
+            place.tenant,
             customer,
             feature=feature,
             since=now - length * 1_000_000,

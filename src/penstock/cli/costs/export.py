@@ -2,19 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
 from penstock.cli.costs.stretch import Begin, End, Only, moment, only_of
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import OpenJournal, execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import note, print_json
 from penstock.kernel.errors import UsageError
-
-if TYPE_CHECKING:
-    from penstock.runs.client import Penstock
 
 Form = Annotated[str, typer.Option("--format", help="csv, parquet (needs penstock[parquet]) or focus (FOCUS 1.2).")]
 Target = Annotated[Path | None, typer.Option("--output", "-o", help="The file to write; without it, standard output.")]
@@ -44,18 +41,18 @@ def export(
 async def _export(
     form: str, since: str, until: str | None, where: dict[str, str], output: Path | None, tenant: str | None, json: bool
 ) -> int:
-    async with opened(tenant) as platform:
-        now = await platform.journal.now()
+    async with opened_journal(tenant) as source:
+        now = await source.journal.now()
         stretch = moment(since, now), now if until is None else moment(until, now, "--until")
         if stretch[0] >= stretch[1]:
             raise UsageError("the stretch ends before it begins")
         try:
-            rows = await _write(platform, form, stretch, where, output)
+            rows = await _write(source, form, stretch, where, output)
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror or error}") from error
         except ValueError as error:
             raise UsageError(str(error)) from error
-        place = await platform.journal.usage.place(platform.tenant)
+        place = await source.journal.usage.place(source.tenant)
     counted = place.until if place else 0
     if json:
         print_json({"rows": rows, "counted_until": counted, "file": str(output)})
@@ -65,11 +62,11 @@ async def _export(
 
 
 async def _write(
-    platform: "Penstock", form: str, stretch: tuple[int, int], where: dict[str, str], output: Path | None
+    source: OpenJournal, form: str, stretch: tuple[int, int], where: dict[str, str], output: Path | None
 ) -> int:
     from penstock.views.cost_export import as_parquet, as_text, export_rows
 
-    count, pages = 0, export_rows(platform.journal, platform.tenant, *stretch, where)
+    count, pages = 0, export_rows(source.journal, source.tenant, *stretch, where)
     if form == "parquet":
         assert output is not None
         with as_parquet(output) as file:
@@ -77,7 +74,7 @@ async def _write(
                 file.add(rows)
                 count += len(rows)
         return count
-    writer = as_text(cast("Literal['csv', 'focus']", form), platform.tenant)
+    writer = as_text(cast("Literal['csv', 'focus']", form), source.tenant)
     target = sys.stdout if output is None else output.open("w", encoding="utf-8", newline="")
     try:
         target.write(writer.head())

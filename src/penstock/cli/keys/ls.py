@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.keys.shown import shown
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, print_json, say
 from penstock.ports.access import MAX_LIST, KeyRecord
@@ -18,10 +18,10 @@ def ls(tenant: Tenant = None, as_json: AsJson = False) -> int:
 
 
 async def _ls(tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        now = await platform.journal.now()
+    async with opened_journal(tenant) as place:
+        now = await place.journal.now()
         keys: list[KeyRecord] = []
-        while page := await platform.journal.access.list_keys(platform.tenant, keys[-1].id if keys else None, MAX_LIST):
+        while page := await place.journal.access.list_keys(place.tenant, keys[-1].id if keys else None, MAX_LIST):
             keys += page
     if as_json:
         print_json({"keys": [shown(key) for key in keys]})

@@ -7,7 +7,7 @@ import typer
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.keys.shown import shown
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import print_json, say
 from penstock.kernel.errors import KeyUnknown
@@ -33,12 +33,12 @@ async def _revoke(text: str, tenant: str | None, actor: str, as_json: bool) -> i
     from penstock.cli.text import safe
     from penstock.server.action_log import ActionLog
 
-    async with opened(tenant) as platform:
-        access = platform.journal.access
-        found = await access.revoke_key(platform.tenant, await _find(access, platform.tenant, text))
+    async with opened_journal(tenant) as place:
+        access = place.journal.access
+        found = await access.revoke_key(place.tenant, await _find(access, place.tenant, text))
         assert found is not None
-        log = ActionLog(platform.journal.actions)
-        await log.record_as(platform.tenant, f"cli:{actor}", "key.revoke", str(found.id), {"name": found.name})
+        log = ActionLog(place.journal.actions)
+        await log.record_as(place.tenant, f"cli:{actor}", "key.revoke", str(found.id), {"name": found.name})
     if as_json:
         print_json(shown(found))
     else:

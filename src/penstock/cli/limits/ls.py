@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.limits.options import limit_words
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson
 from penstock.cli.output import columns, note, plain, print_json, say
 
@@ -18,8 +18,8 @@ def ls(as_json: AsJson = False) -> int:
 
 
 async def _ls(as_json: bool) -> int:
-    async with opened() as platform:
-        uses = await platform.journal.rates.use()
+    async with opened_journal() as place:
+        uses = await place.journal.rates.use()
     if as_json:
         print_json([{**plain(use.limit), **_meters(use)} for use in uses])
     elif uses:

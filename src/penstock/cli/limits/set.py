@@ -6,7 +6,7 @@ import typer
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.limits.options import ForTenant, Kind, Pattern, checked_key, limit_words
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import Actor, AsJson, actor_or_account
 from penstock.cli.output import note, print_json
 from penstock.cli.text import safe
@@ -65,8 +65,8 @@ def set_limit(  # noqa: PLR0917 - each parameter is an option of the command
 
 
 async def _set(limit: "Limit", actor: str, as_json: bool) -> int:
-    async with opened() as platform:
-        await platform.journal.rates.set_limit(limit, actor)
+    async with opened_journal() as place:
+        await place.journal.rates.set_limit(limit, actor)
     if as_json:
         print_json(limit)
     else:
@@ -81,8 +81,8 @@ def remove(kind: Kind, pattern: Pattern, tenant: ForTenant = None, as_json: AsJs
 
 
 async def _remove(key: tuple[str, str, str], as_json: bool) -> int:
-    async with opened() as platform:
-        removed = await platform.journal.rates.remove_limit(key)
+    async with opened_journal() as place:
+        removed = await place.journal.rates.remove_limit(key)
     if not removed:
         whose = "everybody" if key[0] == "*" else f"tenant {key[0]}"
         raise InputInvalid(f"there is no limit on {key[1]} {key[2]} for {whose}", hint="see `penstock limits ls`")

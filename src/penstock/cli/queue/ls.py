@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
 from penstock.cli.scopes import in_words
@@ -37,13 +37,13 @@ def ls(
 
 
 async def _ls(agent: str | None, limit: int, everybody: bool, tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        whose = None if everybody else platform.tenant
-        queue = platform.journal.queue
+    async with opened_journal(tenant) as place:
+        whose = None if everybody else place.tenant
+        queue = place.journal.queue
         depths = await queue.depths(whose, agent, limit)
         sessions = await queue.sessions(whose, limit)
-        stops = await platform.journal.controls.wide(platform.tenant)
-        now = await platform.journal.now()
+        stops = await place.journal.controls.wide(place.tenant)
+        now = await place.journal.now()
     if as_json:
         waits = [{**_plain(depth), "oldest_wait_seconds": _age(depth.oldest, now)} for depth in depths]
         print_json({"queues": waits, "sessions": [{**_plain(item), "blocked": item.blocked} for item in sessions]})

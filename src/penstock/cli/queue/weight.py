@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
 from penstock.kernel.errors import UsageError
@@ -32,13 +32,13 @@ def weight(
 
 
 async def _weight(customer: str | None, shares: float | None, tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        queue = platform.journal.queue
+    async with opened_journal(tenant) as place:
+        queue = place.journal.queue
         if customer is not None and shares is not None:
-            await queue.set_weight(platform.tenant, customer, shares)
-        weights = await queue.weights(platform.tenant)
+            await queue.set_weight(place.tenant, customer, shares)
+        weights = await queue.weights(place.tenant)
     if as_json:
-        print_json({"tenant": platform.tenant, "weights": weights})
+        print_json({"tenant": place.tenant, "weights": weights})
     elif weights:
         say(columns(("CUSTOMER", "WEIGHT"), [(name or "-", f"{value:g}") for name, value in weights.items()]))
     else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.opening import execute, find_run, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, note, print_json, say
 from penstock.cli.scopes import held_by
@@ -53,13 +53,13 @@ async def _ls(
 
     if status is not None and status not in {known.value for known in Status}:
         raise InputInvalid(f"there is no status {status!r}", hint=f"one of {', '.join(Status)}")
-    async with opened(tenant) as platform:
-        journal = platform.journal
-        older = await find_run(journal, platform.tenant, before) if before else None
+    async with opened_journal(tenant) as place:
+        journal = place.journal
+        older = await find_run(journal, place.tenant, before) if before else None
         where = RunFilter(status=Status(status) if status else None, outcome=outcome, agent=agent, before=older)
-        rows = await journal.list_runs(platform.tenant, where, limit)
+        rows = await journal.list_runs(place.tenant, where, limit)
         now = await journal.now()
-        stops = await journal.controls.wide(platform.tenant)
+        stops = await journal.controls.wide(place.tenant)
     if as_json:
         print_json([_as_json(row) for row in rows])
     elif rows:

@@ -9,7 +9,7 @@ import typer
 
 from penstock.cli.exits import ExitCode
 from penstock.cli.loading import load_agents
-from penstock.cli.opening import execute, find_run, opened_record
+from penstock.cli.opening import execute, find_run, opened_to_replay
 from penstock.cli.options import ArchiveFile, AsJson, RunId, Tenant
 from penstock.cli.output import note, print_json, say
 from penstock.cli.text import brief, plural, safe
@@ -50,7 +50,7 @@ async def _replay(
     from penstock.runs.replaying.state_check import check_state
     from penstock.views.trace import read_trace
 
-    async with opened_record(archive, tenant) as platform:
+    async with opened_to_replay(archive, tenant) as platform:
         found = await find_run(platform.journal, platform.tenant, run)
         row = await platform.journal.get_run(platform.tenant, found)
         assert row is not None

@@ -28,13 +28,13 @@ async def _show(run: str, full: bool, children: bool, archive: Path | None, tena
     from penstock.views.trace import read_trace
 
     held = ""
-    async with opened_record(archive, tenant) as platform:
-        journal = platform.journal
-        found = await find_run(journal, platform.tenant, run)
-        trace = await read_trace(journal, platform.tenant, found, children=children)
-        row = await journal.get_run(platform.tenant, found) if archive is None else None
+    async with opened_record(archive, tenant) as place:
+        journal = place.journal
+        found = await find_run(journal, place.tenant, run)
+        trace = await read_trace(journal, place.tenant, found, children=children)
+        row = await journal.get_run(place.tenant, found) if archive is None else None
         if row is not None:
-            held = held_by(row, await journal.controls.wide(platform.tenant))
+            held = held_by(row, await journal.controls.wide(place.tenant))
     if as_json:
         print_json(trace)
     else:

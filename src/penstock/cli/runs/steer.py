@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.opening import execute, find_run, opened_journal
 from penstock.cli.options import Actor, AsJson, Reason, RunId, Tenant, actor_or_account
 from penstock.cli.output import note, print_json, say
 from penstock.cli.sealing import as_json_of, print_sealed
@@ -43,13 +43,13 @@ def release(
 async def _stop(how: str, run: str, reason: str, actor: str, tenant: str | None, as_json: bool) -> int:
     from penstock.ports.records import Status, Stop
 
-    async with opened(tenant) as platform:
-        journal = platform.journal
-        found = await find_run(journal, platform.tenant, run)
-        row = await journal.get_run(platform.tenant, found)
+    async with opened_journal(tenant) as place:
+        journal = place.journal
+        found = await find_run(journal, place.tenant, run)
+        row = await journal.get_run(place.tenant, found)
         if row is not None and row.status is Status.ENDED and row.code != "continued":
             raise UsageError(f"run {found} has ended already, as {row.outcome}")
-        sealed = await journal.stop_run(platform.tenant, found, Stop(how), actor, reason)
+        sealed = await journal.stop_run(place.tenant, found, Stop(how), actor, reason)
     if as_json:
         print_json({"run": found, "stop": how, **as_json_of(sealed)})
     else:
@@ -58,9 +58,9 @@ async def _stop(how: str, run: str, reason: str, actor: str, tenant: str | None,
 
 
 async def _resume(run: str, actor: str, tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        found = await find_run(platform.journal, platform.tenant, run)
-        resumed = await platform.journal.resume_run(platform.tenant, found, actor)
+    async with opened_journal(tenant) as place:
+        found = await find_run(place.journal, place.tenant, run)
+        resumed = await place.journal.resume_run(place.tenant, found, actor)
     if not resumed:
         raise UsageError(f"run {found} is not paused", hint="a cancel or kill stays; see `penstock runs show`")
     if as_json:
@@ -71,9 +71,9 @@ async def _resume(run: str, actor: str, tenant: str | None, as_json: bool) -> in
 
 
 async def _release(run: str, to: str | None, actor: str, tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        found = await find_run(platform.journal, platform.tenant, run)
-        released = await platform.journal.release_quarantine(platform.tenant, found, to, actor)
+    async with opened_journal(tenant) as place:
+        found = await find_run(place.journal, place.tenant, run)
+        released = await place.journal.release_quarantine(place.tenant, found, to, actor)
     if not released:
         raise UsageError(f"run {found} is not quarantined", hint="see `penstock runs ls --status quarantined`")
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.opening import execute, find_run, opened_journal
 from penstock.cli.options import RunId, Tenant
 from penstock.cli.output import note, plain, say
 
@@ -27,9 +27,9 @@ async def _tail(run: str, wait: bool, tenant: str | None, as_json: bool) -> int:
     from penstock.events import RunEnded, kind_of
 
     last = None
-    async with opened(tenant) as platform:
-        found = await find_run(platform.journal, platform.tenant, run)
-        async for event in follow(platform.journal, platform.tenant, found, wait=wait):
+    async with opened_journal(tenant) as place:
+        found = await find_run(place.journal, place.tenant, run)
+        async for event in follow(place.journal, place.tenant, found, wait=wait):
             last = event
             if as_json:
                 sys.stdout.write(json.dumps({"kind": kind_of(event), **plain(event)}) + "\n")

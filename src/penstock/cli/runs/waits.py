@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.opening import execute, find_run, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import note, print_json, say
 from penstock.cli.text import safe
@@ -39,9 +39,9 @@ def waits(
 async def _waits(run: str | None, limit: int, tenant: str | None, as_json: bool) -> int:
     from penstock.views.wait_graph import read_wait_graph
 
-    async with opened(tenant) as platform:
-        found = await find_run(platform.journal, platform.tenant, run) if run else None
-        graph = await read_wait_graph(platform.journal, platform.tenant, run=found, limit=limit)
+    async with opened_journal(tenant) as place:
+        found = await find_run(place.journal, place.tenant, run) if run else None
+        graph = await read_wait_graph(place.journal, place.tenant, run=found, limit=limit)
     if as_json:
         print_json(graph)
         return ExitCode.OK

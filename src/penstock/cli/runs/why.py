@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, find_run, opened
+from penstock.cli.opening import execute, find_run, opened_journal
 from penstock.cli.options import AsJson, RunId, Tenant
 from penstock.cli.output import print_json, say
 from penstock.cli.text import safe
@@ -29,16 +29,16 @@ async def _why(run: str, tenant: str | None, as_json: bool) -> int:
     from penstock.views.failure_report import read_failure_report
     from penstock.views.failure_tree import read_failure_tree
 
-    async with opened(tenant) as platform:
-        journal = platform.journal
-        found = await find_run(journal, platform.tenant, run)
-        row = await journal.get_run(platform.tenant, found)
+    async with opened_journal(tenant) as place:
+        journal = place.journal
+        found = await find_run(journal, place.tenant, run)
+        row = await journal.get_run(place.tenant, found)
         stood_in = (
             row is not None and row.code == "fallback"
         )  # it has no failure tree: it succeeded, by another's answer
-        tree = None if stood_in else await read_failure_tree(journal, platform.tenant, found)
+        tree = None if stood_in else await read_failure_tree(journal, place.tenant, found)
         has_report = stood_in or (tree is not None and row is not None and row.outcome is not None)
-        report = await read_failure_report(journal, platform.tenant, found) if has_report else None
+        report = await read_failure_report(journal, place.tenant, found) if has_report else None
     if as_json:
         said = {} if tree is None else {**_fields(tree), "recovered": [_call_fields(call) for call in tree.recovered]}
         print_json({**said, "report": report})

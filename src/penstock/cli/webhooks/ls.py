@@ -1,7 +1,7 @@
 """``penstock webhooks ls``."""
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import AsJson, Tenant
 from penstock.cli.output import columns, print_json, say
 from penstock.cli.webhooks.shown import shown
@@ -15,10 +15,10 @@ def ls(tenant: Tenant = None, as_json: AsJson = False) -> int:
 
 
 async def _ls(tenant: str | None, as_json: bool) -> int:
-    async with opened(tenant) as platform:
-        webhooks = platform.journal.webhooks
-        found = await webhooks.list_endpoints(platform.tenant)
-        counts = await webhooks.counts(platform.tenant, [item.id for item in found])
+    async with opened_journal(tenant) as place:
+        webhooks = place.journal.webhooks
+        found = await webhooks.list_endpoints(place.tenant)
+        counts = await webhooks.counts(place.tenant, [item.id for item in found])
     if as_json:
         print_json({"webhooks": [shown(item, counts[item.id]) for item in found]})
     elif not found:

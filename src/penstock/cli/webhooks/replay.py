@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli.exits import ExitCode
-from penstock.cli.opening import execute, opened
+from penstock.cli.opening import execute, opened_journal
 from penstock.cli.options import Actor, AsJson, Tenant, actor_or_account
 from penstock.cli.output import print_json, say
 from penstock.cli.webhooks.shown import find_endpoint
@@ -31,20 +31,20 @@ def replay(
 async def _replay(text: str, delivery: str | None, tenant: str | None, actor: str, as_json: bool) -> int:
     from penstock.server.action_log import ActionLog
 
-    async with opened(tenant) as platform:
-        webhooks = platform.journal.webhooks
-        found = await find_endpoint(webhooks, platform.tenant, text)
+    async with opened_journal(tenant) as place:
+        webhooks = place.journal.webhooks
+        found = await find_endpoint(webhooks, place.tenant, text)
         count = 0
         if delivery is None:
-            while again := await webhooks.replay_dead(platform.tenant, found.id, AT_ONCE):
+            while again := await webhooks.replay_dead(place.tenant, found.id, AT_ONCE):
                 count += again
-        elif await webhooks.replay(platform.tenant, found.id, delivery) is None:
+        elif await webhooks.replay(place.tenant, found.id, delivery) is None:
             raise WebhookUnknown(f"there is no delivery {delivery!r} to {found.id}")
         else:
             count = 1
-        log = ActionLog(platform.journal.actions)
+        log = ActionLog(place.journal.actions)
         detail = {"delivery": delivery, "replayed": count}
-        await log.record_as(platform.tenant, f"cli:{actor}", "webhook.replay", str(found.id), detail)
+        await log.record_as(place.tenant, f"cli:{actor}", "webhook.replay", str(found.id), detail)
     if as_json:
         print_json({"replayed": count})
     else:
