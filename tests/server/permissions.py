@@ -188,6 +188,10 @@ ROWS: dict[str, Row] = {
     "GET /v1/releases": Row("runs:read"),
     "POST /v1/releases": Row("releases:manage", {"agent": "nobody"}),
     "GET /v1/releases/compare": Row("costs:read"),
+    "GET /v1/releases/confirm": Row("releases:approve"),
+    "POST /v1/releases/confirm": Row("releases:approve", {"agent": "nobody", "releases": []}),
+    "GET /v1/releases/offered": Row("releases:manage"),
+    "POST /v1/releases/preview": Row("releases:manage", {"agent": "nobody"}),
     "POST /v1/releases/rollback": Row("releases:manage", {"agent": "nobody"}),
     "POST /v1/releases/tools": Row("releases:approve", {"tool": "a/b", "digest": f"sha256:{'0' * 64}"}),
     "GET /v1/releases/{id}": Row("runs:read", real=a_release),
@@ -222,6 +226,7 @@ ROWS: dict[str, Row] = {
     "POST /v1/runs/{run}/replay": Row("runs:steer", real=a_run),
     "POST /v1/runs/{run}/events": Row("runs:steer", {"name": "go"}, real=a_run),
     "GET /v1/approvals": Row("runs:read"),
+    "GET /v1/approvals/alike": Row("runs:read"),
     "GET /v1/approvals/{id}": Row("runs:read", real=an_approval),
     "POST /v1/approvals/{id}/decision": Row(
         "approvals:decide", {"decision": "deny", "digest": "d", "version": 1}, real=an_approval

@@ -362,6 +362,55 @@ async def test_one_rule_decides_many_each_by_itself(api: Api, guard: Guard) -> N
     assert (bad.status_code, bad.json()["code"]) == (422, "answer_invalid")
 
 
+async def test_questions_of_one_rule_are_seen_together_and_decided_each_as_it_was_seen(api: Api, guard: Guard) -> None:
+    guard.say("count: 1")
+    asked = [await question(api, cents) for cents in (100, 200)]
+    groups = {item["group"] for item in asked}
+    assert len(groups) == 1
+    (group,) = groups
+    shown = (await api.get(f"/v1/approvals/alike?group={group}", "approver")).json()
+    assert [item["args"] for item in shown["items"]] == ['{"cents":100,"order":"o-1"}', '{"cents":200,"order":"o-1"}']
+    assert (shown["why"][0]["rule"], shown["more"]) == ("policy", False)
+    hidden = (await api.get(f"/v1/approvals/alike?group={group}", "viewer")).json()["items"]
+    assert {(item["args"], item["hidden"], item["mine"]) for item in hidden} == {("", "forbidden", False)}
+    guard.say("count: 2")
+    other = await question(api, 300)
+    assert other["group"] not in groups, "other terms, and another version of the policy"
+    await decide(api, asked[0], "approver", "deny", together=2)
+    [action] = (await api.get("/v1/actions", "admin", params={"action": "approval.decide"})).json()["items"]
+    assert action["detail"]["together"] == 2
+    left = (await api.get(f"/v1/approvals/alike?group={group}", "approver")).json()["items"]
+    assert [item["id"] for item in left] == [asked[1]["id"]]
+    assert (await api.get(f"/v1/approvals/alike?group={'0' * 32}", "approver")).json()["items"] == []
+
+
+async def test_some_roles_are_handed_on_and_others_kept(api: Api, guard: Guard) -> None:
+    guard.say("roles: [finance]")
+    await people(api, "ann", "fay", "bob")
+    await api.put("/v1/people/key:fay", {"roles": ["finance", "lead"]}, "admin")
+    asked = await question(api)
+    strange = {"to": "key:ann", "seconds": 60, "roles": ["legal"]}
+    refused = await api.post("/v1/delegations", "fay", json=strange)
+    assert (refused.status_code, refused.json()["code"]) == (422, "delegation_invalid")
+    await api.post("/v1/delegations", "fay", json={**strange, "roles": ["lead"]})
+    unfit = (await api.get(f"/v1/approvals/{asked['id']}?behalf=key:fay", "ann")).json()
+    assert (unfit["mine"], unfit["why_not"]) == (False, "key:fay is not finance, which the policy asks for")
+    assert (await decide(api, asked, "ann", behalf="key:fay")).json()["code"] == "approver_unfit"
+    await api.post("/v1/delegations", "fay", json={**strange, "roles": ["finance"]})
+    seen = await api.get("/v1/delegations", "ann")
+    assert [item["roles"] for item in seen.json()["items"]] == [["finance"], ["lead"]]
+    assert (await api.get("/v1/delegations", "bob")).json()["items"] == []
+    mine = (await api.get("/v1/delegations", "fay")).json()
+    assert (mine["roles"], mine["why_not"]) == (["approver", "finance", "lead"], "")
+    assert len((await api.get("/v1/delegations", "admin")).json()["items"]) == 2
+    fit = (await api.get(f"/v1/approvals/{asked['id']}?behalf=key:fay", "ann")).json()
+    assert (fit["mine"], fit["why_not"]) == (True, "")
+    stranger = (await api.get(f"/v1/approvals/{asked['id']}?behalf=key:fay", "bob")).json()
+    assert "has not handed their right" in stranger["why_not"]
+    assert (await decide(api, asked, "ann", behalf="key:fay")).status_code == 200
+    assert (await ended(api, asked["run"]))["output"] == "paid 500"
+
+
 async def test_a_case_that_somebody_holds_is_decided_by_nobody_else(api: Api, guard: Guard) -> None:
     guard.say("count: 1")
     await people(api, "ann", "bob")
@@ -378,6 +427,7 @@ async def test_a_case_that_somebody_holds_is_decided_by_nobody_else(api: Api, gu
     assert (await api.post(f"/v1/cases/{run}/hand-back", "ann", json={"note": "not mine"})).status_code == 200
     await api.post(f"/v1/cases/{run}/assign", "ann", json={"to": "key:bob", "due": 1})
     [line] = (await api.get("/v1/cases", "bob")).json()["items"]
+    assert line["questions"] == [asked["id"]]
     assert (line["holder"], line["note"], line["assignee"], line["late"], line["why"]) == (
         "",
         "not mine",
@@ -386,8 +436,10 @@ async def test_a_case_that_somebody_holds_is_decided_by_nobody_else(api: Api, gu
         "question",
     )
     await api.post(f"/v1/cases/{run}/claim", "bob", json={})
-    taken = await api.post(f"/v1/cases/{run}/claim", "admin", json={"take_over": True})
+    taken = await api.post(f"/v1/cases/{run}/claim", "admin", json={"take_over": True, "reason": "bob is ill"})
     assert taken.json()["holder"] == "key:default-admin"
+    [last, *_] = (await api.get("/v1/actions", "admin", params={"action": "case.claim"})).json()["items"]
+    assert (last["detail"]["forced"], last["detail"]["reason"]) == (True, "bob is ill")
     assert (await decide(api, asked, "admin")).status_code == 200
     assert (await ended(api, run))["output"] == "paid 500"
     over = await api.post(f"/v1/cases/{run}/claim", "ann", json={})

@@ -38,6 +38,59 @@ async def test_releases_on_postgres(api_on_postgres: Api, key_file: Path) -> Non
     await a_life(api_on_postgres, key_file)
 
 
+async def test_a_draft_is_looked_at_before_it_is_kept(api: Api, key_file: Path) -> None:
+    api.platform.registry.add(CLERK)
+    trust(api, key_file)
+    offered = (await api.get("/v1/releases/offered?agent=clerk-r", "operator")).json()
+    assert offered["manifest"]["prompts"] == {"instructions": "As coded.\nBe kind."}
+    assert offered["route"]["live"] == ""
+    draft: dict[str, Any] = {
+        "agent": "clerk-r",
+        "prompts": {"instructions": "As coded.\nBe brief."},
+        "models": ["m", "n"],
+    }
+    told = (await api.post("/v1/releases/preview", json=draft, key="operator")).json()
+    assert {item["what"]: item["lines"] for item in told["differences"]} == {
+        "prompt instructions": ["line 2:", "- Be kind.", "+ Be brief."],
+        "model": ["m then n, was m"],
+    }
+    assert (await api.get("/v1/releases", "operator")).json()["items"] == [], "nothing is kept"
+    made = (await api.post("/v1/releases", json=draft, key="operator")).json()
+    assert made["id"] == told["new"]
+    same = {**draft, "base": made["id"], "budget": {"steps": 4}}
+    told = (await api.post("/v1/releases/preview", json=same, key="operator")).json()
+    assert [item["what"] for item in told["differences"]] == ["budget"]
+    made = await api.post("/v1/releases", json={**draft, "budget": {"seconds": 0, "steps": 4}}, key="operator")
+    assert made.json()["id"] == told["new"], "what is not limited is not written"
+    wrong = await api.post("/v1/releases/preview", json={**draft, "settings": {"max_tokens": 0}}, key="operator")
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "release_invalid")
+    assert (await api.get("/v1/releases/offered?agent=nobody", "operator")).json()["code"] == "agent_unknown"
+    blind = await api.make_key("operator", permissions=["releases:manage", "runs:read"], name="blind")
+    refused = await api.get("/v1/releases/offered?agent=clerk-r", blind)
+    assert (refused.status_code, refused.json()["fields"]["permission"]) == (403, "payloads:read")
+    assert (await api.post("/v1/releases/preview", json=draft, key=blind)).status_code == 403
+
+
+async def test_a_draft_may_have_filters(api: Api, key_file: Path) -> None:
+    api.platform.registry.add(CLERK)
+    trust(api, key_file)
+    draft: dict[str, Any] = {"agent": "clerk-r", "filters": {"output": {"card": "block"}}}
+    told = (await api.post("/v1/releases/preview", json=draft, key="operator")).json()
+    assert told["differences"] == [
+        {
+            "what": "filters",
+            "lines": ["filters of its own, in place of those of the code:", "output: card is blocked, was passed"],
+        }
+    ]
+    made = (await api.post("/v1/releases", json=draft, key="operator")).json()
+    shown = (await api.get(f"/v1/releases/{made['id']}", "operator")).json()
+    assert shown["manifest"]["filters"] == draft["filters"]
+    draft["filters"] = {"output": {"cards": "block"}}
+    wrong = await api.post("/v1/releases", json=draft, key="operator")
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "release_invalid")
+    assert "'cards', which nothing looks for" in wrong.text
+
+
 async def a_life(api: Api, key: Path) -> None:
     api.platform.registry.add(CLERK)
     refused = await api.post("/v1/releases", json={"agent": "clerk-r"}, key="operator")

@@ -13,6 +13,8 @@ export const keys = {
   approvals: ['approvals'] as const,
   approval: (id: string) => ['approval', id] as const,
   cases: ['cases'] as const,
+  delegations: ['delegations'] as const,
+  people: ['people'] as const,
   controls: ['controls'] as const,
   control: (id: string) => ['control', id] as const,
   costs: (asked: Readonly<Record<string, string | undefined>>) => ['costs', asked] as const,

@@ -127,6 +127,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/approvals/alike": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Approvals Alike
+         * @description The questions of one group that wait, each with its exact arguments: what one looks at before deciding on several
+         *     for the same reason. Each is decided by itself, with its own digest and version.
+         */
+        get: operations["approvals_alike"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/approvals/batch": {
         parameters: {
             query?: never;
@@ -158,7 +179,7 @@ export interface paths {
         /**
          * Approvals Show
          * @description One question with its exact arguments and what a person needs to answer it. 409 ``approval_decided`` says who
-         *     has answered it and when.
+         *     has answered it and when. ``behalf``: whether the caller may decide it by the right that they handed on.
          */
         get: operations["approvals_show"];
         put?: never;
@@ -856,7 +877,8 @@ export interface paths {
         };
         /**
          * Delegations List
-         * @description Rights that are handed on now, newest first.
+         * @description Rights that are handed on now, newest first: those that the caller gave or was given, and for whoever manages
+         *     keys those of everybody.
          */
         get: operations["delegations_list"];
         put?: never;
@@ -1122,6 +1144,70 @@ export interface paths {
         get: operations["releases_compare"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Releases In Question
+         * @description What is in use of an agent, by its rows, and why what was decided about it does not count here, if so.
+         */
+        get: operations["releases_in_question"];
+        put?: never;
+        /**
+         * Releases Confirm
+         * @description Approve anew, signed, what is in use of an agent; what is in use and not named is rolled back.
+         */
+        post: operations["releases_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/offered": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Releases Offered
+         * @description An agent as its code on this server has it: what a draft leaves out is as here. Takes ``payloads:read`` too.
+         */
+        get: operations["releases_offered"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/releases/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Releases Preview
+         * @description What a draft would have otherwise than ``base``, in words. Nothing is kept. Takes ``payloads:read`` too.
+         */
+        post: operations["releases_preview"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2042,6 +2128,14 @@ export interface components {
              * Format: uuid
              */
             run: string;
+            /**
+             * Watched
+             * @description who had the run in their hands, or was to look at it, and when; until 0 = still
+             * @default []
+             */
+            watched: {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * ActionPage
@@ -2145,6 +2239,29 @@ export interface components {
             tools: string[];
         };
         /**
+         * AlikePage
+         * @description Questions of one tool and agent that the same rules hold, under the same terms.
+         */
+        AlikePage: {
+            /** Items */
+            items: components["schemas"]["ApprovalAlike"][];
+            /**
+             * More
+             * @description there may be others
+             */
+            more: boolean;
+            /**
+             * Policy
+             * @default
+             */
+            policy: string;
+            /**
+             * Why
+             * @description the rules that hold them
+             */
+            why: components["schemas"]["RuleSaid"][];
+        };
+        /**
          * Amounts
          * @description Tokens and money.
          */
@@ -2192,10 +2309,118 @@ export interface components {
             run: string;
         };
         /**
+         * ApprovalAlike
+         * @description One question among those that the same rules hold.
+         */
+        ApprovalAlike: {
+            /**
+             * Again
+             * @description why it is asked anew: what was delivered before is no decision; empty: it is not
+             * @default
+             */
+            again: string;
+            /** Agent */
+            agent: string;
+            /**
+             * Args
+             * @description the canonical arguments as text, whole: what the digest is of
+             */
+            args: string;
+            /** Asked At */
+            asked_at: number;
+            /**
+             * Customer
+             * @default
+             */
+            customer: string;
+            /** Digest */
+            digest: string;
+            /**
+             * Expires
+             * @description 0 = never
+             */
+            expires: number;
+            /**
+             * Group
+             * @description the same for questions of one tool and agent that the same rules hold; empty: none has it
+             * @default
+             */
+            group: string;
+            /**
+             * Hidden
+             * @description why there are no arguments: forbidden
+             * @default
+             */
+            hidden: string;
+            /**
+             * Holder
+             * @description who has taken the case over; nobody else decides then
+             * @default
+             */
+            holder: string;
+            /** Id */
+            id: string;
+            /**
+             * Mine
+             * @description the caller may decide it
+             */
+            mine: boolean;
+            /** Path */
+            path: string;
+            /**
+             * Question
+             * @enum {string}
+             */
+            question: "may_run" | "did_it_happen" | "help";
+            /** Risk */
+            risk: string;
+            /**
+             * Run
+             * Format: uuid
+             */
+            run: string;
+            /**
+             * Seen By
+             * @description who else looks at it now; a hint, no lock
+             */
+            seen_by: string[];
+            /**
+             * Summary
+             * @description what will be done, in one line: refund order 1182, 49.00
+             */
+            summary: string;
+            /** @description who must allow it, beyond whoever may decide */
+            terms: components["schemas"]["TermsShown"] | null;
+            /** Tool */
+            tool: string;
+            /**
+             * Version
+             * @description raised by whatever changes the question; a decision names the one it saw
+             */
+            version: number;
+            /**
+             * Votes
+             * @description who has allowed it, of several who are needed
+             */
+            votes: components["schemas"]["VoteShown"][];
+            /**
+             * Why Not
+             * @description why the caller may not
+             * @default
+             */
+            why_not: string;
+        };
+        /**
          * ApprovalLine
          * @description One question that waits for a person.
          */
         ApprovalLine: {
+            /**
+             * Again
+             * @description why it is asked anew: what was delivered before is no decision; empty: it is not
+             * @default
+             */
+            again: string;
             /** Agent */
             agent: string;
             /** Asked At */
@@ -2212,6 +2437,12 @@ export interface components {
              * @description 0 = never
              */
             expires: number;
+            /**
+             * Group
+             * @description the same for questions of one tool and agent that the same rules hold; empty: none has it
+             * @default
+             */
+            group: string;
             /**
              * Holder
              * @description who has taken the case over; nobody else decides then
@@ -2287,6 +2518,12 @@ export interface components {
          * @description One question with what a person needs in order to answer it.
          */
         ApprovalShown: {
+            /**
+             * Again
+             * @description why it is asked anew: what was delivered before is no decision; empty: it is not
+             * @default
+             */
+            again: string;
             /** Agent */
             agent: string;
             /**
@@ -2345,6 +2582,12 @@ export interface components {
              * @default
              */
             goal: string;
+            /**
+             * Group
+             * @description the same for questions of one tool and agent that the same rules hold; empty: none has it
+             * @default
+             */
+            group: string;
             /**
              * Hidden
              * @description why there are no arguments: forbidden
@@ -3427,6 +3670,12 @@ export interface components {
          */
         CaseClaimed: {
             /**
+             * Reason
+             * @description why it is taken over; goes on the list of actions
+             * @default
+             */
+            reason: string;
+            /**
              * Seconds
              * @default 3600
              */
@@ -3501,6 +3750,11 @@ export interface components {
              * @default
              */
             note: string;
+            /**
+             * Questions
+             * @description the approvals that its run waits for
+             */
+            questions: string[];
             /**
              * Run
              * Format: uuid
@@ -4213,6 +4467,12 @@ export interface components {
              * @default 0
              */
             seen_seconds: number;
+            /**
+             * Together
+             * @description among how many it was chosen that one rule holds; goes on the record
+             * @default 0
+             */
+            together: number;
             /** Version */
             version: number;
         };
@@ -4262,6 +4522,11 @@ export interface components {
              * @default
              */
             reason: string;
+            /**
+             * Roles
+             * @description only these of the caller's; empty: all. They are what counts where a policy asks for a role
+             */
+            roles?: string[];
             /** Seconds */
             seconds: number;
             /** To */
@@ -4305,11 +4570,22 @@ export interface components {
         };
         /**
          * DelegationPage
-         * @description Rights that are handed on now.
+         * @description Rights that are handed on now: the caller's, given and taken; of everybody for whoever manages keys.
          */
         DelegationPage: {
             /** Items */
             items: components["schemas"]["DelegationLine"][];
+            /**
+             * Roles
+             * @description what the caller decides by, and could hand on
+             */
+            roles: string[];
+            /**
+             * Why Not
+             * @description why the caller can hand nothing on
+             * @default
+             */
+            why_not: string;
         };
         /**
          * DeliveryPage
@@ -5754,6 +6030,24 @@ export interface components {
             since: number;
         };
         /**
+         * ReleaseConfirm
+         * @description What is approved anew of what is in use; the rest is rolled back.
+         */
+        ReleaseConfirm: {
+            /** Agent */
+            agent: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Releases
+             * @description ids
+             */
+            releases: string[];
+        };
+        /**
          * ReleaseDiff
          * @description What the second release has otherwise than the first.
          */
@@ -5783,6 +6077,13 @@ export interface components {
             /** Agent */
             agent: string;
             budget?: components["schemas"]["ReleaseBudget"] | null;
+            /**
+             * Filters
+             * @description in their plain form; {} = none at all, null = as the code has them
+             */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
             /**
              * Models
              * @description the first choice first
@@ -5823,6 +6124,43 @@ export interface components {
              * @default
              */
             version: string;
+        };
+        /**
+         * ReleaseInQuestion
+         * @description What is in use of an agent, by its rows.
+         */
+        ReleaseInQuestion: {
+            /** Agent */
+            agent: string;
+            /** Items */
+            items: components["schemas"]["ReleaseInQuestionLine"][];
+            /**
+             * Problem
+             * @description why what was decided about it does not count here; empty = it does
+             */
+            problem: string;
+        };
+        /**
+         * ReleaseInQuestionLine
+         * @description A release that is in use, or that runs may need.
+         */
+        ReleaseInQuestionLine: {
+            /** Approved By */
+            approved_by: string;
+            /** Author */
+            author: string;
+            /** Id */
+            id: string;
+            /**
+             * Objection
+             * @description why its content is not what was signed; empty = it is
+             */
+            objection: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "draft" | "review" | "approved" | "canary" | "live" | "retired" | "rejected" | "rolled_back";
         };
         /**
          * ReleaseLine
@@ -5919,6 +6257,17 @@ export interface components {
             tool_calls: number;
         };
         /**
+         * ReleaseOffered
+         * @description An agent as its code has it, and which releases its new runs get.
+         */
+        ReleaseOffered: {
+            /** Manifest */
+            manifest: {
+                [key: string]: unknown;
+            };
+            route: components["schemas"]["ReleaseRoute"];
+        };
+        /**
          * ReleasePage
          * @description Releases, newest first.
          */
@@ -5927,6 +6276,68 @@ export interface components {
             items: components["schemas"]["ReleaseLine"][];
             /** Next */
             next: string | null;
+        };
+        /**
+         * ReleasePreview
+         * @description A draft that is only looked at.
+         */
+        ReleasePreview: {
+            /** Agent */
+            agent: string;
+            /**
+             * Base
+             * @description what it is held against: a release; empty = the code
+             * @default
+             */
+            base: string;
+            budget?: components["schemas"]["ReleaseBudget"] | null;
+            /**
+             * Filters
+             * @description in their plain form; {} = none at all, null = as the code has them
+             */
+            filters?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Models
+             * @description the first choice first
+             * @default []
+             */
+            models: string[];
+            /**
+             * Policy
+             * @description sources by file name
+             * @default {}
+             */
+            policy: {
+                [key: string]: string;
+            };
+            /**
+             * Prompts
+             * @description texts by name, such as instructions
+             * @default {}
+             */
+            prompts: {
+                [key: string]: string;
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Settings
+             * @default {}
+             */
+            settings: {
+                [key: string]: unknown;
+            };
+            /**
+             * Version
+             * @description of the code, such as a commit
+             * @default
+             */
+            version: string;
         };
         /**
          * ReleaseReason
@@ -6073,6 +6484,12 @@ export interface components {
              */
             key: string;
             /**
+             * Keys
+             * @description ids of the keys that signed what counts of those decisions
+             * @default []
+             */
+            keys: string[];
+            /**
              * Manifest
              * @description its content; null without the permission payloads:read
              */
@@ -6089,6 +6506,12 @@ export interface components {
              * @description of a canary: its share of new runs
              */
             percent: number;
+            /**
+             * Problem
+             * @description why what was decided about its agent's releases does not count here
+             * @default
+             */
+            problem: string;
             /** Refusals */
             refusals: components["schemas"]["ReleaseRefusal"][];
             route: components["schemas"]["ReleaseRoute"];
@@ -7323,6 +7746,12 @@ export interface components {
              * @default
              */
             behalf: string;
+            /**
+             * Problem
+             * @description why it does not count here; empty: it does
+             * @default
+             */
+            problem: string;
         };
         /**
          * Waited
@@ -7379,8 +7808,10 @@ export type ActionPage = components['schemas']['ActionPage'];
 export type ActionShown = components['schemas']['ActionShown'];
 export type AgentList = components['schemas']['AgentList'];
 export type AgentShown = components['schemas']['AgentShown'];
+export type AlikePage = components['schemas']['AlikePage'];
 export type Amounts = components['schemas']['Amounts'];
 export type AnswerShown = components['schemas']['AnswerShown'];
+export type ApprovalAlike = components['schemas']['ApprovalAlike'];
 export type ApprovalLine = components['schemas']['ApprovalLine'];
 export type ApprovalPage = components['schemas']['ApprovalPage'];
 export type ApprovalShown = components['schemas']['ApprovalShown'];
@@ -7502,13 +7933,18 @@ export type Reason = components['schemas']['Reason'];
 export type ReleaseBudget = components['schemas']['ReleaseBudget'];
 export type ReleaseCanary = components['schemas']['ReleaseCanary'];
 export type ReleaseComparison = components['schemas']['ReleaseComparison'];
+export type ReleaseConfirm = components['schemas']['ReleaseConfirm'];
 export type ReleaseDiff = components['schemas']['ReleaseDiff'];
 export type ReleaseDifference = components['schemas']['ReleaseDifference'];
 export type ReleaseDraft = components['schemas']['ReleaseDraft'];
+export type ReleaseInQuestion = components['schemas']['ReleaseInQuestion'];
+export type ReleaseInQuestionLine = components['schemas']['ReleaseInQuestionLine'];
 export type ReleaseLine = components['schemas']['ReleaseLine'];
 export type ReleaseNotBack = components['schemas']['ReleaseNotBack'];
 export type ReleaseNumbers = components['schemas']['ReleaseNumbers'];
+export type ReleaseOffered = components['schemas']['ReleaseOffered'];
 export type ReleasePage = components['schemas']['ReleasePage'];
+export type ReleasePreview = components['schemas']['ReleasePreview'];
 export type ReleaseReason = components['schemas']['ReleaseReason'];
 export type ReleaseRefusal = components['schemas']['ReleaseRefusal'];
 export type ReleaseRollback = components['schemas']['ReleaseRollback'];
@@ -7737,6 +8173,37 @@ export interface operations {
             };
         };
     };
+    approvals_alike: {
+        parameters: {
+            query: {
+                group: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlikePage"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     approvals_batch: {
         parameters: {
             query?: never;
@@ -7772,7 +8239,9 @@ export interface operations {
     };
     approvals_show: {
         parameters: {
-            query?: never;
+            query?: {
+                behalf?: string;
+            };
             header?: never;
             path: {
                 id: string;
@@ -9642,6 +10111,134 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReleaseComparison"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_in_question: {
+        parameters: {
+            query: {
+                agent: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseInQuestion"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleaseConfirm"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseRoute"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_offered: {
+        parameters: {
+            query: {
+                agent: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseOffered"];
+                };
+            };
+            /** @description What went wrong */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    releases_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReleasePreview"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseDiff"];
                 };
             };
             /** @description What went wrong */

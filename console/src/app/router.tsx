@@ -8,6 +8,7 @@ import {
   redirect,
 } from '@tanstack/react-router';
 
+import { togetherSearch } from '@/pages/approvals/together/search';
 import { auditSearch } from '@/pages/audit/search';
 import { breakersSearch } from '@/pages/breakers/search';
 import { budgetsSearch } from '@/pages/budgets/search';
@@ -16,6 +17,7 @@ import { Missing } from '@/pages/missing/Missing';
 import { PageError } from '@/pages/missing/PageError';
 import { policiesSearch } from '@/pages/policies/search';
 import { releasesSearch } from '@/pages/releases/search';
+import { casesSearch } from '@/pages/cases/search';
 import { compareSearch, runSearch } from '@/pages/run/search';
 import { runsSearch } from '@/pages/runs/search';
 import { Loading } from '@/ui/Loading';
@@ -77,6 +79,26 @@ const approvals = createRoute({
   component: lazyRouteComponent(() => import('@/pages/approvals/ApprovalsPage'), 'ApprovalsPage'),
 });
 
+const together = createRoute({
+  getParentRoute: () => inside,
+  path: '/approvals/together',
+  validateSearch: togetherSearch,
+  component: lazyRouteComponent(() => import('@/pages/approvals/together/TogetherPage'), 'TogetherPage'),
+});
+
+const cases = createRoute({
+  getParentRoute: () => inside,
+  path: '/approvals/cases',
+  validateSearch: casesSearch,
+  component: lazyRouteComponent(() => import('@/pages/cases/CasesPage'), 'CasesPage'),
+});
+
+const people = createRoute({
+  getParentRoute: () => inside,
+  path: '/approvals/people',
+  component: lazyRouteComponent(() => import('@/pages/people/PeoplePage'), 'PeoplePage'),
+});
+
 const controls = createRoute({
   getParentRoute: () => inside,
   path: '/controls/{-$id}',
@@ -128,7 +150,7 @@ const audit = createRoute({
 
 const missing = createRoute({ getParentRoute: () => inside, path: '$', component: Missing });
 
-const tree = root.addChildren([signIn, inside.addChildren([overview, runs, run, compare, approvals, controls, breakers, policies, costs, budgets, releases, audit, missing])]);
+const tree = root.addChildren([signIn, inside.addChildren([overview, runs, run, compare, approvals, together, cases, people, controls, breakers, policies, costs, budgets, releases, audit, missing])]);
 
 /** The router of the console: addresses as in `NAVIGATION` and in links between pages. */
 export function makeRouter(queryClient: QueryClient) {

@@ -54,6 +54,8 @@ ROUTES = (
     "costs",
     "budgets",
     "breakers",
+    "release_confirming",
+    "release_drafting",
     "releases",
     "policies",
     "cache",

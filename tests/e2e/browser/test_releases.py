@@ -16,6 +16,36 @@ async def decide(page: Page, act: str, reason: str) -> None:
     await expect(page.locator("[data-done]")).to_be_visible()
 
 
+async def test_a_release_is_drafted_with_its_difference_in_sight(person: People, house: House) -> None:
+    author = await person("operator", name="author")
+    await author.goto("/releases")
+    await author.get_by_label("draft a release of").select_option("clerk")
+    await author.locator("[data-begin] button").click()
+    prompt = author.get_by_label("prompt instructions")
+    await expect(prompt).to_have_value("Answer.")
+    await prompt.fill("Answer in one line.")
+    await expect(author.locator("[data-typed] ins")).to_have_text(" in one line")
+    words = author.locator("[data-otherwise]")
+    await expect(words).to_contain_text("+ Answer in one line.")
+    await author.get_by_role("textbox", name="max_tokens").fill("0")
+    await expect(author.get_by_role("alert").first).to_contain_text("max_tokens is 0")
+    await expect(author.locator("[data-make]")).to_be_disabled()
+    await author.get_by_role("textbox", name="max_tokens").fill("many")
+    await expect(author.get_by_text("no JSON")).to_be_visible()
+    await author.get_by_role("textbox", name="max_tokens").fill("300")
+    await author.get_by_label("dollars").fill("0.25")
+    await expect(words).to_contain_text("money: $0.250, was $0.500")
+    await author.get_by_label("reason").fill("shorter")
+    await author.locator("[data-make]").click()
+    await expect(author.locator("[data-act=submit]")).to_be_visible()
+    await expect(author.locator("[data-steps]")).to_contain_text("shorter")
+    release = author.url.split("release=")[1]
+    async with house.client() as client:
+        manifest = (await client.get(f"/v1/releases/{release}")).json()["manifest"]
+    assert manifest["prompts"] == {"instructions": "Answer in one line."}
+    assert (manifest["settings"]["max_tokens"], manifest["budget"]) == (300, {"nano": 250_000_000})
+
+
 async def test_four_eyes_a_promotion_and_the_way_back(person: People, house: House) -> None:
     release = await house.draft("clerk", await house.key("drafter", "operator", "approver"), "Answer, and be kind.")
 

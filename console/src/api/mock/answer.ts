@@ -8,6 +8,7 @@ import { cacheRoutes } from './cache';
 import { controlRoutes } from './controls';
 import { costRoutes } from './costs';
 import { overviewRoutes } from './overview';
+import { peopleRoutes } from './people';
 import { policyRoutes } from './policies';
 import { releaseRoutes } from './releases';
 import { runRoutes } from './runs';
@@ -68,6 +69,7 @@ const routes: Routes = {
   ...cacheRoutes,
   ...budgetRoutes,
   ...breakerRoutes,
+  ...peopleRoutes,
   ...policyRoutes,
   ...releaseRoutes,
 };

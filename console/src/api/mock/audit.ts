@@ -41,6 +41,7 @@ export const auditRoutes: Routes = {
       run: params['run'], path: query.get('step') ?? '17', seq: 198, at: NOW, what: 'tool', name: 'refund', agent: 'support-desk', release: 'r41', missing: ['reviewed'],
       parties: [{ who: 'ann', part: 'built', source: 'the release r41' }, { who: 'key:approver-b', part: 'approved', source: 'event 201', at: NOW - MINUTE }, { who: 'acme', part: 'beneficiary', source: 'event 1' }],
     }],
+    watched: [{ who: 'key:approver-b', how: 'claimed', since: NOW - 5 * MINUTE, until: 0, by: 'key:approver-b', end: '', source: 'action 41' }],
   })),
   'GET /v1/actions': route<'/v1/actions', 'get'>(({ query }) => ({
     items: quiet ? [] : actions.filter((one) => one.action.startsWith(query.get('action') ?? '') && (query.get('actor') || one.actor) === one.actor), next: null,

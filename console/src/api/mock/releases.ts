@@ -1,4 +1,4 @@
-import type { ReleaseLine, ReleaseNumbers, ReleaseRollback, ReleaseRoute, ReleaseStep } from '@/api/schema';
+import type { ReleaseDraft, ReleaseLine, ReleaseNumbers, ReleasePreview, ReleaseRollback, ReleaseRoute, ReleaseStep } from '@/api/schema';
 
 import { Refusal, type Routes, route } from './answer';
 import { DAY, HOUR, MINUTE, NOW } from './seed';
@@ -7,6 +7,8 @@ const HOSTILE = '<b onmouseover=alert(1)>\u202egnp';
 const ME = 'key:operator-a';
 const id = (n: number): string => Array.from({ length: 8 }, (_, i) => ((n * 2_654_435_761 + i * 40_503_777) >>> 0).toString(16).padStart(8, '0')).join('');
 const line = (n: number, over: Partial<ReleaseLine>): ReleaseLine => ({ id: id(n), agent: 'support-desk', state: 'draft', percent: 0, author: 'key:author-c', approved_by: '', key: '9f2c51d07ab3', drafted_at: NOW - n * DAY, at: NOW - n * DAY + HOUR, objection: '', ...over });
+
+const SETTINGS = { max_tokens: 300, temperature: null, timeout_seconds: 60, extra: {}, prompt_cache: true, attempts: 3, repairs: 1, show_budget: false };
 
 const releases: ReleaseLine[] = [
   line(1, { state: 'review' }),
@@ -78,13 +80,30 @@ export const releaseRoutes: Routes = {
     return { agent, bad: bad.map((one) => one.id), live: routeOf(agent).live, sealed: runs === 'go-on' ? null : true, open_intents: 4, documents: 0, versions: 0, others: 0, failed: [] };
   }),
   'POST /v1/releases/tools': route<'/v1/releases/tools', 'post'>(({ body }) => body as { tool: string; digest: string }),
+  'GET /v1/releases/offered': route<'/v1/releases/offered', 'get'>(({ query }) => {
+    const agent = query.get('agent') ?? '';
+    return { route: routeOf(agent), manifest: { agent, prompts: { instructions: 'You answer customers.\nYou are brief.' }, models: ['gpt-5-mini'], settings: SETTINGS, budget: { nano: 100_000_000, steps: 20 }, policy: {}, version: '1.4', author: ME } };
+  }),
+  'POST /v1/releases/preview': route<'/v1/releases/preview', 'post'>(({ body }) => {
+    const { base, models, prompts } = body as ReleasePreview;
+    if (models.includes('no-such')) return new Refusal(422, 'release_invalid', 'there is no model no-such');
+    const said = prompts['instructions'] ?? '';
+    return { old: base, new: id(99), differences: said.endsWith('kind.') ? [{ what: 'prompt instructions', lines: ['line 2:', '- You are brief.', `+ ${said.split('\n').at(-1) ?? ''}`] }, { what: 'model', lines: [`${models.join(' then ')}, was gpt-5-mini`] }] : [] };
+  }),
+  'POST /v1/releases': route<'/v1/releases', 'post'>(({ body }) => {
+    const { agent } = body as ReleaseDraft;
+    const made = line(99, { agent, author: ME, drafted_at: Date.now() * 1000, at: Date.now() * 1000 });
+    releases.unshift(made);
+    steps.set(made.id, [{ number: 1, at: made.at, state: 'draft', percent: 0, actor: ME, reason: '' }]);
+    return made;
+  }),
   'GET /v1/releases/{id}': route<'/v1/releases/{id}', 'get'>(({ params }) => {
     const one = find(params['id']);
     if (one instanceof Refusal) return one;
     return {
-      ...one, steps: steps.get(one.id) ?? [], route: routeOf(one.agent),
+      ...one, steps: steps.get(one.id) ?? [], route: routeOf(one.agent), keys: ['9f2c51d07ab3'], problem: one.agent === 'ledger' ? 'the statement 3 about it is signed by the key 000000000000' : '',
       refusals: one.state === 'canary' ? [{ worker: 'worker-3', why: 'it offers no tool refund with that schema', at: NOW - MINUTE }] : [],
-      manifest: { agent: one.agent, prompts: { instructions: `You answer customers.\nYou are kind. ${HOSTILE}` }, models: ['gpt-5-mini'], settings: { max_tokens: 300 }, policy: {}, version: '1.4', author: one.author },
+      manifest: { agent: one.agent, prompts: { instructions: `You answer customers.\nYou are kind. ${HOSTILE}` }, models: ['gpt-5-mini'], settings: SETTINGS, budget: { nano: 100_000_000, steps: 20 }, policy: { 'policy.yaml': 'version: 1\nrules: []\n' }, filters: { output: [{ what: 'card', then: 'mask' }] }, version: '1.4', author: one.author },
     };
   }),
   'GET /v1/releases/{id}/diff': route<'/v1/releases/{id}/diff', 'get'>(({ params, query }) => {

@@ -27,7 +27,8 @@ export function Arguments({ approval, seeEnd }: { approval: ApprovalShown; seeEn
     const resized = new ResizeObserver(look);
     resized.observe(at);
     return () => resized.disconnect();
-  }, [look, args]);
+    // Also when the question has another version with the same arguments: they are to be read again.
+  }, [look, args, approval.version]);
   const unseen = pieces(args).filter((piece) => piece.unseen).length;
   return (
     <section aria-labelledby="exactly">

@@ -1,6 +1,6 @@
 import { Text, Title } from '@mantine/core';
 import { Link } from '@tanstack/react-router';
-import { type KeyboardEvent, type RefObject, useEffect, useRef } from 'react';
+import { type RefObject, useEffect, useRef } from 'react';
 
 import type { ApprovalShown } from '@/api/schema';
 import { useAnnounce } from '@/app/announce';
@@ -9,6 +9,7 @@ import { When } from '@/ui/When';
 import { Drawn } from '@/ui/Theirs';
 
 import { Arguments } from './Arguments';
+import { type Behalf, ByWhoseRight } from './Behalf';
 import styles from './approvals.module.css';
 import { Case, useCase } from './Case';
 import { Decide } from './Decide';
@@ -16,7 +17,7 @@ import { Facts } from './Facts';
 import { ASKS, type Choice, CHOICES, said, type State, who, WORDS } from './model/decide';
 import { Risk } from './Risk';
 import { Terms } from './Terms';
-import { ticks, useAttention } from './useAttention';
+import { noRepeatedPress, ticks, useAttention } from './useAttention';
 import { useDecision } from './useDecision';
 
 /** What was decided here. `missing`: so many others are needed besides. */
@@ -31,6 +32,7 @@ export interface Done {
 interface CardProps {
   readonly approval: ApprovalShown;
   readonly problem: unknown;
+  readonly behalf: Behalf;
   /** Whether the person has gone to this card, asked once: then it takes the focus. */
   readonly takesFocus: () => boolean;
   readonly decided: (done: Done) => void;
@@ -39,9 +41,9 @@ interface CardProps {
 }
 
 /** One question: facts first, the agent's own words last, and the keys that answer it. */
-export function Card({ approval, problem, takesFocus, decided, next, refresh }: CardProps) {
+export function Card({ approval, problem, behalf, takesFocus, decided, next, refresh }: CardProps) {
   const card = useRef<HTMLElement>(null);
-  const { state, send } = useDecision(approval, problem);
+  const { state, send } = useDecision(approval, problem, behalf.now);
   const watched = useAttention(card, said(approval), () => send({ kind: 'left' }));
   const taking = useCase(approval, refresh);
   const open = approval.mine && approval.hidden === '' && !taking.isHeldByOther;
@@ -97,18 +99,15 @@ export function Card({ approval, problem, takesFocus, decided, next, refresh }: 
         <Link to="/runs/$id" params={{ id: approval.run }} search={{ span: approval.path }} className={styles.toRun}>To its run</Link>
       </Text>
       {approval.seen_by.length > 0 ? <Text size="sm" role="status" data-seen>{approval.seen_by.join(', ')} looks at it too.</Text> : null}
+      {approval.again ? <Text size="sm" c="var(--flag)" data-again>It is asked anew: <Drawn text={approval.again} />.</Text> : null}
       <Terms approval={approval} />
+      <ByWhoseRight behalf={behalf} />
       <Case approval={approval} taking={taking} />
       <Arguments approval={approval} seeEnd={watched.seeEnd} />
       <Facts approval={approval} />
       <Decide approval={approval} state={state} send={send} watched={watched} open={open} taking={taking} choose={choose} next={next} refresh={refresh} />
     </section>
   );
-}
-
-/** A key that is held must press no button, and confirm no line: browsers repeat the click. */
-function noRepeatedPress(event: KeyboardEvent): void {
-  if (event.repeat && (event.key === 'Enter' || event.key === ' ') && !(event.target instanceof HTMLTextAreaElement)) event.preventDefault();
 }
 
 /** The share of the window that what stands above the card may take. */

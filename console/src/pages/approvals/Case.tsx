@@ -41,7 +41,7 @@ export function useCase(approval: ApprovalShown, refresh: () => void): Taking {
     refresh();
   };
   const path = { run };
-  const take = useMutation({ mutationFn: () => ask(api.POST('/v1/cases/{run}/claim', { params: { path }, body: { seconds: HELD_SECONDS, take_over: false } })), onSettled: settled });
+  const take = useMutation({ mutationFn: () => ask(api.POST('/v1/cases/{run}/claim', { params: { path }, body: { seconds: HELD_SECONDS, take_over: false, reason: '' } })), onSettled: settled });
   const back = useMutation({ mutationFn: (note: string) => ask(api.POST('/v1/cases/{run}/hand-back', { params: { path }, body: { note, close: false } })), onSettled: settled });
   const isMine = holder === me;
   const isHeldByOther = holder !== '' && !isMine;

@@ -5,6 +5,7 @@ import { ErrorBox } from '@/ui/ErrorBox';
 import { Loading } from '@/ui/Loading';
 
 import styles from './approvals.module.css';
+import { useBehalf } from './Behalf';
 import { Card, type Done } from './Card';
 import { LostLine } from './LostLine';
 import { LOOKING, step } from './model/decide';
@@ -20,8 +21,10 @@ interface QuestionProps {
 
 /** Reads one question and shows its card. What has been shown stays when it is decided elsewhere, its keys dead. */
 export function Question({ id, takesFocus, decided, next }: QuestionProps) {
-  const { data, error, refetch } = useQuery(approvalQuery(id));
-  if (data) return <Card approval={data} problem={error} takesFocus={takesFocus} decided={decided} next={next} refresh={() => void refetch()} />;
+  const behalf = useBehalf();
+  const { data, error, refetch } = useQuery(approvalQuery(id, behalf.now));
+  // Another card for another right: nothing that was armed for the one counts for the other.
+  if (data) return <Card key={behalf.now} approval={data} problem={error} behalf={behalf} takesFocus={takesFocus} decided={decided} next={next} refresh={() => void refetch()} />;
   if (!error) return <Loading rows={10} />;
   const state = step(LOOKING, { kind: 'gone', problem: ApiProblem.of(error) });
   if (state.kind === 'lost') return <div className={styles.card}><LostLine state={state} /></div>;

@@ -1,4 +1,4 @@
-import { type FocusEvent, type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { type FocusEvent, type KeyboardEvent, type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 
 import { armedAt, type Attention } from './model/decide';
 
@@ -11,6 +11,11 @@ export interface Watched {
   readonly seeEnd: (seen: boolean) => void;
   readonly onFocus: () => void;
   readonly onBlur: (event: FocusEvent) => void;
+}
+
+/** A key that is held must press no button, and confirm no line: browsers repeat the click. */
+export function noRepeatedPress(event: KeyboardEvent): void {
+  if (event.repeat && (event.key === 'Enter' || event.key === ' ') && !(event.target instanceof HTMLTextAreaElement)) event.preventDefault();
 }
 
 /** Milliseconds of a clock that only goes forward. */

@@ -15,9 +15,9 @@ const AGAIN_MS = 3_000;
 
 /**
  * The decision on the question that is shown. `problem` is why the question could not be read again: decided, withdrawn.
- * What is sent is bound to what was on the screen when the key was pressed.
+ * What is sent is bound to what was on the screen when the key was pressed. `behalf`: whose right it is decided by.
  */
-export function useDecision(approval: ApprovalShown, problem: unknown): { state: State; send: Dispatch<Event> } {
+export function useDecision(approval: ApprovalShown, problem: unknown, behalf: string): { state: State; send: Dispatch<Event> } {
   const [state, send] = useReducer(step, LOOKING);
   const me = useMe().actor;
   const client = useQueryClient();
@@ -68,7 +68,7 @@ export function useDecision(approval: ApprovalShown, problem: unknown): { state:
     if (state.kind !== 'posting') return;
     const { id, digest, version } = bound.current;
     const seconds = Math.round((performance.now() - since.current) / 100) / 10;
-    const body = { decision: state.choice, digest, version, reason: state.reason, seen_seconds: seconds, behalf: '', args: state.args };
+    const body = { decision: state.choice, digest, version, reason: state.reason, seen_seconds: seconds, behalf, args: state.args, together: 0 };
     ask(api.POST('/v1/approvals/{id}/decision', { params: { path: { id } }, body })).then(
       (taken) => {
         void client.invalidateQueries({ queryKey: keys.approvals });
@@ -76,6 +76,6 @@ export function useDecision(approval: ApprovalShown, problem: unknown): { state:
       },
       (error: unknown) => send({ kind: 'refused', problem: ApiProblem.of(error), me }),
     );
-  }, [state, client, me]);
+  }, [state, client, me, behalf]);
   return { state, send };
 }

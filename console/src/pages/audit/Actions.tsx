@@ -69,7 +69,7 @@ function Rows({ items }: { items: readonly ActionShown[] }) {
               <Table.Td className={styles.when}><When at={item.at} plain /></Table.Td>
               <Table.Td><Drawn text={item.actor} /></Table.Td>
               <Table.Td><code>{item.action}</code></Table.Td>
-              <Table.Td>{runOf(item) ? <Link to="/runs/$id" params={{ id: item.target }}><Id id={item.target} still /></Link> : <Drawn text={item.target} />}</Table.Td>
+              <Table.Td className={styles.of}>{runOf(item) ? <Link to="/runs/$id" params={{ id: item.target }}><Id id={item.target} still /></Link> : <Drawn text={item.target} />}</Table.Td>
               <Table.Td className={styles.detail}><Text size="sm" component="span"><Drawn text={detailWords(item.detail)} /></Text></Table.Td>
             </Table.Tr>
           ))}

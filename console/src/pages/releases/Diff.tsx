@@ -43,12 +43,13 @@ export function Diff({ release, others }: { release: ReleaseShown; others: reado
   );
 }
 
-function Found({ old, differences }: { old: string; differences: readonly ReleaseDifference[] }) {
+/** The differences, in the server's words. */
+export function Found({ old, differences }: { old: string; differences: readonly ReleaseDifference[] }) {
   if (differences.length === 0) return <Text>Nothing differs from <ToRelease id={old} /> but who drafted it.</Text>;
   const tools = differences.flatMap((one) => one.lines.filter((line) => isSchemaChange(one.what, line)));
   return (
     <>
-      <Text size="sm" c="var(--quiet)" mb="xs">than <ToRelease id={old} /></Text>
+      <Text size="sm" c="var(--quiet)" mb="xs">than {old === '' ? 'the code as it is offered' : <ToRelease id={old} />}</Text>
       {tools.length > 0 ? <Text className={styles.warn} mb="xs" data-tools><span aria-hidden="true">▲ </span>What its tools are, or do, is another: see below, at tools.</Text> : null}
       {differences.map((one) => (
         <div key={one.what}>

@@ -16,6 +16,11 @@ export function ToAgent({ agent }: { agent: string }) {
   return <Anchor className={styles.name} renderRoot={(props) => <Link to="/releases" search={{ agent }} {...props} />}><Drawn text={agent} /></Anchor>;
 }
 
+/** To the drafting of a release of an agent. */
+export function ToDraft({ agent }: { agent: string }) {
+  return <Anchor renderRoot={(props) => <Link to="/releases" search={{ draft: agent }} {...props} />}>Draft a release…</Anchor>;
+}
+
 /** To those of all agents. */
 export function ToAll() {
   return <Anchor renderRoot={(props) => <Link to="/releases" search={{}} {...props} />}>All releases</Anchor>;

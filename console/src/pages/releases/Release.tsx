@@ -46,6 +46,9 @@ export function Release({ id }: { id: string }) {
       {data.objection === '' ? null : (
         <Alert color="red" variant="outline" title="It is not to be believed here" role="alert"><Text size="sm"><Drawn text={data.objection} />. Nobody can approve it or roll it out, and no worker that trusts other keys runs it.</Text></Alert>
       )}
+      {data.problem === '' ? null : (
+        <Alert color="red" variant="outline" title="What was decided about it does not count here" role="alert" data-problem><Text size="sm"><Drawn text={data.problem} /></Text></Alert>
+      )}
       {data.refusals.length > 0 ? <Refusals release={data} /> : null}
       {can('payloads:read') ? <Diff release={data} others={(others.data?.pages ?? []).flatMap((page) => page.items)} /> : <Text size="sm">What differs, and what it holds, is seen with the right payloads:read.</Text>}
       <Decide release={data} />
@@ -62,6 +65,7 @@ function Facts({ release }: { release: ReleaseShown }) {
       <div><dt>drafted by</dt><dd><Drawn text={release.author} />, <When at={release.drafted_at} plain /></dd></div>
       <div><dt>approved by</dt><dd>{release.approved_by ? <Drawn text={release.approved_by} /> : 'nobody'}</dd></div>
       <div><dt>signed with</dt><dd><code><Drawn text={release.key} /></code></dd></div>
+      {release.keys.length > 0 ? <div><dt>decisions signed with</dt><dd><code><Drawn text={release.keys.join(', ')} /></code></dd></div> : null}
       <div><dt>whole id</dt><dd><Id id={release.id} /></dd></div>
     </dl>
   );

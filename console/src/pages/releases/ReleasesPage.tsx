@@ -11,7 +11,8 @@ import { Loading } from '@/ui/Loading';
 import { Drawn } from '@/ui/Theirs';
 import { When } from '@/ui/When';
 
-import { ToAgent, ToAll, ToRelease } from './Links';
+import { Begin, Drafting } from './Drafting';
+import { ToAgent, ToAll, ToDraft, ToRelease } from './Links';
 import { byAgent } from './model/states';
 import { Numbers } from './Numbers';
 import { releaseQuery, releasesQuery } from './queries';
@@ -23,7 +24,8 @@ import { Tool } from './Tool';
 
 /** What is live, what comes next, and how does one get back? */
 export function ReleasesPage() {
-  const { agent, release } = useSearch({ from: '/inside/releases' });
+  const { agent, release, draft } = useSearch({ from: '/inside/releases' });
+  if (draft !== undefined) return <Drafting key={draft} agent={draft} />;
   if (release !== undefined) return <Release key={release} id={release} />;
   return agent === undefined ? <All /> : <One key={agent} agent={agent} />;
 }
@@ -47,6 +49,7 @@ function All() {
       {releases?.length === 0 ? <Empty words="There are no releases: agents run as their code says." command={COMMAND} /> : null}
       {releases ? <ul className={styles.agents}>{[...byAgent(releases)].map(([agent, of]) => <Agent key={agent} agent={agent} releases={of} />)}</ul> : null}
       {more}
+      {can('releases:manage') && can('payloads:read') ? <Begin /> : null}
       {can('releases:approve') ? <Tool /> : null}
     </Stack>
   );
@@ -82,7 +85,7 @@ function One({ agent }: { agent: string }) {
   const { data: shown } = useQuery({ ...releaseQuery(newest ?? ''), enabled: newest !== undefined });
   return (
     <Stack gap="md">
-      <Group gap="sm"><Title order={1}>Releases of <Drawn text={agent} /></Title><ToAll /></Group>
+      <Group gap="sm"><Title order={1}>Releases of <Drawn text={agent} /></Title>{can('releases:manage') && can('payloads:read') ? <ToDraft agent={agent} /> : null}<ToAll /></Group>
       {error ? <ErrorBox error={error} retry={() => void refetch()} /> : null}
       {!releases && !error ? <Loading rows={6} /> : null}
       {releases?.length === 0 ? <Empty words="It has no releases: it runs as its code says." command={COMMAND} /> : null}

@@ -2,6 +2,7 @@ import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 
 import { api, ask } from '@/api/client';
 import { keys } from '@/api/keys';
+import type { ReleaseDraft } from '@/api/schema';
 
 const AGAIN_MS = 5_000;
 const PAGE = 100;
@@ -37,6 +38,26 @@ export function diffQuery(id: string, against: string) {
     retry: false,
     queryFn: ({ signal }) =>
       ask(against === '' ? api.GET('/v1/releases/{id}/diff', { params: { path: { id } }, signal }) : api.GET('/v1/releases/{id}/diff', { params: { path: { id: against }, query: { to: id } }, signal })),
+  });
+}
+
+/** An agent as its code has it on the server, and what its new runs get. */
+export function offeredQuery(agent: string) {
+  return queryOptions({
+    queryKey: [...keys.releases, 'offered', agent],
+    staleTime: 60_000,
+    queryFn: ({ signal }) => ask(api.GET('/v1/releases/offered', { params: { query: { agent } }, signal })),
+  });
+}
+
+/** What a draft would have otherwise than `base`; "" = than the code. `text`: the body of a draft, as JSON. */
+export function previewQuery(text: string, base: string) {
+  return queryOptions({
+    queryKey: [...keys.releases, 'preview', base, text],
+    staleTime: 60_000,
+    gcTime: 10_000,
+    retry: false,
+    queryFn: ({ signal }) => ask(api.POST('/v1/releases/preview', { body: { ...(JSON.parse(text) as ReleaseDraft), base }, signal })),
   });
 }
 

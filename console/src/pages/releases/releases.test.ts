@@ -10,7 +10,7 @@ const B = 'b'.repeat(64);
 const C = 'c'.repeat(64);
 const route = (live: string, canary = '') => ({ agent: 'desk', live, canary, percent: canary === '' ? 0 : 5 });
 const line = (id: string, state: State, agent = 'desk'): ReleaseLine => ({ id, agent, state, percent: 0, author: 'key:ada', approved_by: '', key: 'k', drafted_at: 1, at: 2, objection: '' });
-const release = (state: State, over: Partial<ReleaseShown> = {}): ReleaseShown => ({ ...line(A, state), manifest: null, steps: [], refusals: [], route: route(''), ...over });
+const release = (state: State, over: Partial<ReleaseShown> = {}): ReleaseShown => ({ ...line(A, state), manifest: null, steps: [], refusals: [], route: route(''), keys: [], problem: '', ...over });
 const step = (number: number, state: State, actor: string) => ({ number, at: number, state, percent: 0, actor, reason: '' });
 const may = (one: ReleaseShown, actor: string, ...rights: string[]) => mayDecide(one, { actor, can: (right) => rights.includes(right) });
 const BOTH = ['releases:manage', 'releases:approve'] as const;

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from penstock.gates.tool.approvers import standing_of
 from penstock.kernel.canonical import canonical_json
-from penstock.kernel.errors import CursorInvalid, RunUnknown
+from penstock.kernel.errors import CursorInvalid, DelegationUnknown, RunUnknown
 from penstock.ports.tools import ToolDef
 from penstock.runs import approvals as questions
 from penstock.runs.approvals import Approval
@@ -18,6 +18,8 @@ from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
 from penstock.server.routes.voters import voter_of
 from penstock.server.schemas.approvals import (
+    AlikePage,
+    ApprovalAlike,
     ApprovalLine,
     ApprovalPage,
     ApprovalShown,
@@ -60,10 +62,40 @@ async def approvals_list(
     return ApprovalPage(items=items, mine=sum(item.mine for item in items), next=following)
 
 
+@router.get("/alike")
+async def approvals_alike(
+    server: Here, caller: Reader, group: Annotated[str, Query(pattern="^[0-9a-f]{32}$")]
+) -> AlikePage:
+    """The questions of one group that wait, each with its exact arguments: what one looks at before deciding on several
+    for the same reason. Each is decided by itself, with its own digest and version."""
+    found = await batch.alike(server.journal, server.platform.services.reader, caller.tenant, group)
+    contents = caller.may("payloads:read")
+    items = [
+        ApprovalAlike(
+            **(await _line(server, caller, item)).model_dump(),
+            args=canonical_json(item.args).decode() if contents else "",
+            hidden="" if contents else "forbidden",
+        )
+        for item in found
+    ]
+    first = found[0] if found else None
+    return AlikePage(
+        items=items,
+        why=rules(first.verdicts) if first else [],
+        policy=first.policy if first else "",
+        more=len(found) == batch.BATCH_MAX,
+    )
+
+
 @router.get("/{id}")
-async def approvals_show(server: Here, caller: Reader, id: Id) -> ApprovalShown:  # noqa: A002 - as the path has it
+async def approvals_show(
+    server: Here,
+    caller: Reader,
+    id: Id,  # noqa: A002 - as the path has it
+    behalf: Annotated[str, Query(max_length=200)] = "",
+) -> ApprovalShown:
     """One question with its exact arguments and what a person needs to answer it. 409 ``approval_decided`` says who
-    has answered it and when."""
+    has answered it and when. ``behalf``: whether the caller may decide it by the right that they handed on."""
     contents = caller.may("payloads:read")
     approval = await questions.get(server.journal, server.platform.services.reader, caller.tenant, id)
     row = await server.journal.get_run(caller.tenant, approval.run)
@@ -83,7 +115,7 @@ async def approvals_show(server: Here, caller: Reader, id: Id) -> ApprovalShown:
     preview = None
     if contents:
         preview = await questions.read_preview(server.journal, approval)
-    line = await _line(server, caller, approval)
+    line = await _line(server, caller, approval, behalf)
     tool = _tool(server, approval)
     return ApprovalShown(
         **line.model_dump(),
@@ -132,6 +164,7 @@ async def approvals_decide(
         "version": body.version,
         "seen_seconds": body.seen_seconds,
         **({"behalf": body.behalf} if body.behalf else {}),
+        **({"together": body.together} if body.together else {}),
     }
     taken = await deciding.decide(
         journal,
@@ -145,6 +178,7 @@ async def approvals_decide(
         args=body.args,
         tool=_tool(server, approval),
         own=bool(server.settings.approvals_own),
+        keys=server.platform.services.decisions,
     )
     await server.actions.record(caller, "approval.decide", str(approval.run), detail)
     return _taken(approval, taken)
@@ -168,6 +202,7 @@ async def approvals_batch(server: Here, caller: Decider, body: BatchAsked) -> Ba
         voter_of(caller),
         reason=body.reason,
         own=bool(server.settings.approvals_own),
+        keys=server.platform.services.decisions,
     )
     for one in done:
         if one.taken is not None:
@@ -207,12 +242,12 @@ def _taken(approval: Approval, taken: deciding.Taken) -> DecisionTaken:
     )
 
 
-async def _line(server: Server, caller: Caller, approval: Approval) -> ApprovalLine:
+async def _line(server: Server, caller: Caller, approval: Approval, behalf: str = "") -> ApprovalLine:
     why_not = ""
     if not caller.may("approvals:decide"):
         why_not = "you do not have the permission approvals:decide"
     else:
-        why_not = await _why_not(server, caller, approval)
+        why_not = await _why_not(server, caller, approval, behalf)
     case = (await cases_of(server.journal, caller.tenant, [approval.run])).get(approval.run)
     contents = caller.may("payloads:read")
     return ApprovalLine(
@@ -233,15 +268,31 @@ async def _line(server: Server, caller: Caller, approval: Approval) -> ApprovalL
         why_not=why_not,
         seen_by=server.presence.others(caller.tenant, approval.id, caller.actor),
         terms=_terms(approval),
-        votes=[VoteShown(actor=vote.voter.actor, behalf=vote.voter.behalf, at=vote.at) for vote in approval.votes],
+        votes=[
+            VoteShown(
+                actor=vote.voter.actor,
+                behalf=vote.voter.behalf,
+                at=vote.at,
+                problem=deciding.vote_problem(approval, vote, server.platform.services.decisions),
+            )
+            for vote in approval.votes
+        ],
+        again=approval.again,
         holder="" if case is None else case.held_by(await server.journal.questions.cases.now()),
+        group=batch.group_of(approval),
     )
 
 
-async def _why_not(server: Server, caller: Caller, approval: Approval) -> str:
+async def _why_not(server: Server, caller: Caller, approval: Approval, behalf: str) -> str:
     """Why the caller may not decide, as far as it can be said beforehand; '' = they may."""
     journal = server.journal
-    standing = await standing_of(journal, caller.tenant, voter_of(caller), approval.terms, await journal.now())
+    voter = voter_of(caller)
+    if behalf:
+        try:
+            voter = await delegating.on_behalf(journal, caller.tenant, voter, behalf)
+        except DelegationUnknown as error:
+            return error.what
+    standing = await standing_of(journal, caller.tenant, voter, approval.terms, await journal.now())
     row = await journal.get_run(caller.tenant, approval.run)
     own = not server.settings.approvals_own and approval.question != "help" and row is not None
     if own and row is not None and await deciding.own_names(journal, row) & set(standing.people):

@@ -33,6 +33,7 @@ async def cases_list(server: Here, caller: Reader, limit: Annotated[Limit, Query
             why="question" if one.why == "question" else "escalated",
             ends=one.ends,
             late=bool(one.case.due) and one.case.due < now,
+            questions=list(one.questions),
         )
         for one in found
     ]
@@ -54,7 +55,7 @@ async def cases_claim(server: Here, caller: Decider, run: UUID, body: CaseClaime
         force=body.take_over,
         own=bool(server.settings.approvals_own),
     )
-    detail = {"seconds": body.seconds, "forced": body.take_over}
+    detail = {"seconds": body.seconds, "forced": body.take_over, "reason": body.reason}
     await server.actions.record(caller, "case.claim", str(run), detail)
     return await _now(server, case)
 

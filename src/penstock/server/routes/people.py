@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 
+from penstock.gates.tool.approvers import standing_of
 from penstock.kernel.errors import InputInvalid
 from penstock.kernel.ids import new_id
 from penstock.ports.people import DELEGATIONS_MAX, Delegation, Person
@@ -75,9 +76,14 @@ async def people_forget(server: Here, caller: Manager, actor: Actor) -> PersonFo
 
 @router.get("/v1/delegations")
 async def delegations_list(server: Here, caller: Decider) -> DelegationPage:
-    """Rights that are handed on now, newest first."""
-    found = await server.journal.questions.people.delegations(caller.tenant, "", DELEGATIONS_MAX)
-    return DelegationPage(items=[_delegation(item) for item in found])
+    """Rights that are handed on now, newest first: those that the caller gave or was given, and for whoever manages
+    keys those of everybody."""
+    journal = server.journal
+    whose = "" if caller.may("keys:manage") else caller.actor
+    found = await journal.questions.people.delegations(caller.tenant, whose, DELEGATIONS_MAX)
+    standing = await standing_of(journal, caller.tenant, voter_of(caller), None, await journal.now())
+    items = [_delegation(item) for item in found]
+    return DelegationPage(items=items, roles=list(standing.roles), why_not=standing.why_not)
 
 
 @router.post("/v1/delegations", status_code=201)
@@ -92,8 +98,10 @@ async def delegations_make(server: Here, caller: Decider, body: DelegationAsked)
         body.to,
         body.seconds,
         body.reason,
+        body.roles,
     )
-    await server.actions.record(caller, "approval.delegate", str(made.id), {"to": body.to, "seconds": body.seconds})
+    detail = {"to": body.to, "seconds": body.seconds, "roles": list(made.roles)}
+    await server.actions.record(caller, "approval.delegate", str(made.id), detail)
     return _delegation(made)
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query
 
-from penstock.events import BudgetRecord
-from penstock.kernel.errors import AgentUnknown, CursorInvalid, ReleaseUnknown
+from penstock.kernel.errors import CursorInvalid, ReleaseUnknown
 from penstock.ports.rollouts import Release
 from penstock.runs.rollouts.comparing import compare
 from penstock.runs.rollouts.diff import differences
@@ -17,6 +16,7 @@ from penstock.runs.rollouts.rollback import roll_back
 from penstock.runs.rollouts.signing import Keyring
 from penstock.server.access.caller import Caller, needs
 from penstock.server.context import Here, Server
+from penstock.server.routes.release_drafting import agent_named, changes_of
 from penstock.server.schemas.base import Limit
 from penstock.server.schemas.releases import (
     ReleaseCanary,
@@ -70,22 +70,9 @@ async def releases_list(
 @router.post("")
 async def releases_draft(server: Here, caller: Manager, body: ReleaseDraft) -> ReleaseLine:
     """Keep a release of an agent that this server offers, signed. You are its author."""
-    agent = server.platform.registry.find(body.agent)
-    if agent is None:
-        raise AgentUnknown(f"no agent {body.agent[:64]!r} is offered here")
-    budget = None if body.budget is None else msgspec.convert(body.budget.model_dump(), BudgetRecord)
+    agent = agent_named(server, body.agent)
     releases = _releasing(server, caller)
-    made = await releases.draft(
-        agent,
-        caller.actor,
-        reason=body.reason,
-        prompts=body.prompts,
-        models=body.models,
-        settings=body.settings,
-        budget=budget,
-        policy=body.policy,
-        version=body.version,
-    )
+    made = await releases.draft(agent, caller.actor, reason=body.reason, **changes_of(body))
     await server.actions.record(caller, "release.draft", f"release:{made.id}", {"agent": made.agent})
     return _line(releases, made)
 
@@ -166,6 +153,8 @@ async def releases_show(server: Here, caller: Reader, id: Id) -> ReleaseShown:  
         ],
         refusals=[ReleaseRefusal(worker=item.worker, why=item.why, at=item.at) for item in shown.refusals],
         route=ReleaseRoute(agent=route.agent, live=route.live, canary=route.canary, percent=route.share / 100),
+        problem=shown.problem,
+        keys=list(shown.keys),
     )
 
 

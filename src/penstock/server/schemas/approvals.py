@@ -30,6 +30,13 @@ class ApprovalLine(Given):
     terms: "TermsShown | None" = Field(default=None, description="who must allow it, beyond whoever may decide")
     votes: list["VoteShown"] = Field(default_factory=list, description="who has allowed it, of several who are needed")
     holder: str = Field(default="", description="who has taken the case over; nobody else decides then")
+    again: str = Field(
+        default="", description="why it is asked anew: what was delivered before is no decision; empty: it is not"
+    )
+    group: str = Field(
+        default="",
+        description="the same for questions of one tool and agent that the same rules hold; empty: none has it",
+    )
 
 
 class TermsShown(Given):
@@ -47,6 +54,23 @@ class VoteShown(Given):
     actor: str
     behalf: str = Field(default="", description="whose right was handed to them")
     at: int
+    problem: str = Field(default="", description="why it does not count here; empty: it does")
+
+
+class ApprovalAlike(ApprovalLine):
+    """One question among those that the same rules hold."""
+
+    args: str = Field(description="the canonical arguments as text, whole: what the digest is of")
+    hidden: str = Field(default="", description="why there are no arguments: forbidden")
+
+
+class AlikePage(Given):
+    """Questions of one tool and agent that the same rules hold, under the same terms."""
+
+    items: list[ApprovalAlike]
+    why: list[RuleSaid] = Field(description="the rules that hold them")
+    policy: str = ""
+    more: bool = Field(description="there may be others")
 
 
 class ApprovalPage(Given):
@@ -131,6 +155,9 @@ class DecisionGiven(Taken):
     seen_seconds: float = Field(default=0, ge=0, le=86_400 * 366, description="how long it was on the screen")
     args: dict[str, Any] | None = Field(default=None, description="with edit: all arguments to call it with")
     behalf: str = Field(default="", max_length=200, description="decide by the right that they handed to the caller")
+    together: int = Field(
+        default=0, ge=0, le=200, description="among how many it was chosen that one rule holds; goes on the record"
+    )
 
 
 class DecisionTaken(Given):

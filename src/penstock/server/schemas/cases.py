@@ -30,6 +30,7 @@ class CaseLine(CaseShown):
     why: Literal["question", "escalated"] = Field(description="its run waits for an answer; its agent gave it up")
     ends: int = Field(default=0, description="when the first of its questions ends")
     late: bool = False
+    questions: list[str] = Field(default_factory=list, description="the approvals that its run waits for")
 
 
 class CasePage(Given):
@@ -44,6 +45,7 @@ class CaseClaimed(Taken):
 
     seconds: float = Field(default=3600, ge=1, le=7 * 86_400)
     take_over: bool = Field(default=False, description="also from somebody else; takes the role admin")
+    reason: Words = Field(default="", description="why it is taken over; goes on the list of actions")
 
 
 class CaseBack(Taken):

@@ -60,9 +60,11 @@ class DelegationLine(Given):
 
 
 class DelegationPage(Given):
-    """Rights that are handed on now."""
+    """Rights that are handed on now: the caller's, given and taken; of everybody for whoever manages keys."""
 
     items: list[DelegationLine]
+    roles: list[str] = Field(description="what the caller decides by, and could hand on")
+    why_not: str = Field(default="", description="why the caller can hand nothing on")
 
 
 class DelegationAsked(Taken):
@@ -70,4 +72,9 @@ class DelegationAsked(Taken):
 
     to: str = Field(min_length=1, max_length=200)
     seconds: float = Field(ge=1, le=90 * 86_400)
+    roles: list[Role] = Field(
+        default_factory=list,
+        max_length=50,
+        description="only these of the caller's; empty: all. They are what counts where a policy asks for a role",
+    )
     reason: Words = ""

@@ -36,8 +36,17 @@ class ReleaseDraft(Taken):
     settings: dict[str, Any] = Field(default={}, max_length=20)
     budget: ReleaseBudget | None = None
     policy: dict[str, Text] = Field(default={}, max_length=200, description="sources by file name")
+    filters: dict[str, Any] | None = Field(
+        default=None, max_length=20, description="in their plain form; {} = none at all, null = as the code has them"
+    )
     version: str = Field(default="", max_length=200, description="of the code, such as a commit")
     reason: Words = ""
+
+
+class ReleasePreview(ReleaseDraft):
+    """A draft that is only looked at."""
+
+    base: str = Field(default="", max_length=64, description="what it is held against: a release; empty = the code")
 
 
 class ReleaseLine(Given):
@@ -62,6 +71,13 @@ class ReleaseRoute(Given):
     live: str
     canary: str
     percent: float
+
+
+class ReleaseOffered(Given):
+    """An agent as its code has it, and which releases its new runs get."""
+
+    manifest: dict[str, Any]
+    route: ReleaseRoute
 
 
 class ReleasePage(Given):
@@ -97,6 +113,8 @@ class ReleaseShown(ReleaseLine):
     steps: list[ReleaseStep]
     refusals: list[ReleaseRefusal]
     route: ReleaseRoute
+    problem: str = Field(default="", description="why what was decided about its agent's releases does not count here")
+    keys: list[str] = Field(default=[], description="ids of the keys that signed what counts of those decisions")
 
 
 class ReleaseReason(Taken):
@@ -202,3 +220,29 @@ class ReleaseToolDone(Given):
 
     tool: str
     digest: str
+
+
+class ReleaseInQuestionLine(Given):
+    """A release that is in use, or that runs may need."""
+
+    id: str
+    state: StateName
+    author: str
+    approved_by: str
+    objection: str = Field(description="why its content is not what was signed; empty = it is")
+
+
+class ReleaseInQuestion(Given):
+    """What is in use of an agent, by its rows."""
+
+    agent: str
+    problem: str = Field(description="why what was decided about it does not count here; empty = it does")
+    items: list[ReleaseInQuestionLine]
+
+
+class ReleaseConfirm(Taken):
+    """What is approved anew of what is in use; the rest is rolled back."""
+
+    agent: Name
+    releases: list[Annotated[str, Field(min_length=4, max_length=64)]] = Field(max_length=100, description="ids")
+    reason: Words = ""

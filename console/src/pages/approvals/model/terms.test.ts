@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { canonicalOf, editable, fieldsOf, readFields } from './edit';
 import { LOOKING, type State, step, TAKE_BACK_MS } from './decide';
-import { escalatesAt, quorumWords } from './terms';
+import { counting, escalatesAt, quorumWords } from './terms';
 
 const terms = (over = {}) => ({ roles: [], count: 2, escalate_to: ['lead'], escalate_after_seconds: 60, ...over });
 
@@ -12,6 +12,11 @@ describe('who must allow it', () => {
     expect(quorumWords(terms(), 1)).toBe('1 of 2 have allowed it, needs another.');
     expect(quorumWords(terms({ count: 4 }), 1)).toBe('1 of 4 have allowed it, needs 3 others.');
     expect(quorumWords(terms({ count: 1 }), 0)).toBe('');
+  });
+
+  it('is not allowed by a vote that does not count', () => {
+    const vote = { actor: 'key:a', behalf: '', at: 1, problem: '' };
+    expect(counting([vote, { ...vote, actor: 'key:b', problem: 'no key of ours' }])).toBe(1);
   });
 
   it('is told when nobody answers, if the policy says so', () => {

@@ -1,5 +1,8 @@
 import type { ApprovalLine, TermsShown } from '@/api/schema';
 
+/** How many of the votes count. */
+export const counting = (votes: ApprovalLine['votes']): number => votes.filter((vote) => vote.problem === '').length;
+
 /** When nobody's answer is told to others, microseconds since the epoch; 0: never. */
 export function escalatesAt({ terms, asked_at }: Pick<ApprovalLine, 'terms' | 'asked_at'>): number {
   if (!terms || terms.escalate_to.length === 0 || terms.escalate_after_seconds <= 0) return 0;

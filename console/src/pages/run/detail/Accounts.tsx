@@ -10,7 +10,7 @@ import { Loading } from '@/ui/Loading';
 import { Drawn } from '@/ui/Theirs';
 import { When } from '@/ui/When';
 
-import { accountsOf } from '../model/accounts';
+import { accountsOf, watchesOf } from '../model/accounts';
 import styles from '../run.module.css';
 
 /** Who answers for a call, as the record says: asked only when it is wanted, as that itself goes on the record. */
@@ -38,6 +38,14 @@ export function Accounts({ run, path }: { run: string; path: string }) {
           {account.missing.length > 0 ? <p className={styles.quiet}>the record names nobody for: {account.missing.join(', ')}</p> : null}
         </div>
       )) : null}
+      {data && data.watched.length > 0 ? (
+        <>
+          <p className={styles.quiet}>who watched the run</p>
+          <ul data-watched>
+            {watchesOf(data.watched).map((one, i) => <li key={i}><strong><Drawn text={one.who} /></strong> {one.how} <span className={styles.quiet}>from <When at={one.since} plain />{one.until ? <> until <When at={one.until} plain /></> : ', still'}</span></li>)}
+          </ul>
+        </>
+      ) : null}
       {data?.calls.length === 0 ? <p className={styles.quiet}>the record names nobody</p> : null}
     </section>
   );
