@@ -112,10 +112,10 @@ class Egress:
             if target.has_address(address) and target.has_port(port):
                 return True
         with self._lock:
+            if not port:  # to be resolved: only the connection says where to
+                return any(known == address for known, _ in self._led_to)
             found = [self._led_to.get((address, known)) for known in {port, 0}]
         now = self._clock.boot_ns()
-        if not port:  # to be resolved: only the connection says where to
-            return any(known == address for known, _ in self._led_to)
         return any(at is not None and now - at < REMEMBERED_NS for at in found)
 
 
