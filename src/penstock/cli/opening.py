@@ -121,7 +121,10 @@ async def opened_record(archive: "Path | None", tenant: str | None = None) -> As
     from penstock.views.archive import ArchiveJournal
 
     journal = ArchiveJournal(archive)
-    yield OpenJournal(journal, configured(tenant or journal.tenant).tenant)
+    try:
+        yield OpenJournal(journal, configured(tenant or journal.tenant).tenant)
+    finally:
+        await journal.close()
 
 
 @contextlib.asynccontextmanager
