@@ -161,6 +161,29 @@ async def test_a_run_waits_until_the_budget_is_raised_or_removed(raise_it: bool)
         assert (await made.result(run)).outcome == "succeeded"
 
 
+async def test_a_budget_that_is_raised_between_the_refusal_and_the_wait_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with platform(org={"calls": 1, "at_end": "park"}) as made:
+        assert made.services.budgets is not None
+        desk, budgets, listing = clerk(Slow()), made.journal.budgets, made.services.budgets.listing
+        await desk.run("hi")
+        wait, asked = budgets.wait, []
+
+        async def raised_first(*args: Any) -> int:
+            asked.append(args)
+            if len(asked) == 1:
+                await put(made, calls=2, at_end="park")  # which finds nobody who waits
+                while listing.change != await budgets.change():  # and of which this process hears now
+                    listing.heard(listing.now(), await budgets.change())
+                    await asyncio.sleep(0)
+            return await wait(*args)
+
+        monkeypatch.setattr(budgets, "wait", raised_first)
+        assert (await made.result(await made.submit(desk, "hi"), timeout_seconds=10)).outcome == "succeeded"
+        assert asked
+
+
 async def test_calls_of_tools_count_where_calls_are_limited() -> None:
     done: list[int] = []
 

@@ -158,6 +158,7 @@ async def _in_turn(ctx: "RunContext", call: "Call", lack: Lack) -> Hold | Decisi
     """Wait for room; None: try again."""
     shares = ctx.services.budgets
     assert shares is not None
+    change = shares.listing.change  # what is said against the call is of these budgets, or of later ones
     if ctx.draining:
         await ctx.halt()
     ctx.services.outside += 1
@@ -177,18 +178,19 @@ async def _in_turn(ctx: "RunContext", call: "Call", lack: Lack) -> Hold | Decisi
         return None
     assert isinstance(got, Refusal)
     if got.budget.at_end == "park" and not isinstance(ctx.log, HeldLog):  # whose client would wait, not its run
-        await _parked(ctx, call, shares, got)
+        await _parked(ctx, call, shares, got, change)
         return None
     return decision_of(got)
 
 
-async def _parked(ctx: "RunContext", call: "Call", shares: "Shares", refusal: Refusal) -> None:
-    """Wait until the budget is changed or its period is over, in a way that lets the run park."""
+async def _parked(ctx: "RunContext", call: "Call", shares: "Shares", refusal: Refusal, change: int) -> None:
+    """Wait until the budget is changed or its period is over, in a way that lets the run park. ``change``: how often
+    budgets had been changed when the refusal was asked for."""
     share = refusal.share
-    change = await ctx.reading(
+    now = await ctx.reading(
         lambda: ctx.services.journal.budgets.wait(share.tenant, share.account, ctx.run_id, call.path)
     )
-    if change != shares.listing.change:  # it was changed just now
+    if now != change:  # it may have been raised since, and whoever did so may not have found this wait
         shares.listing.forget()
         return
     until = shares.listing.now() + (LOOK_AGAIN_US if refusal.spent else HELD_US)
