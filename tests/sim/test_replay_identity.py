@@ -1,6 +1,7 @@
 """Replay identity: what was recorded is what happens again, and from every crash the run ends alike."""
 
 import asyncio
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,8 @@ from penstock.events import ChildIntent, Event, RunClaimed, ToolIntent, ToolOutc
 from penstock.gates.limits import retry
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+CRASHED = 60 if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else 24
+"""Programs that are cut off again and again, each after all of its events: the longer in ``make sim``."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +52,7 @@ def test_a_run_replays_to_identical_events(program: Program) -> None:
     asyncio.run(check())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=CRASHED, deadline=None, suppress_health_check=CHECKS)
 @given(programs.programs)
 def test_from_every_crash_a_run_ends_alike(program: Program) -> None:
     async def check() -> None:
@@ -69,7 +72,7 @@ def test_from_every_crash_a_run_ends_alike(program: Program) -> None:
     asyncio.run(check())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=CRASHED, deadline=None, suppress_health_check=CHECKS)
 @given(programs.programs, st.lists(st.floats(0, 1), min_size=2, max_size=4))
 def test_a_run_survives_one_crash_after_another(program: Program, places: list[float]) -> None:
     """Each time it goes on from somewhere in what the holder before had written, doubts and retries included."""
