@@ -2,7 +2,7 @@ import type { ApprovalLine, ApprovalShown, CaseShown, DecisionGiven } from '@/ap
 
 import { canonicalOf } from '@/pages/approvals/model/edit';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { HOUR, MINUTE, NOW, SECOND, SEEDS } from './seed';
 
 const line = (n: number, over: Partial<ApprovalLine>): ApprovalLine => ({

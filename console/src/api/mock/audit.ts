@@ -1,6 +1,6 @@
 import type { ActionShown } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import vector from './audit.json';
 import { MINUTE, NOW, SEEDS } from './seed';
 

@@ -1,6 +1,6 @@
 import type { BreakerCircuit, BreakerCondition, BreakerShown, BreakerTrip } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { HOUR, idAt, MINUTE, NOW, SECOND, SEEDS } from './seed';
 
 const HOSTILE = '<b onmouseover=alert(1)>\u202egnp';

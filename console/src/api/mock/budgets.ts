@@ -1,6 +1,6 @@
 import type { BudgetAccount, BudgetSet, SharedBudget } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { DAY, HOUR, NOW, seeded } from './seed';
 
 const HOSTILE = '<b onmouseover=alert(1)>\u202egnp';

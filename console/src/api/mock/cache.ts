@@ -1,6 +1,6 @@
 import type { CacheRow } from '@/api/schema';
 
-import { type Routes, route } from './answer';
+import { type Routes, route } from './route';
 import { HOUR, NOW } from './seed';
 
 const figures = { hits: 0, waited: 0, misses: 0, hit_rate: null, saved_nano: 0, saved_tokens: 0, calls: 0, tokens_in: 0, tokens_cached: 0, tokens_written: 0, prompt_cache_rate: null };

@@ -1,6 +1,6 @@
 import type { ControlAsked, ControlShown, ControlState, OpenEffect } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { idAt, MINUTE, NOW, SECOND, SEEDS } from './seed';
 
 const controls: ControlShown[] = [

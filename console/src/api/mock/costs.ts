@@ -1,6 +1,6 @@
 import type { CostExplained, CostRow } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { HOUR, idAt, NOW, SEEDS, seeded } from './seed';
 
 const HOSTILE = '<b onmouseover=alert(1)>\u202egnp';

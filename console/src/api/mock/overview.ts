@@ -1,6 +1,6 @@
 import type { Overview } from '@/api/schema';
 
-import { type Routes, route } from './answer';
+import { type Routes, route } from './route';
 import { mockRuns } from './runs';
 import { HOUR, MINUTE, NOW, SECOND, SEEDS, seeded } from './seed';
 

@@ -1,6 +1,6 @@
 import type { DelegationAsked, DelegationLine, PersonLine, PersonSaid } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { DAY, HOUR, NOW } from './seed';
 
 const ME = 'key:operator-a';

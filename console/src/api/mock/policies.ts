@@ -1,6 +1,6 @@
 import type { PolicyChecked, PolicyRuleShown, PolicyShown, PolicyText } from '@/api/schema';
 
-import { type Routes, route } from './answer';
+import { type Routes, route } from './route';
 import { DAY, HOUR, NOW, SEEDS } from './seed';
 
 const HOSTILE = '<b onmouseover=alert(1)>\u202egnp';

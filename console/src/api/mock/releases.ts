@@ -1,6 +1,6 @@
 import type { ReleaseDraft, ReleaseLine, ReleaseNumbers, ReleasePreview, ReleaseRollback, ReleaseRoute, ReleaseStep } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { DAY, HOUR, MINUTE, NOW } from './seed';
 
 const HOSTILE = '<b onmouseover=alert(1)>\u202egnp';

@@ -1,6 +1,6 @@
 import type { Facet, RunLine, RunShown } from '@/api/schema';
 
-import { type Asked, Refusal, type Routes, route } from './answer';
+import { type Asked, Refusal, type Routes, route } from './route';
 import { HOUR, idAt, MINUTE, NOW, one, SECOND, SEEDS, seeded } from './seed';
 
 const AGENTS = ['support-desk', 'support-desk', 'inbox-triage', 'ledger'];

@@ -1,6 +1,6 @@
 import type { Me } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 
 const PERMISSIONS = [
   'approvals:decide', 'audit:read', 'breakers:set', 'budgets:set', 'cache:clear', 'controls:stop', 'costs:read', 'everything:stop', 'keys:manage', 'metrics:read',

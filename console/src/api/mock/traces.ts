@@ -1,6 +1,6 @@
 import type { ChildShown, SpanShown, Trace } from '@/api/schema';
 
-import { Refusal, type Routes, route } from './answer';
+import { Refusal, type Routes, route } from './route';
 import { mockRuns } from './runs';
 import { idAt, SECOND, seeded, SEEDS } from './seed';
 
