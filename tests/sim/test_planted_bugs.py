@@ -35,7 +35,11 @@ FOUND: list[tuple[Callable[[pytest.MonkeyPatch], None], range, set[str]]] = [
     (planted.settled_at_once, range(60, 260), {"settled_too_early"}),
     (planted.lost_calls_cost_nothing, range(70, 300), {"all_spending_charged", "budget_never_over"}),
     (planted.nothing_is_reserved, range(20, 150), {"all_spending_charged", "budget_never_over"}),
-    (planted.fenced_is_applied, range(15, 130), {"effect_has_an_intent", "all_spending_charged"}),
+    (
+        planted.fenced_is_applied,
+        range(15, 130),
+        {"effect_has_an_intent", "all_spending_charged", "effect_at_most_once"},
+    ),
     (planted.lost_answer_is_applied, range(80), {"effect_has_an_intent", "all_spending_charged"}),
     (planted.last_decision_wins, range(150), {"decided_once"}),
     (planted.event_for_everybody, range(5, 150), {"event_taken_once"}),
